@@ -1,0 +1,58 @@
+"""The plug points of mutewatch: where traffic comes in, findings go out, and guesses are made."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a reader may need beside the file. `keylogs`: NSS key log files for captures."""
+
+    keylogs: tuple[Path, ...] = ()
+    on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far
+
+
+class Reader(Protocol):
+    """Reads saved traffic lazily.
+
+    `read` yields every exchange it can; where the file is damaged it yields what it found up to there
+    and then raises `errors.InputError` naming file, offset and reason.
+    """
+
+    name: str
+
+    def sniff(self, head: bytes) -> bool:
+        """Is a file that begins with these bytes (at most 4 KiB) one for this reader?"""
+        ...
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
+        """Yield the exchanges of `path` in the order in which the file holds them."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes findings away. A finding with the `key` of an earlier one replaces it."""
+
+    def write(self, findings: Iterable[Finding]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ActivityModel(Protocol):
+    """Guesses the background activity from the last minutes of one call."""
+
+    model_id: str
+    horizon: int  # how many minutes back, at most, a guess looks
+
+    def guess(self, minutes: Sequence[ClientMinute]) -> ActivityGuess | None:
+        """Guess for the last of `minutes`: one call's, oldest first, at most `horizon`, missing ones included.
+
+        None if the values are not of the kind the model was trained on.
+        """
+        ...

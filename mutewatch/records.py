@@ -1,0 +1,252 @@
+"""The records that pass through mutewatch, from one message on the wire to one judged minute.
+
+Up to `MuteEvent` a record says what was on the wire; `Finding` says what it means. Rules kept here:
+
+- records are frozen; nothing in them is a live object of a library;
+- times are UTC-aware; `None` means "not reported", zero is a reading;
+- clients are already pseudonyms wherever a record calls a field `client` (see `identity.py`),
+  except in `Exchange`, which is what the door saw.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Who sent a message: a client's own claim and a server's echo are different evidence."""
+
+    TO_SERVER = "to-server"
+    TO_CLIENT = "to-client"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an exchange was read: what an analyst needs to find the same bytes again."""
+
+    door: str  # the reader's name in READERS, or "live"
+    file: str | None = None
+    ordinal: int | None = None  # 1-based, among the exchanges of this file
+    frame: int | None = None  # Wireshark's frame.number of the last frame of the message
+    tcp_stream: int | None = None  # Wireshark's tcp.stream
+    offset: int | None = None  # byte offset of the message in a text log
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request (with its response's status, where known) or one websocket message.
+
+    `body` has its transfer-encoding removed; `content_encoding` names what is still applied to it
+    (None: nothing). `body` is None where the door knows that there was a message but could not read
+    it: such an exchange is matched and counted, never dropped.
+    """
+
+    sent_at: datetime | None  # when the request left, by the capturing clock
+    client: str | None  # network address of the client, without port
+    host: str | None  # Host, :authority or SNI; lower case, without port
+    port: int | None
+    method: str
+    path: str  # without the query
+    query: str
+    body: bytes | None
+    origin: Origin
+    content_encoding: str | None = None
+    status: int | None = None  # of the response; None: not seen (yet)
+    direction: Direction = Direction.TO_SERVER
+    connection: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRef:
+    """Which signature, in which version, said so, and how well that signature is founded."""
+
+    id: str
+    version: int
+    app: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The evidence behind a fact: the message, by origin and SHA-256, and the signature that read it."""
+
+    signature: SignatureRef
+    origin: Origin
+    body_sha256: str  # of the body without content-encoding, so that it is the same at every door
+    seen_at: datetime | None  # Exchange.sent_at
+    address: str | None  # pseudonym of the client's network address
+
+
+class Role(StrEnum):
+    """What a value means to the activity classifier, whatever the vendor calls it."""
+
+    MAX_GAIN = "max-gain"
+    MEAN_GAIN = "mean-gain"
+    MIN_GAIN = "min-gain"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioValue:
+    """One audio-derived number under the vendor's name, in the unit its signature states."""
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None  # the reading that carries no information, where one is known
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReport:
+    """Audio-derived values that one message carried for one interval of time of one call."""
+
+    source: Source
+    client: str
+    call: str
+    starts_at: datetime
+    ends_at: datetime
+    number: int | None  # the client's own count of intervals, from which gaps are known
+    values: tuple[AudioValue, ...]
+
+
+class Scope(StrEnum):
+    """Which of the two switches moved: the effective state is muted if either one is."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+
+
+class Basis(StrEnum):
+    """Whose word a mute state rests on, strongest first."""
+
+    CLIENT_REPORTED = "client-reported"
+    SERVER = "server"
+    OPERATOR = "operator"
+    PAYLOAD_HINT = "payload-hint"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, slots=True)
+class MuteEvent:
+    """Something on the wire that said what the mute state is from `at` on.
+
+    `effective` is False where the server refused the request and None where its answer was not seen:
+    neither changes the state, both are counted.
+    """
+
+    source: Source
+    client: str | None
+    call: str | None
+    participant: str | None  # the id under which others may mute this client
+    at: datetime
+    muted: bool
+    scope: Scope
+    basis: Basis
+    effective: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """A message (or one element of it) that matched a signature and could not be read."""
+
+    source: Source
+    reason: str
+    size: int  # bytes of the body
+    element: int  # 0-based position in the message
+    client: str | None = None
+    call: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """All facts of one exchange under one signature."""
+
+    source: Source
+    audio: tuple[AudioReport, ...] = ()
+    mute: tuple[MuteEvent, ...] = ()
+    undecoded: tuple[Undecoded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MuteSummary:
+    """How an interval divides into muted, unmuted and unknown seconds, and on whose word."""
+
+    muted_seconds: float
+    unmuted_seconds: float
+    unknown_seconds: float
+    bases: tuple[Basis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMinute:
+    """All that is known of one client in one call in one minute.
+
+    `report` is None for a minute that the client's own count shows to have existed and that was not seen.
+    `constant_minutes` counts this minute and those before it, without a gap, that carried the same values.
+    """
+
+    client: str
+    call: str
+    app: str
+    signature: SignatureRef
+    minute: str  # identity within (client, call, signature): the interval number, or the time
+    starts_at: datetime
+    ends_at: datetime
+    report: AudioReport | None
+    mute: MuteSummary
+    constant_minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityGuess:
+    """What the classifier would infer from the last minutes. The flag never depends on it.
+
+    `label` is None when the model declines (`reason` says why); `probabilities` then are empty.
+    """
+
+    model: str
+    label: str | None
+    probabilities: Mapping[str, float]
+    window_starts_at: datetime
+    window_ends_at: datetime
+    minutes: int
+    minutes_missing: int
+    reason: str | None = None
+
+
+class Verdict(StrEnum):
+    """What a minute means. `inert`: present, but constant or at its floor, so it carries no information."""
+
+    FLAGGED = "flagged"
+    UNMUTED = "unmuted"
+    INERT = "inert"
+    MUTE_UNKNOWN = "mute-unknown"
+    MISSING = "missing"
+    UNDECODED = "undecoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One judged client minute, or one undecoded message, with everything the judgement rests on."""
+
+    verdict: Verdict
+    rule: str
+    rules_version: int
+    reason: str
+    client: str
+    call: str
+    minute: str
+    signature: SignatureRef
+    starts_at: datetime | None
+    ends_at: datetime | None
+    mute: MuteSummary | None
+    values: tuple[AudioValue, ...]
+    source: Source | None
+    guess: ActivityGuess | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes two findings the same row, however often their traffic is read again."""
+        return (self.client, self.call, self.signature.id, self.minute)
