@@ -97,7 +97,7 @@ class CallMinutes:
         skipped = after.number - before.number - 1
         self.unlisted += max(0, skipped - most)
         for position in range(1, min(skipped, most) + 1):
-            ends_at = before.ends_at + step * position
+            ends_at = _to_millisecond(before.ends_at + step * position)
             number = before.number + position
             minute = _numbered(number, len(self._by_number.get(number, ())))
             yield Slot(minute, ends_at - length, ends_at, None, 0)
@@ -119,6 +119,11 @@ class CallMinutes:
 
 def _rank(report: AudioReport) -> tuple[datetime, int, str]:
     return (report.ends_at, -1 if report.number is None else report.number, report.source.body_sha256)
+
+
+def _to_millisecond(time: datetime) -> datetime:
+    """No finer than the client's own stamps."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _numbered(number: int, repeat: int) -> str:

@@ -91,7 +91,7 @@ class AudioValue:
     """One audio-derived number under the vendor's name, in the unit its signature states."""
 
     name: str
-    value: float
+    value: int | float
     unit: str
     floor: float | None = None  # the reading that carries no information, where one is known
     role: Role | None = None
