@@ -92,7 +92,8 @@ class Pipeline:
     def feed(self, exchange: Exchange, *, again: bool = False) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.
 
-        `again`: the same exchange as before, now with its response's status; it is not counted twice.
+        `again`: the same exchange as before, now with its response's status; it is not counted twice, and
+        looked at only where the answer matters.
         """
         counts = Counts() if again else self.counts
         counts.exchanges += 1
@@ -104,6 +105,8 @@ class Pipeline:
         counts.matched += bool(matches)
         facts = []
         for signature, (message, segments) in matches:
+            if again and not message.awaits_answer:
+                continue
             counts.signatures[signature.id] += 1
             if exchange.body is None:
                 counts.unread += 1

@@ -122,11 +122,11 @@ class Store:
         with self._engine.begin() as connection:
             _upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
 
-    def facts_since(self, time: datetime) -> Iterator[Decoded]:
-        """Yield the facts of messages seen from `time` on, oldest first."""
+    def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
+        """Yield the facts of the `limit` newest messages seen from `time` on."""
         rows = select(messages.c.facts).where(messages.c.seen_at_us >= _microseconds(time))
         with self._engine.connect() as connection:
-            for (facts,) in connection.execute(rows.order_by(messages.c.seen_at_us)):
+            for (facts,) in connection.execute(rows.order_by(messages.c.seen_at_us.desc()).limit(limit)):
                 yield _decoded.validate_python(facts)
 
     def findings(self) -> Iterator[Finding]:

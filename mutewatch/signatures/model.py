@@ -126,6 +126,11 @@ class Message(Strict):
     mute: tuple[Mute, ...] = ()
 
     @cached_property
+    def awaits_answer(self) -> bool:
+        """Does what it says hold only once the server has answered?"""
+        return any(mute.effective_on == "2xx" for mute in self.mute)
+
+    @cached_property
     def path_pattern(self) -> re.Pattern[str]:
         """The template as a regular expression without ambiguity: one segment a group, linear time."""
         segments = re.sub(r"\\{([a-z]+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\-", "-"))
