@@ -150,8 +150,6 @@ def _check_shape(document: Any, limits: Limits) -> None:
     """Walk the document level by level, so that no input can exhaust the stack."""
     level, nodes = [document], 0
     for _depth in range(limits.json_depth + 1):
-        if not level:
-            return
         nodes += len(level)
         if nodes > limits.json_nodes:
             raise DecodeError(f"JSON: more than {limits.json_nodes:,} values")
@@ -163,14 +161,20 @@ def _check_shape(document: Any, limits: Limits) -> None:
                 below += item.values()
             elif isinstance(item, list):
                 below += item
-            elif isinstance(item, str):
-                if len(item) > limits.json_string:
-                    raise DecodeError(f"JSON: a string longer than {limits.json_string:,} characters")
-            elif isinstance(item, int) and abs(item) >= 10**limits.json_digits:
-                raise DecodeError(f"JSON: an integer of more than {limits.json_digits} digits")
+            else:
+                _check_scalar(item, limits)
+        if not any(isinstance(item, dict | list) for item in level):
+            return
         level = below
-    if level:
-        raise DecodeError(f"JSON: nested deeper than {limits.json_depth}")
+    raise DecodeError(f"JSON: nested deeper than {limits.json_depth}")
+
+
+def _check_scalar(item: Any, limits: Limits) -> None:
+    if isinstance(item, str):
+        if len(item) > limits.json_string:
+            raise DecodeError(f"JSON: a string longer than {limits.json_string:,} characters")
+    elif isinstance(item, int) and abs(item) >= 10**limits.json_digits:
+        raise DecodeError(f"JSON: an integer of more than {limits.json_digits} digits")
 
 
 Step = Callable[[Any, Budget], Any]

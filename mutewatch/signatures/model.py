@@ -30,7 +30,7 @@ def _expression(text: str) -> str:
     try:
         jmespath.compile(text)
     except JMESPathError as error:
-        raise ValueError(f"not a JMESPath expression: {error}") from None
+        raise ValueError(f"not a JMESPath expression: {str(error).splitlines()[0]}") from None
     return text
 
 
