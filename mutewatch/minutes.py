@@ -8,7 +8,7 @@ Reports come in any order and more than once; `CallMinutes.minutes` depends only
 - what lies before the first and after the last report of a call is not known, so nothing is missing there.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +45,7 @@ class CallMinutes:
         return self._reports[0].starts_at
 
     def add(self, report: AudioReport) -> datetime | None:
-        """Take in a report; return the time from which on minutes may have changed, None for a repeat."""
+        """Take in a report; return the time after which minutes may have changed, None for a repeat."""
         if report.source.address:
             self.addresses.add(report.source.address)
         known = self._same_minute(report)
@@ -58,7 +58,10 @@ class CallMinutes:
             insort(self._by_number.setdefault(report.number, []), report, key=_rank)
         if len(self._reports) > self._limits.minutes_per_call:
             self._remove(self._reports[0])
-        return min(report.ends_at, known.ends_at) if known else report.ends_at
+        # The minutes missing before it have changed too, back to the report before it.
+        position = bisect_left(self._reports, _rank(report), key=_rank)
+        before = self._reports[position - 1].ends_at if position > 0 else report.starts_at
+        return min(before, known.starts_at) if known else before
 
     def slots(self) -> Iterator[Slot]:
         """All minutes, oldest first."""

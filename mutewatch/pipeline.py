@@ -5,7 +5,7 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,13 +53,13 @@ class Counts:
 
 @dataclass(slots=True)
 class _Call:
-    """One client's minutes in one call under one signature, and from when on they await judgement."""
+    """One client's minutes in one call under one signature, and after which time they await judgement."""
 
     minutes: CallMinutes
-    dirty_from: datetime | None = None
+    dirty_after: datetime | None = None
 
     def touch(self, since: datetime) -> None:
-        self.dirty_from = since if self.dirty_from is None else min(self.dirty_from, since)
+        self.dirty_after = since if self.dirty_after is None else min(self.dirty_after, since)
 
 
 @dataclass(slots=True)
@@ -153,12 +153,12 @@ class Pipeline:
         key = (report.client, report.source.signature.id)
         if key not in group.calls:
             group.calls[key] = _Call(CallMinutes(report.client, report.call, report.source.signature, self._limits))
-        changed_from = group.calls[key].minutes.add(report)
+        changed_after = group.calls[key].minutes.add(report)
         if self._mute.observe_clocks(report.call, report.ends_at, report.source.seen_at):
             self._touch(group_id, LONG_AGO)
-        if changed_from is None:
+        if changed_after is None:
             return False
-        group.calls[key].touch(changed_from)
+        group.calls[key].touch(changed_after)
         self._dirty[group_id] = None
         return True
 
@@ -194,20 +194,20 @@ class Pipeline:
     def _judge_group(self, group_id: str) -> Iterator[Finding]:
         group = self._groups.get(group_id)
         for call in group.calls.values() if group else ():
-            if call.dirty_from is not None:
-                yield from self._judge_call(call.minutes, call.dirty_from)
-                call.dirty_from = None
+            if call.dirty_after is not None:
+                yield from self._judge_call(call.minutes, call.dirty_after)
+                call.dirty_after = None
 
     def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Finding]:
-        """Judge the minutes that reach past `since`; those before serve the classifier as its window."""
+        """Judge the minutes that end after `since`; those before serve the classifier as its window."""
         horizon = self._model.horizon if self._model else 1
         window: deque[ClientMinute] = deque(maxlen=horizon)
         slots = list(minutes.slots())
-        first = bisect_left(slots, since, key=lambda slot: slot.ends_at)
+        first = bisect_right(slots, since, key=lambda slot: slot.ends_at)
         for slot in slots[max(0, first - horizon) :]:
             minute = self._client_minute(minutes, slot)
             window.append(minute)
-            if slot.ends_at >= since:
+            if slot.ends_at > since:
                 finding = judge(minute)
                 if self._model and finding.verdict in GUESSED:
                     finding = replace(finding, guess=self._model.guess(tuple(window)))

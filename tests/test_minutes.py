@@ -73,11 +73,12 @@ def test_a_call_is_bounded_and_the_oldest_goes() -> None:
     assert shape([report(n) for n in range(1, 6)], Limits(minutes_per_call=3)) == ["3", "4", "5"]
 
 
-def test_adding_tells_from_when_on_something_changed() -> None:
+def test_adding_tells_after_which_time_something_changed() -> None:
     call = minutes([])
-    assert call.add(report(2)) == at(2)
+    assert call.add(report(2)) == at(1)
     assert call.add(report(2)) is None
-    assert call.add(report(1)) == at(1)
+    assert call.add(report(6)) == at(2)
+    assert call.add(report(1)) == at(0)
 
 
 @given(
