@@ -83,7 +83,8 @@ def scan(
     Exit codes: 0 ran; 1 flagged minutes, with --fail-on flagged; 2 wrong usage; 3 an input or a matched
     message could not be read; 4 nothing matched, with --require-match; 130 interrupted.
     """
-    from mutewatch.commands.scan import Format, ScanOptions
+    from mutewatch.commands.output import Format
+    from mutewatch.commands.scan import ScanOptions
     from mutewatch.commands.scan import scan as run
     from mutewatch.compose import PipelineOptions
     from mutewatch.config import default_state
@@ -100,6 +101,138 @@ def scan(
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
     raise typer.Exit(run(paths, options, judging))
+
+
+@app.command()
+def demo() -> None:
+    """Judge the bundled sample: a synthetic meeting of twenty minutes."""
+    from mutewatch.commands.demo import demo as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def live(
+    host: Annotated[str, typer.Option("--listen-host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--listen-port", "-p", help="Port to listen on.")] = 8080,
+    mode: Annotated[
+        str, typer.Option("--mode", help="mitmproxy's proxy mode: regular, transparent, upstream:URL, wireguard, …")
+    ] = "regular",
+    record_timeout: Annotated[
+        float,
+        typer.Option("--record-timeout", help="Seconds a telemetry message waits to be recorded before it goes on."),
+    ] = 2.0,
+    activity: ActivityOption = True,
+    show_clients: ShowClientsOption = False,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
+    ] = None,
+    state: StateOption = None,
+) -> None:
+    """Judge live traffic: a proxy that opens connections to telemetry hosts and passes all others through.
+
+    Point a client's proxy settings at it and trust the CA in the state directory. Findings go to the store
+    there: see `mutewatch report`. Stop with Ctrl-C or SIGTERM.
+    """
+    from mutewatch.commands.live import live as run
+
+    raise typer.Exit(run(host, port, mode, record_timeout, activity, show_clients, tuple(options or ()), state))
+
+
+@app.command()
+def report(
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="The store to show. [default: that of `mutewatch live`]", show_default=False),
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+    ] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
+    state: StateOption = None,
+) -> None:
+    """Show what a store holds: live findings, or those of `scan --store`."""
+    from mutewatch.commands.output import Format
+    from mutewatch.commands.report import report as run
+    from mutewatch.config import StateDirectory, default_state
+
+    run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+
+
+@app.command()
+def doctor(state: StateOption = None) -> None:
+    """Show what is installed and set up here, and what is missing for what."""
+    from mutewatch.commands.doctor import doctor as run
+    from mutewatch.config import default_state
+
+    raise typer.Exit(run(state or default_state()))
+
+
+@signatures_app.command("list")
+def signatures_list() -> None:
+    """List the endpoints, what they tell, and how well founded that is."""
+    from mutewatch.commands.signatures import list_signatures
+
+    list_signatures()
+
+
+@signatures_app.command("validate")
+def signatures_validate(paths: Annotated[list[Path], typer.Argument(help="Signature files (TOML).")]) -> None:
+    """Check signature files against the schema."""
+    from mutewatch.commands.signatures import validate
+
+    raise typer.Exit(validate(paths))
+
+
+@signatures_app.command("test")
+def signatures_test(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Signature files. [default: the bundled ones]", show_default=False)
+    ] = None,
+) -> None:
+    """Decode the fixtures inside the signatures and compare the facts."""
+    from mutewatch.commands.signatures import test
+
+    raise typer.Exit(test(paths or ()))
+
+
+@signatures_app.command("schema")
+def signatures_schema() -> None:
+    """Print the JSON Schema of signature files, for editors."""
+    from mutewatch.commands.signatures import print_schema
+
+    print_schema()
+
+
+@classifier_app.command("train")
+def classifier_train(
+    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their manifest.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of split and training.")] = 1,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs at most; the best is kept.")] = 700,
+) -> None:
+    """Train the paper's network, with whole recordings held out for validation. Needs torch (extra: train)."""
+    from mutewatch.commands.classifier import train
+
+    train(data, output, seed, epochs)
+
+
+@classifier_app.command("evaluate")
+def classifier_evaluate(
+    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights file. [default: the shipped one]", show_default=False)
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Score only recordings that the training held out.")
+    ] = False,
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="What to print.")] = "table",
+) -> None:
+    """Score a model on labelled minutes. Needs no torch."""
+    from mutewatch.commands.classifier import evaluate
+
+    evaluate(data, weights, held_out, output_format == "json")
 
 
 def main() -> None:

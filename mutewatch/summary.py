@@ -84,6 +84,17 @@ def counts_record(counts: Counts) -> dict[str, Any]:
     return {f.name: dict(v) if isinstance(v := getattr(counts, f.name), Counter) else v for f in fields(counts)}
 
 
+def add_counts(counts: Counts, records: Iterable[dict[str, Any]]) -> Counts:
+    """Add up what `counts_record` gave."""
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, dict):
+                getattr(counts, name).update(value)
+            else:
+                setattr(counts, name, getattr(counts, name) + value)
+    return counts
+
+
 def difference(after: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """What one input added to the counters."""
     return {

@@ -4,33 +4,24 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mutewatch.commands.output import Format, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import open_state
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError
 from mutewatch.pipeline import Pipeline
-from mutewatch.ports import ReadOptions, Sink
+from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Finding, Verdict
-from mutewatch.sinks.csv_file import CsvSink
-from mutewatch.sinks.jsonl import JsonLinesSink
-from mutewatch.sinks.table import TableSink
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
 from pcap_tools import reader_for
 
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 class Exit(IntEnum):
@@ -77,8 +68,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         for given in summary.inputs:
             store.record_input(given.name, given.counts, given.error)
         store.close()
-    with _output(options.output) as file:
-        _print(findings, summary, options, file)
+    with open_output(options.output) as file:
+        print_findings(findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
     return Exit.INTERRUPTED if interrupted else _exit_code(summary, options)
@@ -91,13 +82,14 @@ def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: Rea
     try:
         for exchange in reader_for(path).read(path, options):
             facts += pipeline.feed(exchange)
-            if len(facts) >= FACTS_AT_ONCE or not store:
-                if store:
-                    store.record(facts, ())
+            if store is None:
+                facts.clear()
+            elif len(facts) >= FACTS_AT_ONCE:
+                store.record(facts, ())
                 facts.clear()
     except InputError as fault:
         error = str(fault)
-    if store:
+    if store is not None:
         store.record(facts, ())
     return InputSummary(str(path), difference(counts_record(pipeline.counts), before), error)
 
@@ -105,28 +97,6 @@ def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: Rea
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
     at = finding.ends_at.timestamp() if finding.ends_at else 0.0
     return (finding.client, finding.call, finding.signature.id, at, finding.minute)
-
-
-def _print(findings: Sequence[Finding], summary: Summary, options: ScanOptions, file: TextIO) -> None:
-    if options.format is Format.TABLE:
-        console = Console(file=file, highlight=False)
-        sink: Sink = TableSink(console)
-        sink.write(findings)
-        sink.flush()
-        console.print()
-        for line in summary.lines():
-            console.print(line, markup=False)
-    elif options.format is Format.CSV:
-        sink = CsvSink(file)
-        sink.write(findings)
-        sink.flush()
-        for line in summary.lines():
-            print(line, file=sys.stderr)
-    else:
-        lines = JsonLinesSink(file)
-        lines.write(findings)
-        lines.write_record(summary.record())
-        lines.flush()
 
 
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
@@ -138,19 +108,6 @@ def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     if options.require_match and not summary.counts.matched:
         return Exit.NOTHING_MATCHED
     return Exit.RAN
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
-    if path is None:
-        yield sys.stdout
-        return
-    try:
-        file = path.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise OperatorError(f"cannot write {path}: {error.strerror}") from None
-    with file:
-        yield file
 
 
 @contextmanager
