@@ -11,8 +11,7 @@ class HookCounters:
     """Counted by the hooks, on mitmproxy's event loop."""
 
     intercepted: int = 0  # TLS connections to telemetry hosts, opened and read
-    passed_through: int = 0  # TLS connections left alone
-    uninspected: int = 0  # of those: asked for a telemetry host, but sent no such name in the ClientHello
+    uninspected: int = 0  # TLS connections to a telemetry host that did not name it in the ClientHello
     refused_by_client: int = 0  # clients that did not accept our certificate (pinned, or CA not installed)
     gate_errors: int = 0  # our own faults while deciding; the connection passed through
     messages: int = 0  # requests to telemetry hosts that were to be recorded

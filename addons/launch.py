@@ -5,12 +5,14 @@ own `--set` options are passed on and win over the defaults here, except where t
 """
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from addons.gate import allow_hosts
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
-from addons.recorder import LiveSettings
+from addons.recorder import LiveSettings, telemetry_hosts
 from mutewatch.errors import OperatorError
 
 DEFAULTS = {
@@ -19,7 +21,11 @@ DEFAULTS = {
     "termlog_verbosity": "warn",  # "info" prints a line with the client's address per connection
     "show_ignored_hosts": "false",  # true keeps the bytes of passed-through connections in memory
 }
-RESERVED = {"allow_hosts": "the hosts of the signatures", "confdir": "the option for the CA's directory"}
+RESERVED = {
+    "allow_hosts": "mutewatch sets it to the hosts of its signatures",
+    "ignore_hosts": "mitmproxy does not combine it with allow_hosts, which mutewatch sets",
+    "confdir": "mutewatch has its own option for the directory of the CA",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,13 @@ def addon_path() -> Path:
     return Path(__file__).resolve().with_name("mute_audit.py")
 
 
-def mitmdump_arguments(settings: LaunchSettings, *, script: Path | None = None) -> list[str]:
-    """Return the arguments of mitmdump. `script`: another file that sets up the addon (tests).
+def mitmdump_arguments(
+    settings: LaunchSettings, *, hosts: Iterable[str] | None = None, script: Path | None = None
+) -> list[str]:
+    """Return the arguments of mitmdump. `hosts` and `script` are for tests: patterns and a file to load.
+
+    `allow_hosts` is given here already: should the addon fail to load, mitmproxy listens for a moment before
+    it exits (observed with 11.0.2), and in that moment it must not open everything.
 
     Raises OperatorError for an extra option that is not `name=value`, or is not the operator's to set here.
     """
@@ -61,6 +72,7 @@ def mitmdump_arguments(settings: LaunchSettings, *, script: Path | None = None) 
         options.pop(name, None)
     where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
     pairs = [f"{name}={value}" for name, value in options.items()]
+    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
     sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
     return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
 
@@ -74,7 +86,7 @@ def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:
         if not equals or not name:
             raise OperatorError(f"--set {option}: write name=value")
         if name in RESERVED:
-            raise OperatorError(f"--set {name}: leave it out; mutewatch sets it to {RESERVED[name]}")
+            raise OperatorError(f"--set {name}: leave it out; {RESERVED[name]}")
         if name.startswith(PREFIX) and name not in known:
             raise OperatorError(f"--set {name}: no such option; there are {', '.join(sorted(known))}")
         pairs.append((name, value))

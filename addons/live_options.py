@@ -62,8 +62,7 @@ def refuse_unknown() -> None:
 
 
 def claim_neighbours(allowed: list[str], max_body: int) -> None:
-    """Set the options of mitmproxy that ours rest on; raise OptionsError where the operator's contradict."""
-    check_neighbours(allowed, max_body)
+    """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)
     if ctx.options.stream_large_bodies is None:
         ctx.options.update(stream_large_bodies=str(max_body))  # else a body without length has no bound

@@ -14,7 +14,8 @@ mitmproxy loads this file by path: no relative imports, and the installed packag
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mitmproxy import ctx, exceptions, http, tcp, tls
@@ -83,7 +84,9 @@ class MuteAudit:
         """Check the options; the first time, start. mitmproxy does not call this for an embedded addon."""
         refuse_unknown()
         if self._live is None:
-            self._live = self._start(read_settings())
+            self._live = live = self._start(read_settings())
+            # calls this hook again, which is why it comes last
+            claim_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
             return
         live = self._live
         check_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
@@ -100,7 +103,7 @@ class MuteAudit:
             prepare_state(settings.state)
         except (OperatorError, ValueError) as error:
             raise exceptions.OptionsError(str(error)) from error
-        claim_neighbours(allow_hosts(gate.patterns), settings.max_body)
+        check_neighbours(allow_hosts(gate.patterns), settings.max_body)
         limits = replace(self._limits, items=settings.queue_size)
         writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
         try:
@@ -126,7 +129,6 @@ class MuteAudit:
                 self.counters.intercepted += 1
                 return
             data.ignore_connection = True
-            self.counters.passed_through += 1
             self._count_unnamed(data)
         except Exception:
             data.ignore_connection = True
@@ -152,23 +154,20 @@ class MuteAudit:
         live = self._live
         if flow.response is not None:  # somebody answered already (proxy authentication)
             return
-        if live is None or not live.inspects(flow):
-            flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
-        elif flow.request.stream or announced_length(flow) > live.settings.max_body:
-            self.counters.too_large += 1
-            flow.metadata[RECORDED_EARLY] = True
-            await self._record(live, flow, replace(exchange_of(flow), body=None))
-            flow.request.stream = True
+        with self._guard():
+            if live is None or not live.inspects(flow):
+                flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
+            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
+                flow.metadata[RECORDED_EARLY] = True
+                await self._record(live, flow, exchange_of(flow, max_body=0))
+                flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
-        if live is None or RECORDED_EARLY in flow.metadata or not live.inspects(flow):
-            return
-        exchange, max_body = exchange_of(flow), live.settings.max_body
-        if exchange.body is not None and len(exchange.body) > max_body:
-            exchange = replace(exchange, body=None)
-        self.counters.too_large += exchange.body is None
-        await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
+        with self._guard():
+            if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
+                exchange = exchange_of(flow, live.settings.max_body)
+                await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
@@ -177,12 +176,9 @@ class MuteAudit:
     def response(self, flow: http.HTTPFlow) -> None:
         """Hand on the status: a mute request that the server refused had no effect."""
         live = self._live
-        if live is None or not live.inspects(flow):
-            return
-        exchange = exchange_of(flow)
-        if exchange.body is not None and len(exchange.body) > live.settings.max_body:
-            exchange = replace(exchange, body=None)
-        live.writer.put_answer(exchange)
+        with self._guard():
+            if live is not None and live.inspects(flow):
+                live.writer.put_answer(exchange_of(flow, live.settings.max_body))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
@@ -201,9 +197,9 @@ class MuteAudit:
 
         `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.
         """
+        self.counters.too_large += exchange.body is None
+        self.counters.streamed += has_left
         fate = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
-        if has_left:
-            self.counters.streamed += 1
         if fate is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
@@ -211,18 +207,29 @@ class MuteAudit:
             self.counters.unrecorded += 1
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
 
-    def _warn(self, kind: str, text: str) -> None:
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Our own faults: counted, logged, and the message goes on."""
+        try:
+            yield
+        except Exception:
+            self.counters.hook_errors += 1
+            self._warn("hook_errors", "a message was forwarded because a hook failed", with_traceback=True)
+
+    def _warn(self, kind: str, text: str, *, with_traceback: bool = False) -> None:
         """Log at most one line of a kind in ten seconds; the counters have the number."""
         now = time.monotonic()
         if now - self._warned.get(kind, -WARN_SECONDS) >= WARN_SECONDS:
             self._warned[kind] = now
-            logger.warning("mutewatch: %s", text)
+            logger.warning("mutewatch: %s", text, exc_info=with_traceback)
 
 
-def exchange_of(flow: http.HTTPFlow) -> Exchange:
-    """Return the request of `flow`. `body` is None if it was streamed."""
+def exchange_of(flow: http.HTTPFlow, max_body: int) -> Exchange:
+    """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
     peer = flow.client_conn.peername
-    return exchange_from_flow(flow, Origin("live"), client=peer[0] if peer else None)
+    exchange = exchange_from_flow(flow, Origin("live"), client=peer[0] if peer else None)
+    is_read = exchange.body is not None and len(exchange.body) <= max_body
+    return exchange if is_read else replace(exchange, body=None)
 
 
 def announced_length(flow: http.HTTPFlow) -> int:
