@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.faults import kill_live
 from tests.live_recorder import recorded
-from tests.live_support import OTHER, TELEMETRY, Received, Scene, scene, sha256, wait_until
+from tests.live_support import OTHER, SCRIPT, TELEMETRY, Received, Scene, scene, sha256, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -182,3 +183,9 @@ def test_settings_that_would_undo_ours_stop_the_start(live: Scene, option: str, 
         assert said in proxy.text()
     finally:
         proxy.end()
+
+
+def test_nothing_that_left_is_missing_after_three_kills(tmp_path: Path) -> None:
+    result = kill_live.run(kills=3, seed=1, folder=tmp_path, script=SCRIPT)
+    assert (result.missing, result.integrity) == (0, "ok"), result.table()
+    assert result.received > 0
