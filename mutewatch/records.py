@@ -91,7 +91,7 @@ class AudioValue:
     """One audio-derived number under the vendor's name, in the unit its signature states."""
 
     name: str
-    value: float
+    value: int | float
     unit: str
     floor: float | None = None  # the reading that carries no information, where one is known
     role: Role | None = None
@@ -144,6 +144,7 @@ class MuteEvent:
     scope: Scope
     basis: Basis
     effective: bool | None
+    by_client_clock: bool  # False: `at` is the capturing clock's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +172,16 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class MuteSummary:
-    """How an interval divides into muted, unmuted and unknown seconds, and on whose word."""
+    """How an interval divides into muted, unmuted and unknown seconds, and on whose word.
+
+    `disputed_seconds`: for how long the operator's timeline says otherwise than the client.
+    """
 
     muted_seconds: float
     unmuted_seconds: float
     unknown_seconds: float
     bases: tuple[Basis, ...]
+    disputed_seconds: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,6 @@ class ClientMinute:
 
     client: str
     call: str
-    app: str
     signature: SignatureRef
     minute: str  # identity within (client, call, signature): the interval number, or the time
     starts_at: datetime

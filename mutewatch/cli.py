@@ -1,0 +1,253 @@
+"""The command line. Each command imports what it needs when it runs, so that --help answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mutewatch.errors import InputError, OperatorError
+
+app = typer.Typer(
+    help="Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+signatures_app = typer.Typer(help="The telemetry endpoints that mutewatch knows.", no_args_is_help=True)
+classifier_app = typer.Typer(help="The model behind the guesses.", no_args_is_help=True)
+app.add_typer(signatures_app, name="signatures")
+app.add_typer(classifier_app, name="classifier")
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="Directory for store, keys and certificates. [default: $MUTEWATCH_STATE or ~/.local/state/mutewatch]",
+        show_default=False,
+    ),
+]
+ActivityOption = Annotated[
+    bool, typer.Option("--activity/--no-activity", help="Guess what could be inferred from the values.")
+]
+ShowClientsOption = Annotated[
+    bool, typer.Option("--show-clients", help="Show client names as they are on the wire, not pseudonyms.")
+]
+SignatureOption = Annotated[
+    list[Path] | None, typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False)
+]
+
+
+@app.command()
+def scan(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Captures (pcap, pcapng), HAR files, mitmproxy flow dumps, JSON Lines of exchanges, API-hook logs.",
+            show_default=False,
+        ),
+    ],
+    keylog: Annotated[
+        list[Path] | None,
+        typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),
+    ] = None,
+    mute: Annotated[
+        Path | None,
+        typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted."),
+    ] = None,
+    assume: Annotated[
+        Literal["muted", "unmuted"] | None,
+        typer.Option("--assume", help="What to assume where no source says whether a client was muted."),
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+    ] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
+    engine: Annotated[
+        Literal["tshark"], typer.Option("--engine", help="What decodes captures: tshark is the reference.")
+    ] = "tshark",
+    fail_on: Annotated[
+        Literal["flagged"] | None, typer.Option("--fail-on", help="Exit with 1 if there are flagged minutes.")
+    ] = None,
+    require_match: Annotated[
+        bool, typer.Option("--require-match", help="Exit with 4 if nothing matched a signature.")
+    ] = False,
+    activity: ActivityOption = True,
+    show_clients: ShowClientsOption = False,
+    signature: SignatureOption = None,
+    state: StateOption = None,
+) -> None:
+    """Find the minutes in saved traffic in which audio-derived data left while the client was muted.
+
+    Exit codes: 0 ran; 1 flagged minutes, with --fail-on flagged; 2 wrong usage; 3 an input or a matched
+    message could not be read; 4 nothing matched, with --require-match; 130 interrupted.
+    """
+    from mutewatch.commands.output import Format
+    from mutewatch.commands.scan import ScanOptions
+    from mutewatch.commands.scan import scan as run
+    from mutewatch.compose import PipelineOptions
+    from mutewatch.config import default_state
+
+    options = ScanOptions(
+        state=state or default_state(),
+        keylogs=tuple(keylog or ()),
+        format=Format(output_format),
+        output=output,
+        store=store,
+        fail_on_flagged=fail_on == "flagged",
+        require_match=require_match,
+    )
+    assumed = None if assume is None else assume == "muted"
+    judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
+    raise typer.Exit(run(paths, options, judging))
+
+
+@app.command()
+def demo() -> None:
+    """Judge the bundled sample: a synthetic meeting of twenty minutes."""
+    from mutewatch.commands.demo import demo as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def live(
+    host: Annotated[str, typer.Option("--listen-host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--listen-port", "-p", help="Port to listen on.")] = 8080,
+    mode: Annotated[
+        str, typer.Option("--mode", help="mitmproxy's proxy mode: regular, transparent, upstream:URL, wireguard, …")
+    ] = "regular",
+    record_timeout: Annotated[
+        float,
+        typer.Option("--record-timeout", help="Seconds a telemetry message waits to be recorded before it goes on."),
+    ] = 2.0,
+    activity: ActivityOption = True,
+    show_clients: ShowClientsOption = False,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
+    ] = None,
+    state: StateOption = None,
+) -> None:
+    """Judge live traffic: a proxy that opens connections to telemetry hosts and passes all others through.
+
+    Point a client's proxy settings at it and trust the CA in the state directory. Findings go to the store
+    there: see `mutewatch report`. Stop with Ctrl-C or SIGTERM.
+    """
+    from mutewatch.commands.live import live as run
+
+    raise typer.Exit(run(host, port, mode, record_timeout, activity, show_clients, tuple(options or ()), state))
+
+
+@app.command()
+def report(
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="The store to show. [default: that of `mutewatch live`]", show_default=False),
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+    ] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
+    state: StateOption = None,
+) -> None:
+    """Show what a store holds: live findings, or those of `scan --store`."""
+    from mutewatch.commands.output import Format
+    from mutewatch.commands.report import report as run
+    from mutewatch.config import StateDirectory, default_state
+
+    run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+
+
+@app.command()
+def doctor(state: StateOption = None) -> None:
+    """Show what is installed and set up here, and what is missing for what."""
+    from mutewatch.commands.doctor import doctor as run
+    from mutewatch.config import default_state
+
+    raise typer.Exit(run(state or default_state()))
+
+
+@signatures_app.command("list")
+def signatures_list() -> None:
+    """List the endpoints, what they tell, and how well founded that is."""
+    from mutewatch.commands.signatures import list_signatures
+
+    list_signatures()
+
+
+@signatures_app.command("validate")
+def signatures_validate(paths: Annotated[list[Path], typer.Argument(help="Signature files (TOML).")]) -> None:
+    """Check signature files against the schema."""
+    from mutewatch.commands.signatures import validate
+
+    raise typer.Exit(validate(paths))
+
+
+@signatures_app.command("test")
+def signatures_test(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Signature files. [default: the bundled ones]", show_default=False)
+    ] = None,
+) -> None:
+    """Decode the fixtures inside the signatures and compare the facts."""
+    from mutewatch.commands.signatures import test
+
+    raise typer.Exit(test(paths or ()))
+
+
+@signatures_app.command("schema")
+def signatures_schema() -> None:
+    """Print the JSON Schema of signature files, for editors."""
+    from mutewatch.commands.signatures import print_schema
+
+    print_schema()
+
+
+@classifier_app.command("train")
+def classifier_train(
+    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their manifest.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of split and training.")] = 1,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs at most; the best is kept.")] = 700,
+) -> None:
+    """Train the paper's network, with whole recordings held out for validation. Needs torch (extra: train)."""
+    from mutewatch.commands.classifier import train
+
+    train(data, output, seed, epochs)
+
+
+@classifier_app.command("evaluate")
+def classifier_evaluate(
+    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights file. [default: the shipped one]", show_default=False)
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Score only recordings that the training held out.")
+    ] = False,
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="What to print.")] = "table",
+) -> None:
+    """Score a model on labelled minutes. Needs no torch."""
+    from mutewatch.commands.classifier import evaluate
+
+    evaluate(data, weights, held_out, output_format == "json")
+
+
+def main() -> None:
+    """Run the command line; an operator's mistake is one line on stderr, without a traceback."""
+    try:
+        app()
+    except OperatorError as error:
+        print(f"mutewatch: {error}", file=sys.stderr)
+        sys.exit(2)
+    except InputError as error:
+        print(f"mutewatch: {error}", file=sys.stderr)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""`mutewatch doctor`: what is here, what is missing, and what that means."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mutewatch.config import StateDirectory
+from mutewatch.errors import OperatorError
+
+OUR_PACKAGES = ("mutewatch", "addons", "pcap_tools", "classifier", "certs")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: is it there, which one, and what its absence costs. `is_fault`: something is broken."""
+
+    name: str
+    is_good: bool
+    text: str
+    is_fault: bool = False
+
+
+def doctor(root: Path) -> int:
+    """Print all checks; return 0, or 2 if something is broken (not merely absent)."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    checks = [check for run in CHECKS for check in run(StateDirectory(root))]
+    for check in checks:
+        mark = ("ok", "green") if check.is_good else ("FAULT", "bold red") if check.is_fault else ("none", "yellow")
+        table.add_row(Text(*mark), check.name, Text(check.text))
+    Console(highlight=False).print(table)
+    return 2 if any(check.is_fault for check in checks) else 0
+
+
+def _versions(_state: StateDirectory) -> Iterator[Check]:
+    ours = _version("mutewatch") or "not installed, running from its folder"
+    yield Check("mutewatch", True, f"{ours}, on Python {platform.python_version()}")
+    for name, use in (("mitmproxy", "live proxy, HAR files and flow dumps"), ("pyshark", "captures, with tshark")):
+        found = _version(name)
+        yield Check(name, found is not None, f"{found} ({use})" if found else f"missing: {use}", found is None)
+
+
+def _tshark(_state: StateDirectory) -> Iterator[Check]:
+    path = shutil.which("tshark")
+    if path is None:
+        yield Check("tshark", False, "not installed: captures cannot be read (Debian: apt install tshark)")
+        return
+    try:
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+        yield Check("tshark", True, f"{told.split()[2].rstrip('.')} at {path} (captures)")
+    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        yield Check("tshark", False, f"{path} does not run: {error}", is_fault=True)
+
+
+def _torch(_state: StateDirectory) -> Iterator[Check]:
+    found = _version("torch")
+    text = f"{found} (training)" if found else "not installed: only needed to train (pip install 'mutewatch[train]')"
+    yield Check("torch", found is not None, text)
+
+
+def _model(_state: StateDirectory) -> Iterator[Check]:
+    from mutewatch.compose import load_activity_model
+
+    try:
+        yield Check("model", True, f"{load_activity_model().model_id}, its SHA-256 is as its manifest says")
+    except OperatorError as error:
+        yield Check("model", False, str(error), is_fault=True)
+
+
+def _signatures(_state: StateDirectory) -> Iterator[Check]:
+    from mutewatch.signatures import load_signatures
+    from mutewatch.signatures.fixtures import run_fixtures
+
+    signatures = load_signatures()
+    results = [result.holds for signature in signatures for result in run_fixtures(signature)]
+    apps = ", ".join(sorted({signature.app for signature in signatures}))
+    text = f"{len(signatures)} of {apps}; {sum(results)} of {len(results)} fixtures hold"
+    yield Check("signatures", all(results), text, not all(results))
+
+
+def _state_directory(state: StateDirectory) -> Iterator[Check]:
+    if not state.root.exists():
+        yield Check("state", True, f"{state.root} (made when first needed)")
+        return
+    loose = [path for path in (state.root, *state.root.iterdir()) if path.stat().st_mode & 0o077]
+    if loose:
+        yield Check("state", False, f"open to others: chmod go= {loose[0]}", is_fault=True)
+    else:
+        yield Check("state", os.access(state.root, os.W_OK), f"{state.root}, yours alone")
+
+
+def _store(state: StateDirectory) -> Iterator[Check]:
+    from mutewatch.store import Store
+
+    if not state.store.exists():
+        yield Check("store", False, "nothing recorded yet (live, or scan --store)")
+        return
+    try:
+        with Store(state.store) as store:
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(store.verdicts().items()))
+        yield Check("store", True, f"{state.store}: {verdicts or 'no findings'}")
+    except OperatorError as error:
+        yield Check("store", False, str(error), is_fault=True)
+
+
+def _authority(state: StateDirectory) -> Iterator[Check]:
+    from certs.authority import describe
+
+    found = describe(state.authority, datetime.now(UTC))
+    if found is None:
+        yield Check("CA", False, "made at the first start of `mutewatch live`")
+    else:
+        yield Check("CA", not found.fault, found.fault or found.text, bool(found.fault))
+
+
+def _package_names(_state: StateDirectory) -> Iterator[Check]:
+    """Our folders are top-level packages; pip lets another distribution overwrite them without a word."""
+    owners = packages_distributions()
+    others = {name: sorted(set(owners.get(name, ())) - {"mutewatch"}) for name in OUR_PACKAGES}
+    taken = [f"{name} (by {', '.join(by)})" for name, by in others.items() if by]
+    text = f"taken: {'; '.join(taken)}: use an environment of its own" if taken else "no other package has our names"
+    yield Check("packages", not taken, text, bool(taken))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+CHECKS: tuple[Callable[[StateDirectory], Iterator[Check]], ...] = (
+    _versions,
+    _tshark,
+    _torch,
+    _model,
+    _signatures,
+    _state_directory,
+    _store,
+    _authority,
+    _package_names,
+)

@@ -1,0 +1,22 @@
+"""`mutewatch report`: what a store holds, as `scan` would print it."""
+
+from pathlib import Path
+
+from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.errors import OperatorError
+from mutewatch.pipeline import Counts
+from mutewatch.store import Store
+from mutewatch.summary import InputSummary, Summary, add_counts
+
+
+def report(store_path: Path, output_format: Format, output: Path | None) -> None:
+    """Print all findings of the store and what was read into it. OperatorError if there is no such store."""
+    if not store_path.is_file():
+        raise OperatorError(f"no store at {store_path}: `mutewatch scan --store {store_path} FILE` makes one")
+    with Store(store_path) as store:
+        findings = list(store.findings())
+        inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
+    summary = Summary(inputs=inputs, counts=add_counts(Counts(), (given.counts for given in inputs)))
+    summary.take(findings)
+    with open_output(output) as file:
+        print_findings(findings, summary, output_format, file)

@@ -1,0 +1,121 @@
+"""`mutewatch scan`: saved traffic in, findings out."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.compose import PipelineOptions, build_pipeline
+from mutewatch.config import open_state
+from mutewatch.errors import InputError
+from mutewatch.pipeline import Pipeline
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Decoded, Finding, Verdict
+from mutewatch.store import Store
+from mutewatch.summary import InputSummary, Summary, counts_record, difference
+from pcap_tools import reader_for
+
+FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
+
+
+class Exit(IntEnum):
+    """What a run ends with; documented in docs/output.md."""
+
+    RAN = 0
+    FLAGGED = 1
+    USAGE = 2
+    UNREADABLE = 3
+    NOTHING_MATCHED = 4
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How to scan, beside how to judge."""
+
+    state: Path
+    keylogs: tuple[Path, ...] = ()
+    format: Format = Format.TABLE
+    output: Path | None = None
+    store: Path | None = None
+    fail_on_flagged: bool = False
+    require_match: bool = False
+
+
+def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
+    """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
+    pipeline = build_pipeline(open_state(options.state), judging)
+    store = Store(options.store) if options.store else None
+    summary = Summary(counts=pipeline.counts)
+    interrupted = False
+    try:
+        with _progress(paths) as advance:
+            for path in paths:
+                summary.inputs.append(InputSummary(str(path), {}, "not read to its end: interrupted"))
+                summary.inputs[-1] = _scan_file(path, pipeline, store, ReadOptions(options.keylogs, advance))
+    except KeyboardInterrupt:
+        interrupted = True
+    findings = sorted(pipeline.finish(), key=_order)
+    summary.take(findings)
+    if store:
+        store.record((), findings)
+        for given in summary.inputs:
+            store.record_input(given.name, given.counts, given.error)
+        store.close()
+    with open_output(options.output) as file:
+        print_findings(findings, summary, options.format, file)
+    for error in summary.errors:
+        print(f"mutewatch: {error}", file=sys.stderr)
+    return Exit.INTERRUPTED if interrupted else _exit_code(summary, options)
+
+
+def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: ReadOptions) -> InputSummary:
+    before = counts_record(pipeline.counts)
+    facts: list[Decoded] = []
+    error = None
+    try:
+        for exchange in reader_for(path).read(path, options):
+            facts += pipeline.feed(exchange)
+            if store is None:
+                facts.clear()
+            elif len(facts) >= FACTS_AT_ONCE:
+                store.record(facts, ())
+                facts.clear()
+    except InputError as fault:
+        error = str(fault)
+    if store is not None:
+        store.record(facts, ())
+    return InputSummary(str(path), difference(counts_record(pipeline.counts), before), error)
+
+
+def _order(finding: Finding) -> tuple[str, str, str, float, str]:
+    at = finding.ends_at.timestamp() if finding.ends_at else 0.0
+    return (finding.client, finding.call, finding.signature.id, at, finding.minute)
+
+
+def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
+    """The gravest first: what could not be read may hide what is asked for."""
+    if summary.errors or summary.verdicts[Verdict.UNDECODED.value]:
+        return Exit.UNREADABLE
+    if options.fail_on_flagged and summary.verdicts[Verdict.FLAGGED.value]:
+        return Exit.FLAGGED
+    if options.require_match and not summary.counts.matched:
+        return Exit.NOTHING_MATCHED
+    return Exit.RAN
+
+
+@contextmanager
+def _progress(paths: Sequence[Path]) -> Iterator[Callable[[int], None]]:
+    """On a terminal, a bar on stderr over the bytes of all files; yields what readers call with bytes consumed."""
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    console = Console(stderr=True)
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=total)
+        yield lambda count: progress.advance(task, count)

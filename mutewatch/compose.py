@@ -1,0 +1,104 @@
+"""Puts the rooms together: what `cli.py` and the live addon build their pipelines from.
+
+With `cli.py` and `commands/` this is the composition root: only here does the core know the rooms around
+it, and each is imported inside the function that needs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mutewatch.config import StateDirectory
+from mutewatch.errors import OperatorError
+from mutewatch.identity import Names, load_or_create_key
+from mutewatch.mute import MuteTracker
+from mutewatch.pipeline import FORGET, Pipeline
+from mutewatch.ports import ActivityModel
+from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.signatures import load_signatures
+from mutewatch.store import Store
+from mutewatch.timeline import load_timeline
+
+RESTORED_MESSAGES = 200_000  # at most, on a restart: seconds of start-up, hours of a large site's mute states
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """What an operator may choose about judging."""
+
+    mute_file: Path | None = None
+    assume_muted: bool | None = None
+    activity: bool = True
+    show_clients: bool = False
+    signatures: tuple[Path, ...] = ()
+
+
+def build_pipeline(state: StateDirectory, options: PipelineOptions) -> Pipeline:
+    """Return a pipeline as the operator wants it. OperatorError for what cannot be had."""
+    names = Names(None if options.show_clients else load_or_create_key(state.client_key))
+    timeline = load_timeline(options.mute_file, names) if options.mute_file else None
+    return Pipeline(
+        load_signatures(*options.signatures),
+        names,
+        MuteTracker(timeline, options.assume_muted),
+        load_activity_model() if options.activity else None,
+    )
+
+
+def load_activity_model() -> ActivityModel:
+    """Return the shipped model. OperatorError, with the way around, if its file is not whole."""
+    from classifier.stream import ModelError, load_model
+
+    try:
+        return load_model()
+    except ModelError as error:
+        raise OperatorError(f"{error} (--no-activity goes on without guesses)") from None
+
+
+class Recorder:
+    """Feeds live exchanges to the pipeline and commits what they said. For one thread."""
+
+    def __init__(self, pipeline: Pipeline, store: Store) -> None:
+        self.pipeline, self.store = pipeline, store
+        self._facts: list[Decoded] = []
+        self._findings: list[Finding] = []
+
+    def restore(self, now: datetime) -> None:
+        """Take up the calls where an earlier process left them."""
+        for decoded in self.store.facts_since(now - FORGET, RESTORED_MESSAGES):
+            self.pipeline.absorb(decoded)
+        self._findings += self.pipeline.advance(now)
+
+    def record(self, exchanges: Sequence[Exchange]) -> None:
+        """Commit the facts of `exchanges` and the findings that follow.
+
+        Raises sqlalchemy's DBAPIError; then nothing is lost: the next call, which may bring nothing new,
+        commits what this one could not.
+        """
+        for exchange in exchanges:
+            # The response comes as the same exchange with a status; it was counted as a request.
+            self._facts += self.pipeline.feed(exchange, again=exchange.status is not None)
+        times = [exchange.sent_at for exchange in exchanges if exchange.sent_at]
+        self._findings += self.pipeline.advance(max(times)) if times else self.pipeline.finish()
+        self.store.record(self._facts, self._findings)
+        self._facts, self._findings = [], []
+
+    def tick(self, now: datetime) -> None:
+        """Let go of calls that are over; call about once a minute."""
+        self._findings += self.pipeline.advance(now)
+        self.record(())
+
+    def close(self) -> None:
+        """Commit what is left and close the store."""
+        try:
+            self.record(())
+        finally:
+            self.store.close()
+
+
+def build_recorder(state: StateDirectory, options: PipelineOptions, now: datetime) -> Recorder:
+    """Return what the live proxy records with, its memory restored from the store."""
+    recorder = Recorder(build_pipeline(state, options), Store(state.store))
+    recorder.restore(now)
+    return recorder

@@ -1,0 +1,48 @@
+"""Where mutewatch keeps what it must keep: the state directory, 0700, and the files in it, 0600."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutewatch.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """The paths inside one state directory."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "mutewatch.db"
+
+    @property
+    def client_key(self) -> Path:
+        """Key of the client pseudonyms."""
+        return self.root / "client.key"
+
+    @property
+    def authority(self) -> Path:
+        """mitmproxy's confdir: the certificate authority of the live proxy."""
+        return self.root / "authority"
+
+
+def default_state() -> Path:
+    """Return $MUTEWATCH_STATE, or `mutewatch` in the user's state folder (XDG Base Directory)."""
+    if chosen := os.environ.get("MUTEWATCH_STATE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "mutewatch"
+
+
+def open_state(root: Path) -> StateDirectory:
+    """Return the state directory at `root`, made if need be. OperatorError if it is not ours alone."""
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = root.stat()
+    except OSError as error:
+        raise OperatorError(f"cannot use the state directory {root}: {error.strerror}") from None
+    if status.st_mode & 0o077:
+        raise OperatorError(f"the state directory {root} is open to others: chmod 700 {root}")
+    return StateDirectory(root)

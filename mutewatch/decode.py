@@ -1,0 +1,206 @@
+"""Bounded decode steps: from the bytes of one message to plain JSON values.
+
+What a step takes and gives is in its one-line docstring. Every step is pure, costs at most what `Limits`
+allows, and raises only `DecodeError`, whose text is the reason shown to the user. No step knows a vendor:
+signatures name steps by their keys in `STEPS`; a step that is missing is added here, for everyone.
+"""
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from mutewatch.errors import DecodeError
+from mutewatch.limits import Limits
+
+_TYPE_NAMES: Final[dict[type, str]] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+class Budget:
+    """What is left of a message's allowance of inflated bytes, shared by all of its steps."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.inflated = limits.inflated_total
+
+
+def remove_content_encoding(body: bytes, encoding: str | None, budget: Budget) -> bytes:
+    """Return `body` without its Content-Encoding (RFC 9110, 8.4): gzip, deflate and identity; at most two."""
+    names = [name.strip().lower() for name in (encoding or "").split(",")]
+    names = [name for name in names if name not in ("", "identity")]
+    if len(names) > 2:
+        raise DecodeError(f"{len(names)} content-encodings, limit 2")
+    for name in reversed(names):
+        if name in ("gzip", "x-gzip"):
+            body = gunzip(body, budget)
+        elif name == "deflate":
+            body = _inflate(body, zlib.MAX_WBITS, budget, "deflate")
+        else:
+            raise DecodeError(f"unsupported content-encoding {shorten(name)}")
+    return body
+
+
+def unbase64(value: Any, budget: Budget) -> bytes:
+    """Text in base64 (RFC 4648, 4; padding required) to bytes."""
+    if not isinstance(value, str):
+        raise DecodeError(f"base64: {describe_type(value)} instead of a string")
+    if len(value) > budget.limits.base64_text:
+        raise DecodeError(f"base64: {len(value):,} characters, limit {budget.limits.base64_text:,}")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"base64: {error}") from None
+
+
+def gunzip(value: Any, budget: Budget) -> bytes:
+    """A gzip file of one member (RFC 1952) to its content; complete, and nothing after it."""
+    return _inflate(value, zlib.MAX_WBITS | 16, budget, "gzip")
+
+
+def _inflate(value: Any, wbits: int, budget: Budget, what: str) -> bytes:
+    if not isinstance(value, bytes):
+        raise DecodeError(f"{what}: {describe_type(value)} instead of bytes")
+    limits = budget.limits
+    allowed = min(limits.inflated, budget.inflated)
+    inflater, parts, size = zlib.decompressobj(wbits), [], 0
+    try:
+        part = inflater.decompress(value, limits.ratio_after)
+        while part:
+            parts.append(part)
+            size += len(part)
+            if size > allowed:
+                raise DecodeError(f"{what}: more than {allowed:,} bytes come out of {len(value):,}")
+            if size >= limits.ratio_after and size > limits.ratio * len(value):
+                raise DecodeError(f"{what}: more than {limits.ratio}:1 of {len(value):,} bytes")
+            part = inflater.decompress(inflater.unconsumed_tail, limits.ratio_after)
+    except zlib.error as error:
+        raise DecodeError(f"{what}: {error}") from None
+    if not inflater.eof:
+        raise DecodeError(f"{what}: cut short after {len(value):,} bytes")
+    if inflater.unused_data:
+        raise DecodeError(f"{what}: {len(inflater.unused_data):,} bytes after its end")
+    budget.inflated -= size
+    return b"".join(parts)
+
+
+def parse_json(value: Any, budget: Budget) -> Any:
+    """One JSON text (RFC 8259) in UTF-8, and nothing else, to plain values."""
+    return _parse_json(value, budget, residue=False)
+
+
+def first_json_value(value: Any, budget: Budget) -> Any:
+    """The first JSON value; what stands after it is ignored (residue of older memory in hook logs)."""
+    return _parse_json(value, budget, residue=True)
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _parse_json(value: Any, budget: Budget, *, residue: bool) -> Any:
+    text = _as_text(value, residue=residue)
+    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
+    try:
+        document, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise DecodeError(f"JSON: {error.msg} at character {error.pos:,} of {len(text):,}") from None
+    except RecursionError:
+        raise DecodeError("JSON: nested too deeply") from None
+    except ValueError as error:  # NaN and Infinity; an integer too long for Python
+        raise DecodeError(f"JSON: {error}") from None
+    end = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    if end < len(text) and not residue:
+        raise DecodeError(f"JSON: more text after its end at character {end:,} of {len(text):,}")
+    if residue and _ESCAPED_BYTE.search(text, 0, end):
+        raise DecodeError("JSON: not UTF-8")
+    _check_shape(document, budget.limits)
+    return document
+
+
+def _as_text(value: Any, *, residue: bool) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, bytes):
+        raise DecodeError(f"JSON: {describe_type(value)} instead of text")
+    try:
+        return value.decode("utf-8", "surrogateescape" if residue else "strict")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"JSON: not UTF-8 at byte {error.start:,}") from None
+
+
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _check_shape(document: Any, limits: Limits) -> None:
+    """Walk the document level by level, so that no input can exhaust the stack."""
+    level, nodes = [document], 0
+    for _depth in range(limits.json_depth + 1):
+        nodes += len(level)
+        if nodes > limits.json_nodes:
+            raise DecodeError(f"JSON: more than {limits.json_nodes:,} values")
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                if any(len(key) > limits.json_key for key in item):
+                    raise DecodeError(f"JSON: a key longer than {limits.json_key} characters")
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            else:
+                _check_scalar(item, limits)
+        if not any(isinstance(item, dict | list) for item in level):
+            return
+        level = below
+    raise DecodeError(f"JSON: nested deeper than {limits.json_depth}")
+
+
+def _check_scalar(item: Any, limits: Limits) -> None:
+    if isinstance(item, str):
+        if len(item) > limits.json_string:
+            raise DecodeError(f"JSON: a string longer than {limits.json_string:,} characters")
+    elif isinstance(item, int) and abs(item) >= 10**limits.json_digits:
+        raise DecodeError(f"JSON: an integer of more than {limits.json_digits} digits")
+
+
+Step = Callable[[Any, Budget], Any]
+
+STEPS: Final[dict[str, Step]] = {
+    "base64": unbase64,
+    "gzip": gunzip,
+    "json": parse_json,
+    "json_in_string": parse_json,
+    "first_json_value": first_json_value,
+}
+
+
+def run_steps(value: Any, steps: tuple[str, ...], budget: Budget) -> Any:
+    """Pass `value` through the named steps in order. KeyError for a name not in STEPS (the loader checks)."""
+    for name in steps:
+        value = STEPS[name](value, budget)
+    return value
+
+
+def describe_type(value: Any) -> str:
+    """Return JSON's word for the type of `value`, with an article."""
+    word = _TYPE_NAMES.get(type(value), "bytes" if isinstance(value, bytes) else "number")
+    return word if word == "null" else f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def shorten(text: str, length: int = 40) -> str:
+    """Return text from the wire fit for one line of a message: printable, at most `length` characters."""
+    return ascii(text[:length])[1:-1][:length] + ("…" if len(text) > length else "")

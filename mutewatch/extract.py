@@ -1,0 +1,254 @@
+"""From one exchange to its facts, as a signature says: `extract` and nothing else is meant for others.
+
+What cannot be read becomes an `Undecoded` with its reason; the elements beside it are kept. Nothing raises.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+from mutewatch import decode
+from mutewatch.decode import Budget
+from mutewatch.errors import DecodeError
+from mutewatch.identity import Names
+from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.records import AudioReport, AudioValue, Decoded, Exchange, MuteEvent, Source, Undecoded
+from mutewatch.signatures.model import Audio, FieldGroup, Message, Mute, Signature
+
+Scope = dict[str, Any]
+Fact = AudioReport | MuteEvent | Undecoded
+
+UNKNOWN_CLIENT = "unknown"  # neither the message nor the door names a client
+UNKNOWN_CALL = ""
+
+
+def extract(
+    exchange: Exchange,
+    signature: Signature,
+    message: Message,
+    segments: dict[str, str],
+    names: Names,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Decoded:
+    """Return all facts of a matched exchange whose body the door could read."""
+    raw = exchange.body or b""
+    budget = Budget(limits)
+    try:
+        if len(raw) > limits.body:
+            raise DecodeError(f"a body of {len(raw):,} bytes, limit {limits.body:,}")
+        body = decode.remove_content_encoding(raw, exchange.content_encoding, budget)
+        opened: str | None = None
+    except DecodeError as error:
+        body, opened = raw, str(error)
+    address = names.pseudonym(exchange.client) if exchange.client else None
+    source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), exchange.sent_at, address)
+    reader = _MessageReader(exchange, message, source, names, budget)
+    facts = [reader.undecoded(opened)] if opened else list(reader.read(body, segments))
+    return Decoded(
+        source,
+        tuple(fact for fact in facts if isinstance(fact, AudioReport)),
+        tuple(fact for fact in facts if isinstance(fact, MuteEvent)),
+        tuple(fact for fact in facts if isinstance(fact, Undecoded)),
+    )
+
+
+class _MessageReader:
+    """Reads one message; holds what its facts have in common."""
+
+    def __init__(self, exchange: Exchange, message: Message, source: Source, names: Names, budget: Budget) -> None:
+        self.exchange, self.message, self.source = exchange, message, source
+        self.names, self.budget = names, budget
+
+    def undecoded(self, reason: str, element: int = 0, scope: Scope | None = None) -> Undecoded:
+        call, at = None, None
+        if scope is not None:
+            call = self._identifier(_find(self.message.call, scope))
+            at = _time_or_none(_find(self.message.at, scope))
+        client = self.source.address
+        return Undecoded(self.source, reason, len(self.exchange.body or b""), element, client, call, at)
+
+    def read(self, body: bytes, segments: dict[str, str]) -> Iterator[Fact]:
+        limit = self.budget.limits.elements
+        try:
+            document = decode.run_steps(body, self.message.steps, self.budget)
+            elements = self._elements({"document": document, "path": segments})
+        except DecodeError as error:
+            yield self.undecoded(str(error))
+            return
+        for position, element in enumerate(elements[:limit]):
+            scope = {"document": document, "path": segments, "element": element}
+            try:
+                scope["payload"] = self._payload(scope)
+                yield from self._facts(scope, position)
+            except DecodeError as error:
+                yield self.undecoded(str(error), position, scope)
+        if len(elements) > limit:
+            yield self.undecoded(f"{len(elements):,} elements, limit {limit}", limit)
+
+    def _elements(self, scope: Scope) -> list[Any]:
+        found = _search(self.message.each, scope)
+        if found is None or found == []:
+            if self.message.each_required:
+                raise DecodeError(f"nothing at {self.message.each}")
+            return []
+        return found if isinstance(found, list) else [found]
+
+    def _payload(self, scope: Scope) -> Any:
+        for way in self.message.payload:
+            found = _search(way.path, scope)
+            if found is not None:
+                return decode.run_steps(found, way.steps, self.budget)
+        raise DecodeError(f"nothing at {' or '.join(way.path for way in self.message.payload)}")
+
+    def _facts(self, scope: Scope, position: int) -> Iterator[Fact]:
+        for mute in self.message.mute:
+            if _search(mute.when, scope) is True:
+                yield self._mute_event(mute, scope)
+        audio = self.message.audio
+        if audio is None or _search(audio.when, scope) is not True:
+            return
+        intervals = _search(audio.intervals, scope)
+        if not isinstance(intervals, list):
+            raise DecodeError(f"nothing at {audio.intervals}")
+        for interval in intervals[: self.budget.limits.elements]:
+            try:
+                yield from self._audio_report(audio, {**scope, "interval": interval}, position)
+            except DecodeError as error:
+                yield self.undecoded(str(error), position, scope)
+
+    def _audio_report(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
+        values: list[AudioValue] = []
+        for group in audio.groups:
+            found, faults = _values(group, scope)
+            values += found
+            for fault in faults:
+                yield self.undecoded(fault, position, scope)
+        if not values:
+            return
+        ends_at = self._time(audio.ends_at, scope)
+        yield AudioReport(
+            self.source,
+            self._client(audio.client, scope),
+            self._identifier(_find(audio.call, scope)) or UNKNOWN_CALL,
+            ends_at - timedelta(seconds=audio.period_seconds),
+            ends_at,
+            _interval_number(_find(audio.number, scope)),
+            tuple(values[: self.budget.limits.values]),
+        )
+
+    def _mute_event(self, mute: Mute, scope: Scope) -> MuteEvent:
+        muted = _search(mute.muted, scope)
+        if not isinstance(muted, bool):
+            raise DecodeError(f"{mute.muted}: {decode.describe_type(muted)} instead of true or false")
+        return MuteEvent(
+            self.source,
+            self._client(mute.client, scope),
+            self._identifier(_find(mute.call, scope)),
+            self._identifier(_find(mute.participant, scope)),
+            self._time(mute.at, scope),
+            muted,
+            mute.scope,
+            mute.basis,
+            self._is_effective(mute),
+            by_client_clock=mute.at is not None,
+        )
+
+    def _is_effective(self, mute: Mute) -> bool | None:
+        if mute.effective_on == "sent":
+            return True
+        status = self.exchange.status
+        return None if status is None else 200 <= status < 300
+
+    def _client(self, expression: str | None, scope: Scope) -> str:
+        name = self._identifier(_find(expression, scope))
+        return self.names.pseudonym(name) if name else self.source.address or UNKNOWN_CLIENT
+
+    def _time(self, expression: str | None, scope: Scope) -> datetime:
+        """The time at `expression`; without one, when the request was sent."""
+        found = _find(expression, scope)
+        if found is not None:
+            return _parse_time(found)
+        if self.exchange.sent_at is None:
+            raise DecodeError("no time: neither the message nor the capture has one")
+        return self.exchange.sent_at
+
+    def _identifier(self, value: Any) -> str | None:
+        """A name from the wire as bounded, printable text; None if there is none."""
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            return None
+        limit = self.budget.limits.identifier
+        # Control, bidirectional and surrogate characters could rewrite a log line, a terminal or a page.
+        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)[: 8 * limit])
+        if len(text) > limit:  # keep it distinct from others with the same beginning
+            text = f"{text[: limit - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return text
+
+
+def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:
+    """The numbers of a group, and what was wrong with those that are there and are no numbers."""
+    found = _search(group.objects, scope)
+    objects = found if isinstance(found, list) else [found]
+    values, faults = [], []
+    for position, item in enumerate(item for item in objects if isinstance(item, dict)):
+        for key in group.fields.keys() & item.keys():
+            reading, field = item[key], group.fields[key]
+            if isinstance(reading, bool) or not isinstance(reading, int | float) or not math.isfinite(reading):
+                faults.append(f"{key}: {decode.describe_type(reading)} instead of a finite number")
+                continue
+            value = reading if field.scale == 1 and not field.offset else reading * field.scale + field.offset
+            name = key if position == 0 else f"{key}[{position}]"
+            role = field.role if position == 0 else None
+            values.append(AudioValue(name, value, field.unit, field.floor, role))
+    order = {key: rank for rank, key in enumerate(group.fields)}
+    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(faults)
+
+
+@cache
+def _compiled(expression: str) -> Any:
+    return jmespath.compile(expression)
+
+
+def _search(expression: str, scope: Scope) -> Any:
+    try:
+        return _compiled(expression).search(scope)
+    except (JMESPathError, TypeError, ValueError, RecursionError) as error:
+        raise DecodeError(f"{expression}: {decode.shorten(str(error), 80)}") from None
+
+
+def _find(expression: str | None, scope: Scope) -> Any:
+    return None if expression is None else _search(expression, scope)
+
+
+def _interval_number(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
+        raise DecodeError(f"interval number: {decode.describe_type(value)} instead of one from 0 to 10^9")
+    return value
+
+
+def _parse_time(value: Any) -> datetime:
+    """ISO 8601 text to UTC; a time without a zone is taken as UTC. Years 2000 to 2099."""
+    if not isinstance(value, str) or len(value) > 40:
+        raise DecodeError(f"time: {decode.describe_type(value)} instead of ISO 8601 text")
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise DecodeError(f"time: {decode.shorten(value)!r} is not ISO 8601") from None
+    if not 2000 <= time.year < 2100:
+        raise DecodeError(f"time: the year {time.year}")
+    return time
+
+
+def _time_or_none(value: Any) -> datetime | None:
+    try:
+        return _parse_time(value)
+    except DecodeError:
+        return None

@@ -1,0 +1,59 @@
+"""Pseudonyms for the people behind the traffic.
+
+A client's name on the wire (a user id, an IP address) is replaced by a keyed hash before it reaches a
+record that is kept or shown. The same key gives the same pseudonym at every door, so that live findings
+and a later replay of the capture agree; changing the key makes old and new findings unlinkable.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from mutewatch.errors import OperatorError
+
+KEY_BYTES = 32
+
+
+class Names:
+    """Turns names from the wire into pseudonyms; with `key` None they are shown as they are."""
+
+    def __init__(self, key: bytes | None) -> None:
+        self._key = key
+
+    def pseudonym(self, name: str) -> str:
+        """Return the pseudonym of `name`: "client-" and 12 hex digits (48 bits) of HMAC-SHA256."""
+        if self._key is None:
+            return name
+        digest = hmac.new(self._key, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+        return f"client-{digest[:12]}"
+
+
+def load_or_create_key(path: Path) -> bytes:
+    """Return the pseudonym key kept in `path`, made on first use, mode 0600.
+
+    Raises OperatorError if the file is open to others, or not a key.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _load_key(path)
+    except OSError as error:
+        raise OperatorError(f"cannot keep the pseudonym key in {path}: {error.strerror}") from None
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+    return key
+
+
+def _load_key(path: Path) -> bytes:
+    try:
+        mode, key = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"cannot read the pseudonym key {path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise OperatorError(f"the pseudonym key {path} is open to others: chmod 600 {path}")
+    if len(key) != KEY_BYTES:
+        raise OperatorError(f"{path} holds {len(key)} bytes, not a key of {KEY_BYTES}: move it away to get a new one")
+    return key

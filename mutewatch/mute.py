@@ -1,0 +1,216 @@
+"""What is held to be true of a client's mute state, and on whose word.
+
+`MuteTracker` takes `MuteEvent`s in any order and says how an interval divides into muted, unmuted and
+unknown seconds. Its rules:
+
+- a call has two switches, the client's own and the remote one; it is muted if either one is, and unmuted
+  only if its own switch is known to be open;
+- each switch keeps its state from one event to the next; before the first event it is unknown;
+- an event that the server refused, or whose answer was not seen, changes nothing;
+- where the client's word is missing the operator's timeline is asked, then the operator's assumption;
+- events stamped by the capturing clock are moved to the client's clock, which the minutes are in.
+
+It reads no clock; it matches, decodes and judges nothing.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TypeVar
+
+from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
+
+T = TypeVar("T")
+
+EVERYONE = "*"  # the client name of a timeline entry that holds for all
+CLOCK_JITTER = timedelta(
+    seconds=2
+)  # clocks closer than this are taken to agree; network and batching delays are below it
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """From `at` on, the switch is in this state. Ordered so that of two at one instant "muted" stands last."""
+
+    at: datetime
+    muted: bool
+    basis: Basis
+    by_client_clock: bool = True
+
+
+@dataclass(slots=True)
+class _Call:
+    """What is known of one call: its own changes, and under which participant ids others may mute it."""
+
+    changes: dict[Scope, list[Change]] = field(default_factory=lambda: {scope: [] for scope in Scope})
+    participants: set[str] = field(default_factory=set)
+    clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
+
+
+class MuteTracker:
+    """Follows the mute state of every call. Knows at most `limits.calls` calls; the stalest goes first."""
+
+    def __init__(
+        self,
+        timeline: Mapping[str, Iterable[tuple[datetime, bool]]] | None = None,
+        assume: bool | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        """`timeline`: by client name (pseudonym) or EVERYONE, when the operator says it was muted."""
+        self._timeline = {
+            name: sorted(Change(at, muted, Basis.OPERATOR) for at, muted in entries)
+            for name, entries in (timeline or {}).items()
+        }
+        self._assume = assume
+        self._limits = limits
+        self._calls: OrderedDict[str, _Call] = OrderedDict()
+        self._participants: OrderedDict[str, list[Change]] = OrderedDict()
+        self._calls_of: dict[str, set[str]] = {}
+
+    def add(self, event: MuteEvent) -> set[str]:
+        """Take in one event; return the calls whose state it may change. Repeats change nothing."""
+        is_new = self._link(event.call, event.participant) if event.call and event.participant else False
+        if event.effective is True:
+            change = Change(event.at, event.muted, event.basis, event.by_client_clock)
+            is_new |= self._insert(self._changes(event), change)
+        if event.call:
+            return {event.call} if is_new else set()
+        return set(self._calls_of.get(event.participant or "", ())) if is_new else set()
+
+    def observe_clocks(self, call: str, client_time: datetime, seen_at: datetime | None) -> bool:
+        """Compare the two clocks on a message that carries both times; return whether that changes the offset.
+
+        Delays only ever enlarge the difference, so the smallest one seen is the best estimate.
+        """
+        if seen_at is None:
+            return False
+        known, offset = self._call(call), seen_at - client_time
+        if known.clock_offset is not None and offset >= known.clock_offset:
+            return False
+        before, known.clock_offset = known.clock_offset, offset
+        return abs(offset - (before or timedelta())) > CLOCK_JITTER
+
+    def clock_offset(self, call: str) -> timedelta:
+        """How far the capturing clock is ahead of the client's, zero where they agree within the jitter."""
+        known = self._calls.get(call)
+        offset = known.clock_offset if known else None
+        return offset if offset is not None and abs(offset) > CLOCK_JITTER else timedelta()
+
+    def summary(self, call: str, names: Iterable[str], start: datetime, end: datetime) -> MuteSummary:
+        """Divide [start, end), in the client's clock, by mute state. `names`: the client's, for the timeline."""
+        own, remote = self._switches(call)
+        operator = sorted(change for name in (*names, EVERYONE) for change in self._timeline.get(name, ()))
+        edges = sorted(
+            {
+                start,
+                end,
+                *_inside(own, start, end),
+                *_inside(remote, start, end),
+                *_inside(operator, start, end),
+            }
+        )
+        seconds = {True: 0.0, False: 0.0, None: 0.0}
+        bases, disputed = set(), 0.0
+        for left, right in pairwise(edges):
+            reported, said = _effective(_at(own, left), _at(remote, left)), _at(operator, left)
+            state, basis = reported
+            if state is not None and said is not None and said.muted is not state:
+                disputed += (right - left).total_seconds()
+            if state is None and said is not None:
+                state, basis = said.muted, said.basis
+            if state is None and self._assume is not None:
+                state, basis = self._assume, Basis.ASSUMED
+            seconds[state] += (right - left).total_seconds()
+            if basis is not None:
+                bases.add(basis)
+        ordered = tuple(basis for basis in Basis if basis in bases)
+        return MuteSummary(seconds[True], seconds[False], seconds[None], ordered, disputed)
+
+    def forget_before(self, call: str, time: datetime) -> None:
+        """Let go of changes before `time` but the last of each switch, which still holds."""
+        if known := self._calls.get(call):
+            for changes in known.changes.values():
+                del changes[: max(0, bisect_left(changes, time, key=lambda change: change.at) - 1)]
+
+    def _switches(self, call: str) -> tuple[list[Change], list[Change]]:
+        """Changes of the own and the remote switch, by the client's clock, in order."""
+        known = self._calls.get(call)
+        if known is None:
+            return [], []
+        offset = self.clock_offset(call)
+        own, remote = known.changes[Scope.LOCAL], known.changes[Scope.REMOTE]
+        # A participant id outlives a call: what happened to it before this one's first word is not ours.
+        own = sorted(_shift(own, offset))
+        others = _shift((c for name in known.participants for c in self._participants.get(name, ())), offset)
+        ours = (change for change in others if not own or change.at >= own[0].at)
+        return own, sorted((*_shift(remote, offset), *ours))
+
+    def _changes(self, event: MuteEvent) -> list[Change]:
+        """Where the changes of this event's switch are kept: with its call, or with its participant."""
+        if event.call:
+            return self._call(event.call).changes[event.scope]
+        return _touch(self._participants, event.participant or "", list, self._limits.calls)
+
+    def _call(self, call: str) -> _Call:
+        return _touch(self._calls, call, _Call, self._limits.calls)
+
+    def _link(self, call: str, participant: str) -> bool:
+        """Note under which id others may mute this call's client; return whether that is news."""
+        if participant in self._call(call).participants:
+            return False
+        self._call(call).participants.add(participant)
+        self._calls_of.setdefault(participant, set()).add(call)
+        if len(self._calls_of) > 2 * self._limits.calls:
+            self._calls_of = {p: {c for c in calls if c in self._calls} for p, calls in self._calls_of.items()}
+            self._calls_of = {p: calls for p, calls in self._calls_of.items() if calls}
+        return True
+
+    def _insert(self, changes: list[Change], change: Change) -> bool:
+        position = bisect_left(changes, change)
+        if position < len(changes) and changes[position] == change:
+            return False
+        insort(changes, change)
+        if len(changes) > self._limits.mute_events_per_call:
+            del changes[0]
+        return True
+
+
+def _touch(known: "OrderedDict[str, T]", key: str, make: Callable[[], T], limit: int) -> T:
+    """The entry for `key`, made if need be, now the freshest; the stalest goes if there are too many."""
+    if key not in known:
+        known[key] = make()
+        if len(known) > limit:
+            known.popitem(last=False)
+    known.move_to_end(key)
+    return known[key]
+
+
+def _shift(changes: Iterable[Change], offset: timedelta) -> Iterator[Change]:
+    for change in changes:
+        yield change if change.by_client_clock else Change(change.at - offset, change.muted, change.basis)
+
+
+def _at(changes: list[Change], time: datetime) -> Change | None:
+    position = bisect_right(changes, time, key=lambda change: change.at)
+    return changes[position - 1] if position else None
+
+
+def _inside(changes: list[Change], start: datetime, end: datetime) -> list[datetime]:
+    first = bisect_right(changes, start, key=lambda change: change.at)
+    last = bisect_left(changes, end, key=lambda change: change.at)
+    return [change.at for change in changes[first:last]]
+
+
+def _effective(own: Change | None, remote: Change | None) -> tuple[bool | None, Basis | None]:
+    """Muted if either switch is; unmuted only on the client's own word."""
+    if own is not None and own.muted:
+        return True, own.basis
+    if remote is not None and remote.muted:
+        return True, remote.basis
+    if own is not None:
+        return False, own.basis
+    return None, None

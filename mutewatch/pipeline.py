@@ -1,0 +1,241 @@
+"""The way through the house: exchanges in, findings out.
+
+`feed` gathers the facts of one exchange; `advance` and `finish` draw the conclusions on every minute that
+the facts since have touched. So the same facts give the same findings in whatever order and however often
+they came. Nothing here opens a socket, reads a clock or knows a vendor.
+"""
+
+from bisect import bisect_right
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from mutewatch.extract import extract
+from mutewatch.identity import Names
+from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
+from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.minutes import CallMinutes, Slot
+from mutewatch.mute import MuteTracker
+from mutewatch.ports import ActivityModel
+from mutewatch.records import AudioReport, ClientMinute, Decoded, Exchange, Finding, MuteEvent, Verdict
+from mutewatch.signatures.model import Signature
+
+LATENESS_MINUTES = 10  # how late a report may come in a running call and still find its neighbours
+IDLE = timedelta(minutes=15)  # after this a call keeps only its last report, so that a gap still shows
+FORGET = timedelta(hours=12)  # after this a call is over
+TIDY_EVERY = timedelta(minutes=1)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+# What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
+GUESSED: Final = (Verdict.FLAGGED, Verdict.MUTE_UNKNOWN)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went through, so that silence is never taken for "clean". Messages, unless the name says otherwise."""
+
+    exchanges: int = 0
+    matched: int = 0
+    decoded: int = 0
+    undecoded: int = 0
+    unread: int = 0  # matched, but the door could not read the body
+    without_audio: int = 0  # decoded, and carried neither audio-derived values nor a mute state
+    repeats: int = 0  # reports of a minute that was known already
+    mute_events: int = 0
+    mute_refused: int = 0
+    mute_unanswered: int = 0
+    missing_unlisted: int = 0  # minutes missing beyond what one gap lists
+    forgotten_calls: int = 0  # calls let go to stay within the limit
+    signatures: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One client's minutes in one call under one signature, and after which time they await judgement."""
+
+    minutes: CallMinutes
+    dirty_after: datetime | None = None
+
+    def touch(self, since: datetime) -> None:
+        self.dirty_after = since if self.dirty_after is None else min(self.dirty_after, since)
+
+
+@dataclass(slots=True)
+class _Group:
+    """All that was reported under one call id, by client and signature (a call id is the client's word)."""
+
+    calls: dict[tuple[str, str], _Call] = field(default_factory=dict)
+    last_heard: datetime = LONG_AGO
+
+
+class Pipeline:
+    """Turns exchanges into findings. For one thread at a time."""
+
+    def __init__(
+        self,
+        signatures: Sequence[Signature],
+        names: Names,
+        mute: MuteTracker | None = None,
+        model: ActivityModel | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.counts = Counts()
+        self._signatures, self._names, self._model, self._limits = signatures, names, model, limits
+        self._mute = mute or MuteTracker(limits=limits)
+        self._groups: OrderedDict[str, _Group] = OrderedDict()
+        self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
+        self._ready: list[Finding] = []
+        self._tidied_at = LONG_AGO
+
+    def feed(self, exchange: Exchange, *, again: bool = False) -> list[Decoded]:
+        """Take in one exchange; return its facts, one record for each signature that it matches.
+
+        `again`: the same exchange as before, now with its response's status; it is not counted twice, and
+        looked at only where the answer matters.
+        """
+        counts = Counts() if again else self.counts
+        counts.exchanges += 1
+        matches = [
+            (signature, matched)
+            for signature in self._signatures
+            if (matched := signature.match(exchange.method, exchange.host, exchange.path))
+        ]
+        counts.matched += bool(matches)
+        facts = []
+        for signature, (message, segments) in matches:
+            if again and not message.awaits_answer:
+                continue
+            counts.signatures[signature.id] += 1
+            if exchange.body is None:
+                counts.unread += 1
+                continue
+            decoded = extract(exchange, signature, message, segments, self._names, self._limits)
+            counts.undecoded += bool(decoded.undecoded)
+            counts.decoded += not decoded.undecoded
+            counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
+            self.absorb(decoded, counts)
+            facts.append(decoded)
+        return facts
+
+    def absorb(self, decoded: Decoded, counts: Counts | None = None) -> None:
+        """Take in facts that were decoded before, such as those kept from before a restart."""
+        counts = counts or Counts()
+        for report in decoded.audio:
+            counts.repeats += not self._add_report(report)
+        for event in decoded.mute:
+            self._add_mute_event(event)
+            counts.mute_events += 1
+            counts.mute_refused += event.effective is False
+            counts.mute_unanswered += event.effective is None
+        self._ready += (judge_undecoded(undecoded) for undecoded in decoded.undecoded)
+
+    def advance(self, now: datetime) -> list[Finding]:
+        """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
+        findings = self._conclude()
+        if now - self._tidied_at > TIDY_EVERY:
+            self._tidied_at = now
+            self._tidy(now)
+        return findings
+
+    def finish(self) -> list[Finding]:
+        """Return what is newly known; there is no more to come."""
+        findings = self._conclude()
+        self.counts.missing_unlisted = sum(
+            call.minutes.unlisted for group in self._groups.values() for call in group.calls.values()
+        )
+        return findings
+
+    def _add_report(self, report: AudioReport) -> bool:
+        group_id = report.call or f"client {report.client}"
+        group = self._group(group_id, report.source.seen_at or report.ends_at)
+        key = (report.client, report.source.signature.id)
+        if key not in group.calls:
+            group.calls[key] = _Call(CallMinutes(report.client, report.call, report.source.signature, self._limits))
+        changed_after = group.calls[key].minutes.add(report)
+        if self._mute.observe_clocks(report.call, report.ends_at, report.source.seen_at):
+            self._touch(group_id, LONG_AGO)
+        if changed_after is None:
+            return False
+        group.calls[key].touch(changed_after)
+        self._dirty[group_id] = None
+        return True
+
+    def _add_mute_event(self, event: MuteEvent) -> None:
+        for call in self._mute.add(event):
+            # In the client's clock the change may lie elsewhere: judge again whatever it can reach.
+            self._touch(call, event.at - max(self._mute.clock_offset(call), timedelta()))
+
+    def _touch(self, group_id: str, since: datetime) -> None:
+        if group := self._groups.get(group_id):
+            for call in group.calls.values():
+                call.touch(since)
+            self._dirty[group_id] = None
+
+    def _group(self, group_id: str, heard_at: datetime) -> _Group:
+        group = self._groups.setdefault(group_id, _Group())
+        group.last_heard = max(group.last_heard, heard_at)
+        self._groups.move_to_end(group_id)
+        if len(self._groups) > self._limits.calls:
+            stalest = next(iter(self._groups))
+            self._ready += self._judge_group(stalest)
+            del self._groups[stalest]
+            self.counts.forgotten_calls += 1
+        return group
+
+    def _conclude(self) -> list[Finding]:
+        findings, self._ready = self._ready, []
+        for group_id in self._dirty:
+            findings += self._judge_group(group_id)
+        self._dirty = {}
+        return findings
+
+    def _judge_group(self, group_id: str) -> Iterator[Finding]:
+        group = self._groups.get(group_id)
+        for call in group.calls.values() if group else ():
+            if call.dirty_after is not None:
+                yield from self._judge_call(call.minutes, call.dirty_after)
+                call.dirty_after = None
+
+    def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Finding]:
+        """Judge the minutes that end after `since`; those before serve the classifier as its window."""
+        horizon = self._model.horizon if self._model else 1
+        window: deque[ClientMinute] = deque(maxlen=horizon)
+        slots = list(minutes.slots())
+        first = bisect_right(slots, since, key=lambda slot: slot.ends_at)
+        for slot in slots[max(0, first - horizon) :]:
+            minute = self._client_minute(minutes, slot)
+            window.append(minute)
+            if slot.ends_at > since:
+                finding = judge(minute)
+                if self._model and finding.verdict in GUESSED:
+                    finding = replace(finding, guess=self._model.guess(tuple(window)))
+                yield finding
+
+    def _client_minute(self, minutes: CallMinutes, slot: Slot) -> ClientMinute:
+        names = (minutes.client, *minutes.addresses)
+        mute = self._mute.summary(minutes.call, names, slot.starts_at, slot.ends_at)
+        return ClientMinute(
+            minutes.client,
+            minutes.call,
+            minutes.signature,
+            slot.minute,
+            slot.starts_at,
+            slot.ends_at,
+            slot.report,
+            mute,
+            slot.constant_minutes,
+        )
+
+    def _tidy(self, now: datetime) -> None:
+        """Keep of each call what later reports may still need."""
+        running = max(CONSTANT_MINUTES, self._model.horizon if self._model else 1) + LATENESS_MINUTES
+        for group_id, group in list(self._groups.items()):
+            silent = now - group.last_heard
+            if silent > FORGET:
+                del self._groups[group_id]
+                continue
+            for call in group.calls.values():
+                call.minutes.keep_last(1 if silent > IDLE else running)
+                self._mute.forget_before(call.minutes.call, call.minutes.first_starts_at)

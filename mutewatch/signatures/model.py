@@ -1,0 +1,208 @@
+"""What a signature may say: the model behind every `<app>_<endpoint>.toml`, and its JSON Schema.
+
+A signature is data: hosts and paths to match, steps to decode, JMESPath expressions to find values, and
+the evidence that all of this is so. Expressions are evaluated on one object with these keys:
+
+- `document`: the decoded body; `element`: one of `each`; `payload`: what the element's steps give;
+- `interval`: one of `intervals` (audio only); `path`: the named segments of the matched path.
+"""
+
+import re
+from datetime import date
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mutewatch.decode import STEPS
+from mutewatch.records import Basis, Role, Scope, SignatureRef
+
+HOST_LABEL = r"[a-z0-9-]*"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+
+def _expression(text: str) -> str:
+    try:
+        jmespath.compile(text)
+    except JMESPathError as error:
+        raise ValueError(f"not a JMESPath expression: {str(error).splitlines()[0]}") from None
+    return text
+
+
+def _step(name: str) -> str:
+    if name not in STEPS:
+        raise ValueError(f"no step {name!r}; there are {', '.join(STEPS)}")
+    return name
+
+
+def _host_pattern(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9*-]+(\.[a-z0-9*-]+)+", text) or not re.search(r"\.[a-z0-9-]+\.[a-z]+$", text):
+        raise ValueError("a host is lower-case labels; `*` stands inside one label, never in the last two")
+    return text
+
+
+def _path_template(text: str) -> str:
+    if not re.fullmatch(r"(/([A-Za-z0-9._~-]+|\{[a-z]+\}))+", text):
+        raise ValueError("a path is literal segments and {named} ones, such as /loci/{locus}/controls")
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+StepName = Annotated[str, AfterValidator(_step)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+PathTemplate = Annotated[str, AfterValidator(_path_template)]
+Confidence = Literal["captured", "code", "3rd-party", "documented", "inferred"]
+
+
+class Payload(Strict):
+    """One way to get from an element to its payload; the first whose `path` finds something is taken."""
+
+    path: Expression
+    steps: tuple[StepName, ...] = ()
+
+
+class ValueField(Strict):
+    """One audio-derived number: value = reading * scale + offset, in `unit`."""
+
+    unit: str
+    meaning: str
+    scale: float = 1
+    offset: float = 0
+    floor: float | None = Field(None, description="the value that carries no information, in `unit`")
+    role: Role | None = None
+
+
+class FieldGroup(Strict):
+    """Audio-derived numbers that stand side by side in each object that `objects` finds."""
+
+    objects: Expression
+    fields: dict[str, ValueField]
+
+
+class Audio(Strict):
+    """Where the audio-derived values of a payload are, and which interval of time they describe."""
+
+    when: Expression = Field("`true`", description="only payloads for which this is true carry intervals")
+    intervals: Expression
+    number: Expression | None = Field(None, description="the client's own count of intervals")
+    ends_at: Expression = Field(description="ISO 8601 time of the end of the interval, by the client's clock")
+    period_seconds: float = Field(gt=0, le=3600)
+    call: Expression
+    client: Expression
+    groups: tuple[FieldGroup, ...] = Field(min_length=1)
+
+
+class Mute(Strict):
+    """What a payload says of the mute state."""
+
+    when: Expression
+    muted: Expression = Field(description="gives true or false")
+    at: Expression | None = Field(None, description="time of the change; without it the time of the request")
+    call: Expression | None = None
+    client: Expression | None = None
+    participant: Expression | None = Field(None, description="id under which others may mute this client")
+    scope: Scope = Scope.LOCAL
+    basis: Basis = Basis.CLIENT_REPORTED
+    effective_on: Literal["sent", "2xx"] = "sent"
+
+
+class Message(Strict):
+    """One kind of message: how it is recognised, opened, and what it says."""
+
+    method: Literal["POST", "PUT", "PATCH"]
+    path: PathTemplate
+    steps: tuple[StepName, ...] = ("json",)
+    each: Expression = Field(description="elements of the document; an object counts as one element")
+    each_required: bool = Field(True, description="a message without any is undecoded, not empty")
+    payload: tuple[Payload, ...] = Field(min_length=1)
+    call: Expression | None = Field(None, description="for a damaged payload: call, as the envelope has it")
+    at: Expression | None = Field(None, description="for a damaged payload: time, as the envelope has it")
+    audio: Audio | None = None
+    mute: tuple[Mute, ...] = ()
+
+    @cached_property
+    def awaits_answer(self) -> bool:
+        """Does what it says hold only once the server has answered?"""
+        return any(mute.effective_on == "2xx" for mute in self.mute)
+
+    @cached_property
+    def path_pattern(self) -> re.Pattern[str]:
+        """The template as a regular expression without ambiguity: one segment a group, linear time."""
+        segments = re.sub(r"\\{([a-z]+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\-", "-"))
+        return re.compile(f"{segments}/?")
+
+
+class Fixture(Strict):
+    """One message and the facts that must come out of it; `inner` is packed by `encode` into `{inner}`."""
+
+    name: str
+    method: str | None = None
+    host: str | None = None
+    path: str | None = None
+    status: int | None = 200
+    sent_at: str = "2025-01-01T00:00:02Z"
+    body: str
+    inner: str | None = None
+    encode: tuple[Literal["gzip", "base64"], ...] = ("gzip", "base64")
+    kind: Literal["typical", "negative", "damaged"] = "typical"
+    facts: tuple[str, ...] = Field(description="as `mutewatch signatures test` prints them")
+
+
+class Signature(Strict):
+    """How to recognise and decode the telemetry or signalling endpoints of one app, and why we believe it."""
+
+    id: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+$")
+    version: int = Field(ge=1)
+    app: str
+    title: str
+    confidence: Confidence
+    source: tuple[str, ...] = Field(min_length=1, description="where what is said here was seen")
+    client_versions: str
+    last_checked: date
+    hosts: tuple[HostPattern, ...] = Field(min_length=1)
+    redact: tuple[str, ...] = Field(description="what in these messages identifies a person or a place")
+    messages: tuple[Message, ...] = Field(min_length=1)
+    fixtures: tuple[Fixture, ...] = Field(min_length=5)
+
+    @model_validator(mode="after")
+    def _has_hard_fixtures(self) -> Self:
+        missing = {"negative", "damaged"} - {fixture.kind for fixture in self.fixtures}
+        if missing:
+            raise ValueError(f"fixtures: none is {' or '.join(sorted(missing))}")
+        return self
+
+    @cached_property
+    def ref(self) -> SignatureRef:
+        return SignatureRef(self.id, self.version, self.app, self.confidence)
+
+    @cached_property
+    def host_pattern(self) -> re.Pattern[str]:
+        """All hosts as one anchored expression; `*` never crosses a dot."""
+        return re.compile("|".join(host_expression(host) for host in self.hosts))
+
+    def match(self, method: str, host: str | None, path: str) -> tuple[Message, dict[str, str]] | None:
+        """Return the message that this request is, with its named path segments, or None.
+
+        A host that the door could not see (None: hook logs have none) is taken to match.
+        """
+        if host is not None and not self.host_pattern.fullmatch(host):
+            return None
+        for message in self.messages:
+            if message.method == method and (found := message.path_pattern.fullmatch(path)):
+                return message, found.groupdict()
+        return None
+
+
+def host_expression(pattern: str) -> str:
+    """Return a host pattern such as `tsa*.webex.com` as an unanchored regular expression."""
+    return re.escape(pattern).replace(r"\*", HOST_LABEL).replace(r"\-", "-")
+
+
+def match_host(pattern: str, host: str) -> bool:
+    """Is `host`, in any case and with or without a trailing dot, one that `pattern` names?"""
+    return re.fullmatch(host_expression(pattern), host.lower().rstrip(".")) is not None

@@ -1,0 +1,1 @@
+"""Where findings go: one file for each kind of output."""

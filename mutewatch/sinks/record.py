@@ -1,0 +1,144 @@
+"""A finding as the plain record that every output writes; the fields are documented in docs/output.md.
+
+`finding_record` and `finding_from_record` are each other's inverse, so what is stored can be shown again.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from mutewatch.records import (
+    ActivityGuess,
+    AudioValue,
+    Basis,
+    Finding,
+    MuteSummary,
+    Origin,
+    Role,
+    SignatureRef,
+    Source,
+    Verdict,
+)
+
+Record = dict[str, Any]
+
+
+def finding_record(finding: Finding) -> Record:
+    """Return `finding` as JSON-ready values; times are ISO 8601 in UTC, seconds are rounded to tenths."""
+    mute, source = finding.mute, finding.source
+    return {
+        "type": "finding",
+        "verdict": finding.verdict.value,
+        "rule": finding.rule,
+        "rules_version": finding.rules_version,
+        "reason": finding.reason,
+        "app": finding.signature.app,
+        "signature": finding.signature.id,
+        "signature_version": finding.signature.version,
+        "confidence": finding.signature.confidence,
+        "client": finding.client,
+        "call": finding.call or None,
+        "minute": finding.minute,
+        "starts_at": _time(finding.starts_at),
+        "ends_at": _time(finding.ends_at),
+        "muted_seconds": round(mute.muted_seconds, 1) if mute else None,
+        "unmuted_seconds": round(mute.unmuted_seconds, 1) if mute else None,
+        "unknown_seconds": round(mute.unknown_seconds, 1) if mute else None,
+        "disputed_seconds": round(mute.disputed_seconds, 1) if mute else None,
+        "mute_basis": [basis.value for basis in mute.bases] if mute else [],
+        "values": {value.name: _value(value) for value in finding.values},
+        "guess": _guess(finding.guess) if finding.guess else None,
+        "origin": _origin(source.origin) if source else None,
+        "seen_at": _time(source.seen_at) if source else None,
+        "address": source.address if source else None,
+        "body_sha256": source.body_sha256 if source else None,
+    }
+
+
+def finding_from_record(record: Record) -> Finding:
+    """Return the finding that `finding_record` wrote."""
+    signature = SignatureRef(record["signature"], record["signature_version"], record["app"], record["confidence"])
+    return Finding(
+        Verdict(record["verdict"]),
+        record["rule"],
+        record["rules_version"],
+        record["reason"],
+        record["client"],
+        record["call"] or "",
+        record["minute"],
+        signature,
+        _parsed(record["starts_at"]),
+        _parsed(record["ends_at"]),
+        _mute_of(record),
+        tuple(
+            AudioValue(name, v["value"], v["unit"], v.get("floor"), Role(v["role"]) if v.get("role") else None)
+            for name, v in record["values"].items()
+        ),
+        _source_of(record, signature),
+        _guess_of(record["guess"]),
+    )
+
+
+def _mute_of(record: Record) -> MuteSummary | None:
+    if record["muted_seconds"] is None:
+        return None
+    return MuteSummary(
+        record["muted_seconds"],
+        record["unmuted_seconds"],
+        record["unknown_seconds"],
+        tuple(Basis(basis) for basis in record["mute_basis"]),
+        record["disputed_seconds"],
+    )
+
+
+def _source_of(record: Record, signature: SignatureRef) -> Source | None:
+    if record["origin"] is None:
+        return None
+    return Source(
+        signature, Origin(**record["origin"]), record["body_sha256"], _parsed(record["seen_at"]), record["address"]
+    )
+
+
+def _guess_of(record: Record | None) -> ActivityGuess | None:
+    if record is None:
+        return None
+    return ActivityGuess(
+        record["model"],
+        record["label"],
+        record["probabilities"],
+        datetime.fromisoformat(record["window_starts_at"]),
+        datetime.fromisoformat(record["window_ends_at"]),
+        record["minutes"],
+        record["minutes_missing"],
+        record["reason"],
+    )
+
+
+def _value(value: AudioValue) -> Record:
+    optional = {"floor": value.floor, "role": value.role.value if value.role else None}
+    return {"value": value.value, "unit": value.unit} | {k: v for k, v in optional.items() if v is not None}
+
+
+def _guess(guess: ActivityGuess) -> Record:
+    return {
+        "label": guess.label,
+        "probabilities": {label: round(p, 4) for label, p in guess.probabilities.items()},
+        "reason": guess.reason,
+        "model": guess.model,
+        "window_starts_at": _time(guess.window_starts_at),
+        "window_ends_at": _time(guess.window_ends_at),
+        "minutes": guess.minutes,
+        "minutes_missing": guess.minutes_missing,
+    }
+
+
+def _origin(origin: Origin) -> Record:
+    fields = {name: getattr(origin, name) for name in Origin.__slots__}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _parsed(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,110 @@
+"""A table for people: minute by minute, call by call, on a terminal of 80 columns."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mutewatch.records import ActivityGuess, Finding, Origin, Role, Verdict
+
+STYLES: Final = {
+    Verdict.FLAGGED: "bold red",
+    Verdict.UNMUTED: "green",
+    Verdict.INERT: "dim",
+    Verdict.MUTE_UNKNOWN: "yellow",
+    Verdict.MISSING: "magenta",
+    Verdict.UNDECODED: "magenta",
+}
+
+
+class TableSink:
+    """Collects findings and prints them on `flush`, one table a call."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._findings: list[Finding] = []
+
+    def write(self, findings: Iterable[Finding]) -> None:
+        self._findings += findings
+
+    def flush(self) -> None:
+        readable = [finding for finding in self._findings if finding.verdict is not Verdict.UNDECODED]
+        for _key, call in groupby(readable, lambda f: (f.client, f.call, f.signature.id)):
+            self._console.print(_call_table(list(call)))
+        for finding in self._findings:
+            if finding.verdict is Verdict.UNDECODED:
+                self._console.print(_undecoded_line(finding), soft_wrap=True)
+        self._findings = []
+
+    def close(self) -> None:
+        self.flush()
+
+
+def _call_table(findings: Sequence[Finding]) -> Table:
+    first = findings[0]
+    signature = first.signature
+    title = (
+        f"{first.client} in call {first.call or 'unknown'}\n{signature.app} ({signature.id}, {signature.confidence})"
+    )
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("minute (UTC)", "verdict", "muted"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("gain max/mean/min", no_wrap=True)
+    table.add_column("could be inferred", no_wrap=True)
+    table.add_column("where")
+    day = None
+    for finding in findings:
+        if finding.starts_at and finding.starts_at.date() != day:
+            day = finding.starts_at.date()
+            table.add_row(Text(str(day), style="dim"))
+        table.add_row(*_cells(finding))
+    return table
+
+
+def _cells(finding: Finding) -> tuple[Text, ...]:
+    start, end, mute = finding.starts_at, finding.ends_at, finding.mute
+    span = f"{start:%H:%M:%S}-{end:%H:%M:%S}" if start and end else ""
+    return (
+        Text(span),
+        Text(finding.verdict, style=STYLES[finding.verdict]),
+        Text(f"{mute.muted_seconds:.0f} s" if mute and finding.verdict is not Verdict.MISSING else ""),
+        Text(_values(finding)),
+        Text(_guess(finding.guess)),
+        Text(_where(finding.source.origin) if finding.source else ""),
+    )
+
+
+def _values(finding: Finding) -> str:
+    """The three gains in dB; of other signatures, how many values."""
+    gains = {value.role: f"{value.value:g}" for value in finding.values if value.role}
+    if not gains:
+        return f"{len(finding.values)} values" if finding.values else ""
+    return "/".join(gains.get(role, "-") for role in (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)) + " dB"
+
+
+def _guess(guess: ActivityGuess | None) -> str:
+    if guess is None:
+        return ""
+    if guess.label is None:
+        return f"({guess.reason})" if guess.reason else ""
+    gaps = f", {guess.minutes_missing} missing" if guess.minutes_missing else ""
+    return f"{guess.label} {guess.probabilities[guess.label]:.0%}{gaps}"
+
+
+def _where(origin: Origin) -> str:
+    if origin.frame is not None:
+        return f"frame {origin.frame}"
+    if origin.offset is not None:
+        return f"byte {origin.offset}"
+    return f"no. {origin.ordinal}" if origin.ordinal is not None else origin.door
+
+
+def _undecoded_line(finding: Finding) -> Text:
+    origin = finding.source.origin if finding.source else Origin("?")
+    file = f"{origin.file}, " if origin.file else ""
+    return Text.assemble(
+        ("undecoded", STYLES[Verdict.UNDECODED]), f": {file}{_where(origin)} ({finding.signature.id}): {finding.reason}"
+    )

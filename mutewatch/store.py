@@ -1,0 +1,212 @@
+"""The store: facts and findings, in SQLite (WAL) through SQLAlchemy Core.
+
+- Every write is an upsert under a key made from the traffic itself: reading it again changes nothing.
+- `record` is one transaction; when it returns, what it was given survives a crash (synchronous=FULL).
+- Facts (what each message said) are kept apart from findings (what it means), so that old facts can be
+  judged again, and so that a restarted gateway goes on with the mute state it knew.
+
+One `Store` belongs to one thread. Readers in other processes do not disturb it.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from mutewatch.errors import OperatorError
+from mutewatch.records import Decoded, Finding
+from mutewatch.sinks.record import Record, finding_from_record, finding_record
+
+SCHEMA_VERSION: Final = 1
+ROWS_AT_ONCE: Final = 500  # SQLite allows 32,766 bound values in one statement
+
+_metadata = MetaData()
+
+meta = Table("meta", _metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
+
+# What was read, and how much of it: without this an empty table of findings would look clean.
+inputs = Table(
+    "inputs",
+    _metadata,
+    Column("name", String, primary_key=True),
+    Column("counts", JSON, nullable=False),
+    Column("error", String),
+)
+
+messages = Table(
+    "messages",
+    _metadata,
+    Column("signature", String, primary_key=True),
+    Column("body_sha256", String, primary_key=True),
+    Column("seen_at_us", BigInteger, primary_key=True),  # capturing clock; 0 where the door has none
+    Column("address", String, primary_key=True),  # pseudonym; "" where the door has none
+    Column("facts", JSON, nullable=False),
+)
+Index("messages_by_time", messages.c.seen_at_us)
+
+findings = Table(
+    "findings",
+    _metadata,
+    Column("client", String, primary_key=True),
+    Column("call", String, primary_key=True),
+    Column("signature", String, primary_key=True),
+    Column("minute", String, primary_key=True),
+    Column("ends_at_us", BigInteger, nullable=False),  # client's clock; 0 where no time is known
+    Column("verdict", String, nullable=False),
+    Column("muted_seconds", Integer),
+    Column("record", JSON, nullable=False),
+)
+Index("findings_by_time", findings.c.ends_at_us, findings.c.verdict)
+
+_decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
+
+
+class Store:
+    """An open store. Use as a context manager, or call `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done."""
+        self.path = path
+        _create_private(path)
+        self._engine = create_engine(URL.create("sqlite", database=str(path)))
+        event.listen(self._engine, "connect", _prepare_connection)
+        try:
+            with self._engine.begin() as connection:
+                _metadata.create_all(connection)
+                self._check_version(connection)
+        except DBAPIError as error:
+            raise OperatorError(f"{path}: not a store that can be used: {error.orig}") from None
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def record(self, facts: Iterable[Decoded], found: Iterable[Finding]) -> None:
+        """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError."""
+        message_rows = _last_by_key(map(_message_row, facts), messages)
+        finding_rows = _last_by_key(map(_finding_row, found), findings)
+        if not message_rows and not finding_rows:
+            return
+        with self._engine.begin() as connection:
+            _upsert(connection, messages, message_rows)
+            _upsert(connection, findings, finding_rows)
+
+    def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
+        """Keep what one input gave; reading it again replaces that."""
+        with self._engine.begin() as connection:
+            _upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+
+    def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
+        """Yield the facts of the `limit` newest messages seen from `time` on."""
+        rows = select(messages.c.facts).where(messages.c.seen_at_us >= _microseconds(time))
+        with self._engine.connect() as connection:
+            for (facts,) in connection.execute(rows.order_by(messages.c.seen_at_us.desc()).limit(limit)):
+                yield _decoded.validate_python(facts)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield all findings, by client, call and time."""
+        order = (findings.c.client, findings.c.call, findings.c.ends_at_us, findings.c.minute)
+        with self._engine.connect() as connection:
+            for (record,) in connection.execute(select(findings.c.record).order_by(*order)):
+                yield finding_from_record(record)
+
+    def inputs(self) -> list[Record]:
+        """Return what was read into this store, by name."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
+
+    def verdicts(self) -> dict[str, int]:
+        """Return the number of findings by verdict."""
+        query = select(findings.c.verdict, func.count()).group_by(findings.c.verdict)
+        with self._engine.connect() as connection:
+            return dict(tuple(row) for row in connection.execute(query))
+
+    def _check_version(self, connection: Connection) -> None:
+        row = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).first()
+        if row is None:
+            connection.execute(insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)))
+        elif row.value != str(SCHEMA_VERSION):
+            raise OperatorError(f"{self.path}: a store of version {row.value}; this mutewatch reads {SCHEMA_VERSION}")
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its WAL and shared-memory files the mode of the database, so the mode is set once, here."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise OperatorError(f"cannot open the store {path}: {error.strerror}") from None
+
+
+def _prepare_connection(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[Record]) -> None:
+    keys = [column.name for column in table.primary_key]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        statement = insert(table).values(list(rows[start : start + ROWS_AT_ONCE]))
+        changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+def _last_by_key(rows: Iterable[Record], table: Table) -> list[Record]:
+    keys = [column.name for column in table.primary_key]
+    return list({tuple(row[key] for key in keys): row for row in rows}.values())
+
+
+def _message_row(decoded: Decoded) -> Record:
+    source = decoded.source
+    return {
+        "signature": source.signature.id,
+        "body_sha256": source.body_sha256,
+        "seen_at_us": _microseconds(source.seen_at),
+        "address": source.address or "",
+        "facts": _decoded.dump_python(decoded, mode="json"),
+    }
+
+
+def _finding_row(finding: Finding) -> Record:
+    client, call, signature, minute = finding.key
+    return {
+        "client": client,
+        "call": call,
+        "signature": signature,
+        "minute": minute,
+        "ends_at_us": _microseconds(finding.ends_at),
+        "verdict": finding.verdict.value,
+        "muted_seconds": round(finding.mute.muted_seconds) if finding.mute else None,
+        "record": finding_record(finding),
+    }
+
+
+def _microseconds(time: datetime | None) -> int:
+    return 0 if time is None else round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -1,0 +1,109 @@
+"""What a run saw and what it did not: the last line of every output."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mutewatch.pipeline import Counts
+from mutewatch.records import Finding, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class InputSummary:
+    """One input: how much of it was read, and why not more."""
+
+    name: str
+    counts: dict[str, Any]
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """All inputs of a run, and its minutes by verdict."""
+
+    inputs: list[InputSummary] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    clients: int = 0
+    counts: Counts = field(default_factory=Counts)
+    model: str | None = None
+
+    def take(self, findings: Sequence[Finding]) -> None:
+        """Count what was found."""
+        self.verdicts = Counter(finding.verdict.value for finding in findings)
+        self.calls = len({(f.client, f.call) for f in findings if f.verdict is not Verdict.UNDECODED})
+        self.clients = len({f.client for f in findings if f.verdict is not Verdict.UNDECODED})
+
+    @property
+    def errors(self) -> list[str]:
+        return [given.error for given in self.inputs if given.error]
+
+    def record(self) -> dict[str, Any]:
+        """As the last line of JSON Lines."""
+        return {
+            "type": "summary",
+            "files": len(self.inputs),
+            "files_with_errors": len(self.errors),
+            **counts_record(self.counts),
+            "calls": self.calls,
+            "clients": self.clients,
+            "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
+            "model": self.model,
+            "inputs": [asdict(given) for given in self.inputs],
+        }
+
+    def lines(self) -> Iterable[str]:
+        """As sentences for people."""
+        counts, files = self.counts, len(self.inputs)
+        by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
+        yield (
+            f"Read {_count(files, 'file')}: {_count(counts.exchanges, 'message')}, "
+            f"{counts.matched} from known endpoints ({by_signature})."
+        )
+        if counts.matched:
+            yield (
+                f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
+                f"could not be read; {counts.repeats} repeated."
+            )
+        judged = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict if v is not Verdict.UNDECODED)
+        yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
+        if counts.mute_refused or counts.mute_unanswered:
+            yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
+        if not counts.matched:
+            yield "Nothing matched a signature: that no leak was found here does not mean that there was none."
+        if self.verdicts["mute-unknown"]:
+            yield (
+                "Whether the client was muted is not known for some minutes: these are not clean. "
+                "If you know, say so with --mute FILE or --assume muted."
+            )
+
+
+def counts_record(counts: Counts) -> dict[str, Any]:
+    """The counters by name."""
+    return {f.name: dict(v) if isinstance(v := getattr(counts, f.name), Counter) else v for f in fields(counts)}
+
+
+def add_counts(counts: Counts, records: Iterable[dict[str, Any]]) -> Counts:
+    """Add up what `counts_record` gave."""
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, dict):
+                getattr(counts, name).update(value)
+            else:
+                setattr(counts, name, getattr(counts, name) + value)
+    return counts
+
+
+def difference(after: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What one input added to the counters."""
+    return {
+        name: {key: n - before[name].get(key, 0) for key, n in value.items() if n != before[name].get(key, 0)}
+        if isinstance(value, dict)
+        else value - before[name]
+        for name, value in after.items()
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,227 @@
+"""The way through the house: exchanges in, findings out, whatever the order."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mutewatch.identity import Names
+from mutewatch.limits import Limits
+from mutewatch.mute import EVERYONE, MuteTracker
+from mutewatch.pipeline import Pipeline
+from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding, Verdict
+from mutewatch.signatures import load_signatures
+from tests.facts import (
+    at,
+    controls_exchange,
+    exchange,
+    gains,
+    locus_exchange,
+    tsa_body,
+    tsa_event,
+    tsa_exchange,
+)
+
+
+class CountingModel:
+    """Guesses how many minutes it was shown."""
+
+    model_id = "counting"
+    horizon = 3
+
+    def guess(self, minutes: Sequence[ClientMinute]) -> ActivityGuess | None:
+        first, last = minutes[0], minutes[-1]
+        missing = sum(minute.report is None for minute in minutes)
+        label = f"{len(minutes)} minutes"
+        return ActivityGuess("counting", label, {label: 1.0}, first.starts_at, last.ends_at, len(minutes), missing)
+
+
+def pipeline(mute: MuteTracker | None = None, limits: Limits | None = None, model: bool = False) -> Pipeline:
+    return Pipeline(
+        load_signatures(), Names(None), mute, CountingModel() if model else None, limits or Limits()
+    )
+
+
+def findings(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> list[Finding]:
+    """What is found, oldest first."""
+    through = pipeline(mute)
+    for one in exchanges:
+        through.feed(one)
+    return sorted(through.finish(), key=lambda finding: finding.minute.zfill(9))
+
+
+def verdicts(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> list[str]:
+    return [f"{f.minute} {f.verdict}" for f in findings(exchanges, mute)]
+
+
+MEETING = [
+    locus_exchange(0.1, True),
+    *(tsa_exchange(number) for number in range(1, 5)),
+    locus_exchange(4.5, False),
+    *(tsa_exchange(number) for number in (5, 6, 8)),
+    controls_exchange(8, True),
+    tsa_exchange(9),
+    controls_exchange(9.25, False),
+    tsa_exchange(10),
+]
+
+
+def test_a_meeting_is_judged_minute_by_minute() -> None:
+    assert verdicts(MEETING) == [
+        "1 flagged",
+        "2 flagged",
+        "3 flagged",
+        "4 flagged",
+        "5 flagged",
+        "6 unmuted",
+        "7 missing",
+        "8 unmuted",
+        "9 flagged",
+        "10 flagged",
+    ]
+    assert [f.mute.muted_seconds for f in findings(MEETING) if f.mute] == [54, 60, 60, 60, 30, 0, 0, 0, 60, 15]
+
+
+def test_without_a_word_on_the_mute_state_nothing_is_flagged_and_nothing_called_clean() -> None:
+    assert verdicts([tsa_exchange(1), tsa_exchange(2)]) == ["1 mute-unknown", "2 mute-unknown"]
+
+
+def test_an_assumption_flags_them() -> None:
+    assert verdicts([tsa_exchange(1)], MuteTracker(assume=True)) == ["1 flagged"]
+    assert verdicts([tsa_exchange(1)], MuteTracker(assume=False)) == ["1 unmuted"]
+
+
+@pytest.mark.parametrize("name", ["U1", "192.0.2.10", EVERYONE])
+def test_the_operator_may_name_the_client_by_id_by_address_or_as_everyone(name: str) -> None:
+    assert verdicts([tsa_exchange(1)], MuteTracker({name: [(at(0), True)]})) == ["1 flagged"]
+
+
+@pytest.mark.parametrize("status", [403, 409, 500, None])
+def test_a_request_without_success_changes_no_state(status: int | None) -> None:
+    said = [locus_exchange(0, True), locus_exchange(1, False, status), tsa_exchange(3)]
+    assert verdicts(said) == ["3 flagged"]
+
+
+def test_a_request_counts_once_and_its_answer_makes_it_effective() -> None:
+    through = pipeline()
+    asked = locus_exchange(0, True, status=None)
+    through.feed(asked)
+    through.feed(tsa_exchange(1))
+    assert [f.verdict for f in through.advance(at(1))] == [Verdict.MUTE_UNKNOWN]
+    through.feed(replace(asked, status=200), again=True)
+    assert [f.verdict for f in through.advance(at(2))] == [Verdict.FLAGGED]
+    assert (through.counts.exchanges, through.counts.mute_events) == (2, 1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.randoms(use_true_random=False))
+def test_shuffled_and_repeated_input_gives_the_same_findings(chance: random.Random) -> None:
+    mixed = chance.sample(MEETING, len(MEETING)) + chance.sample(MEETING, 3)
+    assert findings(mixed) == findings(MEETING)
+
+
+def test_judged_as_it_comes_the_last_word_on_each_minute_is_the_same() -> None:
+    through, last = pipeline(), {}
+    for one in [MEETING[3], *MEETING[:3], *MEETING[4:]]:
+        through.feed(one)
+        last.update({finding.key: finding for finding in through.advance(at(0))})
+    last.update({finding.key: finding for finding in through.finish()})
+    assert sorted(last.values(), key=lambda f: f.minute.zfill(9)) == findings(MEETING)
+
+
+def test_only_what_changed_is_judged_again() -> None:
+    through = pipeline()
+    for one in MEETING[:4]:
+        through.feed(one)
+    assert len(through.advance(at(3))) == 3
+    through.feed(tsa_exchange(4))
+    assert [finding.minute for finding in through.advance(at(4))] == ["4"]
+    through.feed(tsa_exchange(4))
+    assert through.advance(at(4)) == []
+
+
+def test_a_capture_whose_clock_is_off_gives_the_same_verdicts() -> None:
+    ahead = timedelta(hours=-2, minutes=7)
+    moved = [replace(one, sent_at=one.sent_at + ahead) for one in MEETING if one.sent_at]
+    assert verdicts(moved) == verdicts(MEETING)
+
+
+def test_everything_that_went_through_is_counted() -> None:
+    through = pipeline()
+    volume = tsa_event(3, at(3))
+    volume["event"]["intervals"][0]["audioTransmit"][0]["levels"] = {"audioMaxVolume": 30000}
+    for one in (
+        *MEETING[:3],
+        tsa_exchange(1),
+        locus_exchange(2, False, 409),
+        locus_exchange(2, False, None),
+        exchange(tsa_body(volume)),
+        exchange(b"no JSON"),
+        exchange(None),
+        exchange(b"{}", path="/elsewhere"),
+        exchange(b"{}", host="www.example.test"),
+    ):
+        through.feed(one)
+    counts = through.counts
+    assert (counts.exchanges, counts.matched, counts.decoded) == (11, 9, 7)
+    assert (counts.undecoded, counts.unread, counts.without_audio, counts.repeats) == (1, 1, 1, 1)
+    assert (counts.mute_events, counts.mute_refused, counts.mute_unanswered) == (3, 1, 1)
+    assert counts.decoded + counts.undecoded + counts.unread == counts.matched
+
+
+def test_one_bad_element_costs_only_itself() -> None:
+    body = tsa_body(tsa_event(1, at(1)), tsa_event(2, at(2))).replace(b'"gzipb64data": "H4sI', b'"gzipb64data": "****', 1)
+    found = findings([exchange(body, sent_at=at(2))])
+    assert sorted(f.verdict for f in found) == [Verdict.MUTE_UNKNOWN, Verdict.UNDECODED]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"7", b'{"telemetrics": 7}', b'{"telemetrics": [7, null, []]}'])
+def test_a_body_of_another_shape_is_undecoded_not_clean(body: bytes) -> None:
+    assert {finding.verdict for finding in findings([exchange(body)])} == {Verdict.UNDECODED}
+
+
+@given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
+def test_no_body_raises(body: bytes, encoding: str | None) -> None:
+    assert {f.verdict for f in findings([exchange(body, encoding=encoding)])} == {Verdict.UNDECODED}
+
+
+def test_guesses_look_back_over_the_horizon_and_only_where_something_could_be_inferred() -> None:
+    through = pipeline(model=True)
+    for one in MEETING:
+        through.feed(one)
+    guesses = {f.minute: f.guess.label if f.guess else None for f in through.finish()}
+    assert guesses["1"] == "1 minutes"
+    assert guesses["5"] == "3 minutes"
+    assert guesses["6"] is None
+    assert guesses["7"] is None
+
+
+def test_a_call_that_fell_silent_keeps_what_shows_the_gap() -> None:
+    through = pipeline()
+    for number in range(1, 4):
+        through.feed(tsa_exchange(number))
+    through.advance(at(3))
+    through.advance(at(60))
+    through.feed(tsa_exchange(6))
+    assert [f"{f.minute} {f.verdict}" for f in through.advance(at(61))] == ["4 missing", "5 missing", "6 mute-unknown"]
+
+
+def test_the_number_of_calls_is_bounded_and_none_goes_unjudged() -> None:
+    through = pipeline(limits=Limits(calls=2))
+    for number in range(5):
+        event = tsa_event(1, at(1))
+        event["event"]["identifiers"]["correlationId"] = f"C{number}"
+        through.feed(exchange(tsa_body(event)))
+    assert len(through.finish()) == 5
+    assert through.counts.forgotten_calls == 3
+
+
+def test_constant_minutes_turn_inert() -> None:
+    same = [exchange(tsa_body(tsa_event(n, at(n), 50, 47, 44)), sent_at=at(n)) for n in range(1, 13)]
+    found = findings(same, MuteTracker(assume=True))
+    assert [f.verdict for f in found] == [Verdict.FLAGGED] * 9 + [Verdict.INERT] * 3
+    assert found[-1].values == gains(50, 47, 44)
