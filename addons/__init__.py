@@ -1,0 +1,1 @@
+"""The live door: a mitmproxy addon that records telemetry before it is forwarded."""

@@ -1,0 +1,216 @@
+"""The writer's thread: takes everything queued, commits it at once, tries again what failed.
+
+A failed commit is kept and tried again a second later: together, then one by one. A message that keeps
+failing while others succeed is given up after three attempts; while nothing succeeds (disk full, database
+locked) everything is kept, as long and as much as `WriterLimits` allows. The thread ends only when told to.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from queue import Empty, SimpleQueue
+
+from addons.counters import WriterCounters
+from addons.journal import Journal
+from addons.recorder import Recorder
+from mutewatch.records import Exchange
+
+logger = logging.getLogger("mutewatch.live")
+
+MiB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """The limits of writer and thread, as listed in `writer.py`; tests force each by a smaller one."""
+
+    items: int = 10_000
+    bytes: int = 64 * MiB
+    batch: int = 1_000
+    keep_seconds: float = 600  # as long as a database may be away without loss
+    attempts: int = 3  # alone, of one exchange, once others succeed
+    retry_seconds: float = 1
+    status_seconds: float = 1  # between two status files
+    tick_seconds: float = 60  # the core judges by the minute
+    start_seconds: float = 30  # to open the store
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One exchange on its way to the store."""
+
+    exchange: Exchange
+    size: int  # bytes of the body
+    waiter: "asyncio.Future[bool] | None"  # None: an answer, for which nobody waits
+    failed_at: float | None = None  # monotonic, first failure
+    attempts: int = 0  # failed alone
+    commits_when_failed: int = 0
+
+
+class Committer:
+    """What only the writer's thread touches; `counters`, `settled`, `settled_bytes` may be read by others."""
+
+    def __init__(
+        self,
+        queue: "SimpleQueue[Item | None]",  # None: stop
+        journal: Journal,
+        limits: WriterLimits,
+        clock: Callable[[], datetime],
+        status: Callable[[], dict[str, int]],
+    ) -> None:
+        self.counters = WriterCounters()
+        self.settled = self.settled_bytes = 0
+        self._queue, self._journal, self._limits = queue, journal, limits
+        self._clock, self._status = clock, status
+        self._held: list[Item] = []  # failed, to be tried again
+        self._stopping = False
+        self._retry_at = self._status_at = 0.0
+        self._tick_at = time.monotonic() + limits.tick_seconds
+        self._reported: dict[str, int] = {}
+
+    def run(self, recorder: Recorder) -> None:
+        """Commit until told to stop, then what is left; close the recorder."""
+        self._note("started")
+        while not self._stopping:
+            try:
+                self._turn(recorder)
+            except Exception:  # our own fault: said aloud, and the thread goes on
+                self.counters.record_failures += 1
+                logger.exception("mutewatch: fault in the writer's thread; it goes on")
+        self._finish(recorder)
+
+    def _turn(self, recorder: Recorder) -> None:
+        batch = self._take()
+        if self._held and time.monotonic() >= self._retry_at:
+            self._retry(recorder)
+        if batch and not self._commit(recorder, batch):
+            self._hold(batch)
+        if time.monotonic() >= self._tick_at:
+            self._tick_at = time.monotonic() + self._limits.tick_seconds
+            self._tick(recorder)
+            self._note("minute")
+        if time.monotonic() >= self._status_at:
+            self._status_at = time.monotonic() + self._limits.status_seconds
+            self._report()
+
+    def _take(self) -> list[Item]:
+        """Return everything queued, at most one batch; wait for something at most until the next duty."""
+        duties = [self._tick_at, self._status_at, *([self._retry_at] if self._held else [])]
+        batch: list[Item] = []
+        try:
+            item = self._queue.get(timeout=max(0.0, min(duties) - time.monotonic()))
+            while item is not None:
+                batch.append(item)
+                if len(batch) == self._limits.batch:
+                    return batch
+                item = self._queue.get_nowait()
+            self._stopping = True
+        except Empty:
+            pass
+        return batch
+
+    def _commit(self, recorder: Recorder, items: list[Item]) -> bool:
+        try:
+            recorder.record([item.exchange for item in items])
+        except Exception as error:
+            self.counters.record_failures += 1
+            # the class only: the text of a database error may quote what a client sent
+            logger.warning("mutewatch: commit of %d exchanges failed: %s", len(items), type(error).__name__)
+            return False
+        self.counters.commits += 1
+        self._settle(items, recorded=True)
+        return True
+
+    def _hold(self, items: Iterable[Item]) -> None:
+        now = time.monotonic()
+        self._retry_at = now + self._limits.retry_seconds
+        for item in items:
+            if item.failed_at is None:
+                item.failed_at, item.commits_when_failed = now, self.counters.commits
+            self._held.append(item)
+
+    def _retry(self, recorder: Recorder) -> None:
+        """Try what is held: together, then one by one; those that failed alone go to the end."""
+        held, self._held = self._held, []
+        if len(held) > 1 and self._commit(recorder, held):
+            return
+        failed: list[Item] = []
+        while held and len(failed) < self._limits.attempts:
+            item = held.pop(0)
+            if not self._commit(recorder, [item]):
+                item.attempts += 1
+                failed.append(item)
+        self._hold(held)
+        self._hold([item for item in failed if not self._give_up(item)])
+
+    def _give_up(self, item: Item) -> bool:
+        others_succeed = self.counters.commits > item.commits_when_failed
+        is_to_blame = item.attempts >= self._limits.attempts and others_succeed
+        held_since = item.failed_at if item.failed_at is not None else time.monotonic()
+        if not is_to_blame and time.monotonic() - held_since < self._limits.keep_seconds:
+            return False
+        self._settle([item], recorded=False)
+        return True
+
+    def _settle(self, items: list[Item], *, recorded: bool) -> None:
+        waiters = [item.waiter for item in items if item.waiter is not None]
+        answers = len(items) - len(waiters)
+        if recorded:
+            self.counters.recorded += len(waiters)
+            self.counters.answers_recorded += answers
+        else:
+            self.counters.lost += len(waiters)
+            self.counters.answers_lost += answers
+        self.settled += len(items)
+        self.settled_bytes += sum(item.size for item in items)
+        if waiters:
+            try:
+                waiters[0].get_loop().call_soon_threadsafe(_resolve, waiters, recorded)
+            except RuntimeError:  # the loop is closed: the proxy is gone and nobody waits
+                logger.debug("mutewatch: settled after the proxy had stopped")
+
+    def _tick(self, recorder: Recorder) -> None:
+        try:
+            recorder.tick(self._clock())
+        except Exception:
+            self.counters.tick_failures += 1
+            logger.exception("mutewatch: the core's minute failed")
+
+    def _finish(self, recorder: Recorder) -> None:
+        if self._held and not self._commit(recorder, self._held):
+            logger.warning("mutewatch: %d exchanges could not be recorded before the stop", len(self._held))
+            self._settle(self._held, recorded=False)
+        self._held = []
+        try:
+            recorder.close()
+        except Exception:
+            self.counters.record_failures += 1
+            logger.exception("mutewatch: the store did not close")
+        self._report()
+        self._note("stopped")
+
+    def _report(self) -> None:
+        """Replace the status file if a number changed."""
+        status = self._status()
+        if status == self._reported:
+            return
+        try:
+            self._journal.status(self._clock(), status)
+            self._reported = status
+        except OSError:
+            self.counters.journal_failures += 1
+
+    def _note(self, event: str) -> None:
+        try:
+            self._journal.event(self._clock(), event, self._status())
+        except OSError:
+            self.counters.journal_failures += 1
+
+
+def _resolve(waiters: "Iterable[asyncio.Future[bool]]", recorded: bool) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(recorded)

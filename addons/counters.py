@@ -1,0 +1,46 @@
+"""What the live door counted. Each number is written by one thread only, so none needs a lock.
+
+At rest, messages = recorded + lost + dropped + pending, exactly: nothing is lost silently.
+"""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class HookCounters:
+    """Counted by the hooks, on mitmproxy's event loop."""
+
+    intercepted: int = 0  # TLS connections to telemetry hosts, opened and read
+    uninspected: int = 0  # TLS connections to a telemetry host that did not name it in the ClientHello
+    refused_by_client: int = 0  # clients that did not accept our certificate (pinned, or CA not installed)
+    gate_errors: int = 0  # our own faults while deciding; the connection passed through
+    messages: int = 0  # requests to telemetry hosts that were to be recorded
+    answers: int = 0  # their responses, which only add the status
+    unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)
+    dropped: int = 0  # messages that found the queue full, or the writer stopped
+    answers_dropped: int = 0
+    too_large: int = 0  # body over mutewatch_max_body: recorded as not read
+    streamed: int = 0  # body left before it could be recorded (no length given, then over the limit)
+    cut: int = 0  # messages refused because the proxy was stopping
+    websocket_messages: int = 0  # on telemetry hosts; not read by this door
+    raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
+    hook_errors: int = 0  # our own faults in a hook; the message was forwarded
+
+
+@dataclass(slots=True)
+class WriterCounters:
+    """Counted by the writer's thread."""
+
+    recorded: int = 0  # messages committed
+    answers_recorded: int = 0
+    lost: int = 0  # messages given up after failed commits
+    answers_lost: int = 0
+    commits: int = 0
+    record_failures: int = 0  # calls of Recorder.record that raised; what they held is tried again
+    tick_failures: int = 0
+    journal_failures: int = 0  # lines or status files that could not be written
+
+
+def as_status(hooks: HookCounters, writer: WriterCounters, pending: int) -> dict[str, int]:
+    """Return all counters as one flat mapping; `pending`: exchanges taken and not yet settled."""
+    return {**asdict(hooks), **asdict(writer), "pending": pending}

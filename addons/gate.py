@@ -1,0 +1,70 @@
+"""Which connections are opened and read: those to the telemetry hosts of signatures, and no others.
+
+Pure decisions, no mitmproxy. Rules:
+
+- the name decides (SNI, or the Host of plain HTTP), never an address: a connection without a name passes;
+- patterns are anchored on both sides and `*` stays inside one DNS label, so that neither
+  `evil-webex.com` nor `tsa3.webex.com.evil` is matched;
+- the same patterns are given to mitmproxy as `allow_hosts`, because a hook that raises makes mitmproxy
+  intercept (observed with 11.0.2), and with both in place it takes two faults to open a private connection.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+LABEL = "[a-z0-9_-]*"  # what `*` stands for: part of one DNS label, underscore included as mitmproxy does
+PATTERN = re.compile(r"[a-z0-9*_-]+(\.[a-z0-9*_-]+)+", re.IGNORECASE)
+
+
+def host_regex(patterns: Iterable[str]) -> str:
+    """Return one anchored regex (match it with IGNORECASE) for all host patterns, without a port.
+
+    Raises ValueError for a pattern that is no dotted host name: an empty one would match everything, and
+    one that allows a whole top-level domain (`*.com`) is a mistake in a signature.
+    """
+    parts = sorted({_pattern_regex(pattern) for pattern in patterns})
+    if not parts:
+        raise ValueError("no host patterns: nothing would be inspected")
+    return rf"^(?:{'|'.join(parts)})\.?$"
+
+
+def allow_hosts(patterns: Iterable[str]) -> list[str]:
+    """Return mitmproxy's `allow_hosts` for these patterns: one anchored `name:port` regex each.
+
+    mitmproxy searches them, unanchored and ignoring case, in `host:port` of the CONNECT, the SNI, the Host
+    header and the server's address.
+    """
+    return sorted({rf"^{_pattern_regex(pattern)}\.?:\d+$" for pattern in patterns})
+
+
+def _pattern_regex(pattern: str) -> str:
+    if not PATTERN.fullmatch(pattern) or "*" in "".join(pattern.split(".")[-2:]):
+        raise ValueError(
+            f"host pattern {pattern!r}: write a name with two literal labels at its end: tsa*.webex.com"
+        )
+    return re.escape(pattern.lower()).replace(r"\*", LABEL)
+
+
+class Gate:
+    """Says whether a named host is inspected."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._regex = re.compile(host_regex(self.patterns), re.IGNORECASE)
+
+    def inspects(self, host: str | None) -> bool:
+        """Is `host` (SNI or Host, without port) a telemetry host? False for None and for an address."""
+        if not host or is_address(host):
+            return False
+        # "$" also matches before a final line feed; no telemetry host has one
+        return "\n" not in host and self._regex.match(host) is not None
+
+
+def is_address(host: str) -> bool:
+    """Is `host` an IPv4 or IPv6 literal, with or without brackets?"""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

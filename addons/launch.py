@@ -1,0 +1,110 @@
+"""`mutewatch live`: mitmdump with our addon, the settings that go with it, and nothing readable by others.
+
+Leaves to mitmproxy everything about proxying, and to the addon everything about recording. The operator's
+own `--set` options are passed on and win over the defaults here, except where the addon refuses them.
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from addons.gate import allow_hosts
+from addons.live_options import OPTIONS
+from addons.live_settings import PREFIX, check_settings, prepare_state
+from addons.recorder import LiveSettings, telemetry_hosts
+from mutewatch.errors import OperatorError
+
+DEFAULTS = {
+    "onboarding": "false",  # no mitm.it page on a gateway
+    "flow_detail": "0",  # no URLs of clients in the terminal or the journal
+    "termlog_verbosity": "warn",  # "info" prints a line with the client's address per connection
+    "show_ignored_hosts": "false",  # true keeps the bytes of passed-through connections in memory
+}
+RESERVED = {
+    "allow_hosts": "mutewatch sets it to the hosts of its signatures",
+    "ignore_hosts": "mitmproxy does not combine it with allow_hosts, which mutewatch sets",
+    "confdir": "mutewatch has its own option for the directory of the CA",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSettings:
+    """Where the proxy listens, and what it is told beside the addon's own settings."""
+
+    live: LiveSettings
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    mode: str = "regular"
+    confdir: Path | None = None  # the CA; default: "ca" in the state directory
+    extra: tuple[str, ...] = ()  # further mitmproxy options, each "name=value"
+
+    @property
+    def ca_directory(self) -> Path:
+        return self.confdir or self.live.state / "ca"
+
+
+def addon_path() -> Path:
+    """Return the file that `mitmdump -s` loads."""
+    return Path(__file__).resolve().with_name("mute_audit.py")
+
+
+def mitmdump_arguments(
+    settings: LaunchSettings, *, hosts: Iterable[str] | None = None, script: Path | None = None
+) -> list[str]:
+    """Return the arguments of mitmdump. `hosts` and `script` are for tests: patterns and a file to load.
+
+    `allow_hosts` is given here already: should the addon fail to load, mitmproxy listens for a moment before
+    it exits (observed with 11.0.2), and in that moment it must not open everything.
+
+    Raises OperatorError for an extra option that is not `name=value`, or is not the operator's to set here.
+    """
+    live = settings.live
+    options = DEFAULTS | {
+        "confdir": str(settings.ca_directory),
+        "mutewatch_state": str(live.state),
+        "mutewatch_record_timeout": f"{live.record_timeout:g}",
+        "mutewatch_queue_size": str(live.queue_size),
+        "mutewatch_activity": str(live.activity).lower(),
+        "mutewatch_max_body": str(live.max_body),
+    }
+    for name in {name for name, _ in _split(settings.extra)}:
+        options.pop(name, None)
+    where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
+    pairs = [f"{name}={value}" for name, value in options.items()]
+    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
+    sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
+    return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
+
+
+def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the extra options as pairs. Raises OperatorError."""
+    known = {PREFIX + name for name, *_ in OPTIONS}
+    pairs = []
+    for option in extra:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise OperatorError(f"--set {option}: write name=value")
+        if name in RESERVED:
+            raise OperatorError(f"--set {name}: leave it out; {RESERVED[name]}")
+        if name.startswith(PREFIX) and name not in known:
+            raise OperatorError(f"--set {name}: no such option; there are {', '.join(sorted(known))}")
+        pairs.append((name, value))
+    return pairs
+
+
+def run(settings: LaunchSettings, *, script: Path | None = None) -> int:
+    """Run the proxy until SIGTERM or SIGINT; return its exit code. Raises OperatorError before it starts."""
+    check_settings(settings.live)
+    arguments = mitmdump_arguments(settings, script=script)
+    prepare_state(settings.live.state)
+    settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    from mitmproxy.tools.main import mitmdump  # noqa: PLC0415  half a second, and only needed here
+
+    try:
+        return mitmdump(arguments) or 0
+    except SystemExit as stop:  # mitmproxy has said on stderr what was wrong
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print("mutewatch: stopped", file=sys.stderr)
+        return 130

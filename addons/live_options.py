@@ -1,0 +1,91 @@
+"""The addon's options in mitmproxy: what they are called, their checks, and what they ask of mitmproxy's own.
+
+Every fault is an OptionsError in one line that says what to write instead. mitmproxy enforces neither
+ranges nor `choices` for `--set`, and silently keeps options that nobody declared (observed with 11.0.2).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import ctx, exceptions
+from mitmproxy.addonmanager import Loader
+from mitmproxy.utils import human
+
+from addons.live_settings import PREFIX, check_settings, default_state
+from addons.recorder import QUEUE_SIZE, LiveSettings
+from mutewatch.errors import OperatorError
+from mutewatch.limits import DEFAULT_LIMITS
+
+OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
+    ("state", str, "", "Directory for the store and the log, mode 0700. Default: $XDG_STATE_HOME/mutewatch."),
+    ("record_timeout", str, "2", "Seconds a message waits to be recorded before it is forwarded anyway."),
+    ("queue_size", int, QUEUE_SIZE, "Exchanges held that are not recorded yet."),
+    ("activity", bool, False, "Also guess what was going on around the muted microphone."),
+    ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
+)
+
+
+def add_options(loader: Loader) -> None:
+    """Declare our options."""
+    for name, kind, default, text in OPTIONS:
+        loader.add_option(PREFIX + name, kind, default, text)
+
+
+def read_settings() -> LiveSettings:
+    """Return our options, checked. Raises OptionsError."""
+    options = ctx.options
+    try:
+        # mitmproxy knows no option of type float
+        timeout = float(options.mutewatch_record_timeout)
+    except ValueError as error:
+        raise exceptions.OptionsError(f"{PREFIX}record_timeout: write seconds, such as 2 or 0.5") from error
+    settings = LiveSettings(
+        state=Path(options.mutewatch_state).expanduser() if options.mutewatch_state else default_state(),
+        record_timeout=timeout,
+        queue_size=options.mutewatch_queue_size,
+        activity=options.mutewatch_activity,
+        max_body=options.mutewatch_max_body,
+    )
+    try:
+        check_settings(settings)
+    except OperatorError as error:
+        raise exceptions.OptionsError(str(error)) from error
+    return settings
+
+
+def refuse_unknown() -> None:
+    """Raise OptionsError for an option with our prefix that does not exist: a typo would go unnoticed."""
+    unknown = sorted(name for name in ctx.options.deferred if name.startswith(PREFIX))
+    if unknown:
+        known = ", ".join(PREFIX + name for name, *_ in OPTIONS)
+        raise exceptions.OptionsError(f"unknown option {', '.join(unknown)}; there are {known}")
+
+
+def claim_neighbours(allowed: list[str], max_body: int) -> None:
+    """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
+    ctx.options.update(allow_hosts=allowed)
+    if ctx.options.stream_large_bodies is None:
+        ctx.options.update(stream_large_bodies=str(max_body))  # else a body without length has no bound
+
+
+def check_neighbours(allowed: list[str], max_body: int) -> None:
+    """Raise OptionsError where an option of mitmproxy would undo ours.
+
+    `stream_large_bodies` below our limit lets a body leave before the `request` hook (measured: what the hook
+    did afterwards had no effect). `allow_hosts` decides what is opened, and that is the signatures' to say.
+    """
+    options = ctx.options
+    if options.allow_hosts and list(options.allow_hosts) != allowed:
+        raise exceptions.OptionsError(
+            "allow_hosts is set by mutewatch, from the hosts of its signatures: leave it out"
+        )
+    if options.ignore_hosts:
+        raise exceptions.OptionsError(
+            "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"
+        )
+    streamed_above = human.parse_size(options.stream_large_bodies)
+    if streamed_above is not None and streamed_above < max_body:
+        raise exceptions.OptionsError(
+            f"stream_large_bodies is below {PREFIX}max_body ({max_body}), so that bodies would leave before "
+            "they are recorded: leave it out or raise it"
+        )

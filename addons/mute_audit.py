@@ -1,0 +1,248 @@
+"""The mitmproxy addon: `mitmdump -s addons/mute_audit.py`, or `mutewatch live`, which sets the rest too.
+
+Thin: options in, hooks out. What is inspected is decided in `gate.py`, what is recorded leaves through
+`writer.py`. Rules:
+
+- only telemetry hosts are opened; everything else passes as it came, and so it does whenever we fail;
+- a message to a telemetry host is forwarded once it is recorded, or after `mutewatch_record_timeout`;
+- a hook copies and counts: it never decodes, waits for a lock, or touches a file;
+- responses are streamed: only their status is wanted, and a large one must not sit in memory.
+
+mitmproxy loads this file by path: no relative imports, and the installed packages must be importable.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from mitmproxy import ctx, exceptions, http, tcp, tls
+from mitmproxy.addonmanager import Loader
+
+from addons.committer import WriterLimits
+from addons.counters import HookCounters
+from addons.gate import Gate, allow_hosts
+from addons.journal import Journal
+from addons.live_options import (
+    add_options,
+    check_neighbours,
+    claim_neighbours,
+    read_settings,
+    refuse_unknown,
+)
+from addons.live_settings import PREFIX, prepare_state
+from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
+from addons.writer import Fate, Writer
+from mutewatch.errors import OperatorError
+from mutewatch.flow import exchange_from_flow
+from mutewatch.records import Exchange, Origin
+
+logger = logging.getLogger("mutewatch.live")
+
+RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
+STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
+WARN_SECONDS = 10  # between two warnings of the same kind
+
+
+@dataclass(slots=True)
+class _Live:
+    """What stands once the proxy is ready."""
+
+    settings: LiveSettings
+    gate: Gate
+    writer: Writer
+
+    def inspects(self, flow: http.HTTPFlow) -> bool:
+        """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
+        names = (flow.client_conn.sni, flow.request.host, flow.request.pretty_host)
+        return any(self.gate.inspects(name) for name in names)
+
+
+class MuteAudit:
+    """The hooks. `hosts` and `build` are the seam to the core; tests pass their own."""
+
+    def __init__(
+        self,
+        hosts: Callable[[], Iterable[str]] = telemetry_hosts,
+        build: BuildRecorder = build_recorder,
+        limits: WriterLimits | None = None,
+    ) -> None:
+        self.counters = HookCounters()
+        self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()
+        self._live: _Live | None = None  # until everything stands, nothing is inspected
+        self._warned: dict[str, float] = {}
+
+    # -- options and life ---------------------------------------------------------------------------------
+
+    def load(self, loader: Loader) -> None:
+        add_options(loader)
+        loader.add_command("mutewatch.status", self.status)
+
+    def configure(self, updated: set[str]) -> None:
+        """Check the options; the first time, start. mitmproxy does not call this for an embedded addon."""
+        refuse_unknown()
+        if self._live is None:
+            self._live = live = self._start(read_settings())
+            # calls this hook again, which is why it comes last
+            claim_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
+            return
+        live = self._live
+        check_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
+        if any(name.startswith(PREFIX) for name in updated):
+            live.settings = changed_settings(live.settings, read_settings())
+
+    def running(self) -> None:
+        self.configure(set())
+        logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
+
+    def _start(self, settings: LiveSettings) -> _Live:
+        try:
+            gate = Gate(self._hosts())
+            prepare_state(settings.state)
+        except (OperatorError, ValueError) as error:
+            raise exceptions.OptionsError(str(error)) from error
+        check_neighbours(allow_hosts(gate.patterns), settings.max_body)
+        limits = replace(self._limits, items=settings.queue_size)
+        writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
+        try:
+            writer.start()
+        except Exception as error:
+            raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
+        return _Live(settings, gate, writer)
+
+    def done(self) -> None:
+        """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
+        if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
+            logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
+
+    def status(self) -> str:
+        """Return all counters as JSON."""
+        return json.dumps(self._live.writer.status() if self._live else {})
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        try:
+            if self._live is not None and self._live.gate.inspects(data.client_hello.sni):
+                self.counters.intercepted += 1
+                return
+            data.ignore_connection = True
+            self._count_unnamed(data)
+        except Exception:
+            data.ignore_connection = True
+            self.counters.gate_errors += 1
+            self._warn("gate_errors", "a connection passed through because deciding on it failed")
+
+    def _count_unnamed(self, data: tls.ClientHelloData) -> None:
+        """Count a connection to a telemetry host that hid its name: silence would look like absence."""
+        address = data.context.server.address
+        if self._live is not None and address is not None and self._live.gate.inspects(address[0]):
+            self.counters.uninspected += 1
+            self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        if self._live is not None and self._live.gate.inspects(data.context.client.sni):
+            self.counters.refused_by_client += 1
+            self._warn("refused_by_client", "a client refused our certificate for a telemetry host")
+
+    # -- messages -----------------------------------------------------------------------------------------
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Record a message that is too large to be read at its headers, and let its body through unread."""
+        live = self._live
+        if flow.response is not None:  # somebody answered already (proxy authentication)
+            return
+        with self._guard():
+            if live is None or not live.inspects(flow):
+                flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
+            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
+                flow.metadata[RECORDED_EARLY] = True
+                await self._record(live, flow, exchange_of(flow, max_body=0))
+                flow.request.stream = True
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        live = self._live
+        with self._guard():
+            if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
+                exchange = exchange_of(flow, live.settings.max_body)
+                await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
+            flow.response.stream = True
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Hand on the status: a mute request that the server refused had no effect."""
+        live = self._live
+        with self._guard():
+            if live is not None and live.inspects(flow):
+                live.writer.put_answer(exchange_of(flow, live.settings.max_body))
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Count, and let go of what mitmproxy would keep until the connection ends."""
+        if flow.websocket is not None:
+            self.counters.websocket_messages += 1
+            del flow.websocket.messages[:-1]
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        self.counters.raw_messages += 1
+        del flow.messages[:-1]
+
+    async def _record(
+        self, live: _Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False
+    ) -> None:
+        """Return when `exchange` is recorded or has waited long enough; the message then goes on.
+
+        `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.
+        """
+        self.counters.too_large += exchange.body is None
+        self.counters.streamed += has_left
+        fate = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
+        if fate is Fate.STOPPED and flow.killable and not has_left:
+            self.counters.cut += 1  # the proxy is going down: its connections end now in any case
+            flow.kill()
+        elif has_left or fate is not Fate.RECORDED:
+            self.counters.unrecorded += 1
+            self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Our own faults: counted, logged, and the message goes on."""
+        try:
+            yield
+        except Exception:
+            self.counters.hook_errors += 1
+            self._warn("hook_errors", "a message was forwarded because a hook failed", with_traceback=True)
+
+    def _warn(self, kind: str, text: str, *, with_traceback: bool = False) -> None:
+        """Log at most one line of a kind in ten seconds; the counters have the number."""
+        now = time.monotonic()
+        if now - self._warned.get(kind, -WARN_SECONDS) >= WARN_SECONDS:
+            self._warned[kind] = now
+            logger.warning("mutewatch: %s", text, exc_info=with_traceback)
+
+
+def exchange_of(flow: http.HTTPFlow, max_body: int) -> Exchange:
+    """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
+    peer = flow.client_conn.peername
+    exchange = exchange_from_flow(flow, Origin("live"), client=peer[0] if peer else None)
+    is_read = exchange.body is not None and len(exchange.body) <= max_body
+    return exchange if is_read else replace(exchange, body=None)
+
+
+def announced_length(flow: http.HTTPFlow) -> int:
+    """Return the Content-Length in bytes; 0 if there is none, or none that is a number."""
+    length = flow.request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+
+
+def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
+    """Return `new` if it differs from `old` in the waiting time at most. Raises OptionsError."""
+    if replace(new, record_timeout=old.record_timeout) != old:
+        raise exceptions.OptionsError(f"only {PREFIX}record_timeout can change while the proxy runs")
+    return new
+
+
+addons = [MuteAudit()]

@@ -1,0 +1,135 @@
+"""Recorded before it is forwarded: the event loop's side of a bounded queue and one committing thread.
+
+The loop only appends to a queue and awaits a future; feeding, judging and fsync happen on the thread
+(`committer.py`), which commits everything queued at once (group commit) and then settles the futures.
+
+| limit | default | on hit | counter |
+|---|---|---|---|
+| exchanges not settled | 10,000 | newest refused, message forwarded | dropped |
+| bytes not settled | 64 MiB | the same | dropped |
+| exchanges of one commit | 1,000 | the rest goes into the next | - |
+| seconds a message waits | 2 | forwarded, may still be recorded | unrecorded |
+| seconds an exchange is tried again | 600 | given up | lost |
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from queue import SimpleQueue
+
+from addons.committer import Committer, Item, WriterLimits
+from addons.counters import HookCounters, as_status
+from addons.journal import Journal
+from addons.recorder import Recorder
+from mutewatch.records import Exchange
+
+
+class Fate(StrEnum):
+    """What is known of one message when its hook goes on."""
+
+    RECORDED = "recorded"
+    LATE = "late"  # not known in time; it may still be recorded
+    LOST = "lost"
+    DROPPED = "dropped"  # the queue is full
+    STOPPED = "stopped"  # the writer takes nothing any more
+
+
+class Writer:
+    """Owns the thread. Every method is called on the event loop."""
+
+    def __init__(
+        self,
+        build: Callable[[], Recorder],
+        journal: Journal,
+        hooks: HookCounters,
+        limits: WriterLimits | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._hooks, self._build, self._limits = hooks, build, limits or WriterLimits()
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._committer = Committer(self._queue, journal, self._limits, clock, self.status)
+        self._put_items = self._put_bytes = 0
+        self._is_open = False
+        self._started = threading.Event()
+        self._build_error: Exception | None = None
+        # daemon: mitmproxy exits without calling `done` when it fails to start, and that must not hang
+        self._thread = threading.Thread(target=self._run, name="mutewatch-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and return once the recorder is built. Raises what building it raised."""
+        self._thread.start()
+        if not self._started.wait(self._limits.start_seconds):
+            raise TimeoutError(f"the store did not open within {self._limits.start_seconds:g} seconds")
+        if self._build_error is not None:
+            raise self._build_error
+        self._is_open = True
+
+    def _run(self) -> None:
+        try:
+            recorder = self._build()
+        except Exception as error:  # whatever it was: `start` raises it to the operator
+            self._build_error = error
+            return
+        finally:
+            self._started.set()
+        self._committer.run(recorder)
+
+    async def put_and_wait(self, exchange: Exchange, timeout: float) -> Fate:
+        """Queue `exchange`; return once it is committed or given up, or `timeout` seconds have passed."""
+        self._hooks.messages += 1
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        refused = self._put(exchange, waiter)
+        if refused is not None:
+            self._hooks.dropped += 1
+            return refused
+        await asyncio.wait([waiter], timeout=timeout)
+        if not waiter.done():
+            return Fate.LATE
+        return Fate.RECORDED if waiter.result() else Fate.LOST
+
+    def put_answer(self, exchange: Exchange) -> None:
+        """Queue `exchange` again, now that its response is known. Nobody waits for it."""
+        self._hooks.answers += 1
+        if self._put(exchange, None) is not None:
+            self._hooks.answers_dropped += 1
+
+    def _put(self, exchange: Exchange, waiter: "asyncio.Future[bool] | None") -> Fate | None:
+        """Queue, or say why not."""
+        if not self.is_open:
+            return Fate.STOPPED
+        size = len(exchange.body or b"")
+        unsettled = self._put_bytes - self._committer.settled_bytes
+        if self.pending >= self._limits.items or unsettled + size > self._limits.bytes:
+            return Fate.DROPPED
+        self._put_items += 1
+        self._put_bytes += size
+        self._queue.put(Item(exchange, size, waiter))
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        """Does the writer take exchanges?"""
+        return self._is_open and self._thread.is_alive()
+
+    @property
+    def pending(self) -> int:
+        """Exchanges taken and not yet settled (recorded or lost)."""
+        return self._put_items - self._committer.settled
+
+    def status(self) -> dict[str, int]:
+        """Return all counters."""
+        return as_status(self._hooks, self._committer.counters, self.pending)
+
+    def stop(self, timeout: float) -> bool:
+        """Take nothing more, commit what is queued, close; may be called twice.
+
+        False if that took longer than `timeout` seconds; what is then pending may be recorded or not.
+        """
+        if self._is_open:
+            self._is_open = False
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()

@@ -1,0 +1,191 @@
+"""The live door as it runs: a real mitmdump between a real TLS client and a real TLS server."""
+
+import contextlib
+import signal
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.faults import kill_live
+from tests.live_recorder import recorded
+from tests.live_support import OTHER, SCRIPT, TELEMETRY, Received, Scene, scene, sha256, wait_until
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ca")
+
+
+@pytest.fixture
+def live(tmp_path: Path, confdir: Path) -> Iterator[Scene]:
+    with scene(tmp_path, confdir) as it:
+        yield it
+
+
+def test_a_message_is_committed_before_the_server_gets_it(live: Scene) -> None:
+    known_on_arrival = []
+
+    def look(request: Received) -> None:
+        rows = recorded(live.folder / "state")
+        known_on_arrival.append(sha256(request.body) in {row[0] for row in rows})
+
+    live.upstream.on_request = look
+    with live.proxy() as proxy:
+        for number in range(5):
+            assert proxy.post(TELEMETRY, b"message %d" % number) == 204
+    assert known_on_arrival == [True] * 5
+
+
+def test_the_answer_adds_its_status(live: Scene) -> None:
+    live.upstream.answer = 409
+    with live.proxy() as proxy:
+        assert proxy.post(TELEMETRY, b"mute me") == 409
+        proxy.wait_status(recorded=1, answers_recorded=1)
+    assert [row[3] for row in recorded(live.folder / "state")] == [None, 409]
+
+
+def test_another_host_keeps_its_own_certificate_and_is_not_recorded(live: Scene) -> None:
+    with live.proxy() as proxy:
+        assert proxy.post(OTHER, b"private", trusting=live.upstream.ca_file) == 204
+        proxy.wait_status(messages=0, intercepted=0)
+    assert recorded(live.folder / "state") == []
+
+
+def test_a_telemetry_host_shows_the_certificate_of_the_proxy(live: Scene) -> None:
+    with live.proxy() as proxy:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            proxy.post(TELEMETRY, b"x", trusting=live.upstream.ca_file)
+        proxy.wait_status(refused_by_client=1, intercepted=1)
+
+
+def test_a_gate_that_raises_lets_everything_through(live: Scene) -> None:
+    with live.proxy(environment={"MUTEWATCH_TEST_GATE": "raises"}) as proxy:
+        assert proxy.post(TELEMETRY, b"not ours now", trusting=live.upstream.ca_file) == 204
+        proxy.wait_status(gate_errors=1, messages=0)
+
+
+def test_a_blocked_recorder_holds_one_message_and_nobody_else(live: Scene) -> None:
+    with live.proxy(live={"record_timeout": 60}) as proxy:
+        block = proxy.state / "block"
+        block.touch()
+        held = threading.Thread(target=proxy.post, args=(TELEMETRY, b"held"), daemon=True)
+        held.start()
+        wait_until(lambda: any(TELEMETRY in name for name in live.relay.asked), "the message is under way")
+        for number in range(20):
+            assert proxy.post(OTHER, b"%d" % number, trusting=live.upstream.ca_file) == 204
+        assert sha256(b"held") not in live.upstream.hashes
+        block.unlink()
+        held.join(20)
+    assert live.upstream.hashes.count(sha256(b"held")) == 1
+
+
+def test_a_message_is_forwarded_unrecorded_after_the_timeout_and_recorded_later(live: Scene) -> None:
+    with live.proxy(live={"record_timeout": 0.2}) as proxy:
+        (proxy.state / "block").touch()
+        assert proxy.post(TELEMETRY, b"late") == 204
+        (proxy.state / "block").unlink()
+        proxy.wait_status(unrecorded=1, recorded=1, pending=0, lost=0)
+        assert "forwarded before it was known to be recorded" in proxy.text()
+
+
+def test_a_recorder_that_fails_stops_no_traffic_and_loses_nothing_once_it_works(live: Scene) -> None:
+    with live.proxy(live={"record_timeout": 0.2}) as proxy:
+        (proxy.state / "fail").touch()
+        assert [proxy.post(TELEMETRY, b"%d" % number) for number in range(3)] == [204] * 3
+        assert proxy.wait_status(unrecorded=3)["record_failures"] > 0
+        (proxy.state / "fail").unlink()
+        proxy.wait_status(recorded=3, lost=0, pending=0)
+
+
+def test_a_full_queue_drops_the_newest_and_counts_it(live: Scene) -> None:
+    with live.proxy(live={"record_timeout": 0.2, "queue_size": 2}) as proxy:
+        (proxy.state / "block").touch()
+        assert [proxy.post(TELEMETRY, b"%d" % number) for number in range(4)] == [204] * 4
+        (proxy.state / "block").unlink()
+        counted = proxy.wait_status(messages=4, pending=0)
+        assert counted["recorded"] + counted["dropped"] == 4
+        assert counted["dropped"] >= 2
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_arrives_whole_and_is_recorded_as_not_read(live: Scene, chunked: bool) -> None:
+    body = b"x" * 5000
+    with live.proxy(live={"max_body": 4096}) as proxy:
+        assert proxy.post(TELEMETRY, body, chunked=chunked) == 204
+        proxy.wait_status(too_large=1, recorded=1, answers_recorded=1, unrecorded=int(chunked))
+    assert live.upstream.hashes == [sha256(body)]
+    assert {row[0] for row in recorded(live.folder / "state")} == {None}
+
+
+def test_sigterm_stops_the_proxy_in_ten_seconds_with_everything_recorded(live: Scene) -> None:
+    with live.proxy() as proxy:
+
+        def send(client: int) -> None:
+            connection = proxy.connect(TELEMETRY)
+            for number in range(10_000):
+                connection.request("POST", "/metrics", body=b"%d/%d" % (client, number))
+                connection.getresponse().read()
+
+        def send_until_cut(client: int) -> None:
+            with contextlib.suppress(OSError):
+                send(client)
+
+        threads = [threading.Thread(target=send_until_cut, args=(client,)) for client in range(3)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(live.upstream.received) >= 30, "traffic flows")
+        assert proxy.stop(signal.SIGTERM, seconds=10) == 0
+        for thread in threads:
+            thread.join(20)
+        counted = proxy.status()
+    assert set(live.upstream.hashes) <= {row[0] for row in recorded(live.folder / "state")}
+    assert counted["messages"] == counted["recorded"] + counted["dropped"]
+    assert counted["dropped"] == counted["cut"]
+
+
+def test_nothing_the_proxy_writes_is_readable_by_others(live: Scene) -> None:
+    with live.proxy() as proxy:
+        proxy.post(TELEMETRY, b"x")
+        proxy.wait_status(recorded=1)
+        proxy.stop()
+    written = [live.folder / "state", *(live.folder / "state").rglob("*")]
+    assert [path.name for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+def test_a_telemetry_host_that_is_not_named_in_the_hello_passes_and_is_counted(live: Scene) -> None:
+    with live.proxy() as proxy:
+        connection = proxy.connect(TELEMETRY, live.upstream.ca_file, server_name=OTHER)
+        connection.request("POST", "/", body=b"hidden")
+        assert connection.getresponse().status == 204
+        connection.close()
+        proxy.wait_status(uninspected=1, messages=0)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("stream_large_bodies=1k", "stream_large_bodies is below"),
+        ("ignore_hosts=example", "ignore_hosts cannot be combined"),
+        ("mutewatch_recordtimeout=1", "unknown option mutewatch_recordtimeout; there are mutewatch_state"),
+    ],
+)
+def test_settings_that_would_undo_ours_stop_the_start(live: Scene, option: str, said: str) -> None:
+    proxy = live.make(raw=("--set", option))
+    proxy.start()
+    try:
+        assert proxy.process.wait(20) == 1
+        assert said in proxy.text()
+    finally:
+        proxy.end()
+
+
+def test_nothing_that_left_is_missing_after_three_kills(tmp_path: Path) -> None:
+    result = kill_live.run(kills=3, seed=1, folder=tmp_path, script=SCRIPT)
+    assert (result.missing, result.integrity) == (0, "ok"), result.table()
+    assert result.received > 0

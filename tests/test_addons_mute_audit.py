@@ -1,0 +1,189 @@
+"""The hooks by themselves, in mitmproxy's own test context."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mitmproxy import exceptions, tls
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.test import taddons, tflow
+
+from addons.mute_audit import MuteAudit
+from tests.live_recorder import HOSTS, SqliteRecorder, recorded
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+def make() -> MuteAudit:
+    return MuteAudit(hosts=lambda: HOSTS, build=SqliteRecorder)
+
+
+def hello(sni: str | None, asked: str = "tsa3.webex.com") -> tls.ClientHelloData:
+    server = SimpleNamespace(address=(asked, 443))
+    return tls.ClientHelloData(SimpleNamespace(server=server), SimpleNamespace(sni=sni))  # type: ignore[arg-type]
+
+
+def test_an_embedded_addon_starts_without_a_call_of_configure(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.options.update(mutewatch_state=str(state))
+            audit.running()
+            assert [rule for rule in context.options.allow_hosts if "webex" in rule]
+            assert json.loads(context.master.commands.call("mutewatch.status"))["messages"] == 0
+            audit.done()
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_before_anything_stands_every_connection_passes() -> None:
+    audit, data = make(), hello("tsa3.webex.com")
+    audit.tls_clienthello(data)
+    assert data.ignore_connection
+
+
+@pytest.mark.parametrize(
+    ("sni", "is_passed"),
+    [("tsa3.webex.com", False), ("www.example.com", True), (None, True), ("10.0.0.1", True)],
+)
+def test_the_hello_decides(state: Path, sni: str | None, is_passed: bool) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            data = hello(sni)
+            audit.tls_clienthello(data)
+            assert data.ignore_connection == is_passed
+            assert audit.counters.uninspected == int(is_passed)
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_hello_that_cannot_be_read_passes(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            data = tls.ClientHelloData(None, None)  # type: ignore[arg-type]
+            audit.tls_clienthello(data)
+            assert data.ignore_connection
+            assert audit.counters.gate_errors == 1
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_message_after_the_stop_is_not_forwarded_unrecorded(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            audit.done()
+            flow = tflow.tflow()
+            flow.request.host = "tsa3.webex.com"
+            await audit.request(flow)
+            assert flow.error is not None
+            assert audit.counters.cut == 1
+
+    asyncio.run(scenario())
+
+
+def test_plain_http_to_other_hosts_is_streamed_and_not_recorded(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow(resp=True)
+            await audit.requestheaders(flow)
+            flow.response = None
+            await audit.requestheaders(flow)
+            await audit.request(flow)
+            assert flow.request.stream
+            audit.done()
+
+    asyncio.run(scenario())
+    assert recorded(state) == []
+
+
+def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow()
+            monkeypatch.setattr(flow.client_conn, "sni", 7)
+            await audit.request(flow)
+            assert flow.error is None
+            assert audit.counters.hook_errors == 1
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("mutewatch_record_timeout", "soon", "write seconds"),
+        ("mutewatch_record_timeout", "0", "above 0"),
+        ("mutewatch_max_body", 1, "write 1,024"),
+        ("allow_hosts", [".*"], "allow_hosts is set by mutewatch"),
+        ("ignore_hosts", ["x"], "ignore_hosts cannot be combined"),
+        ("stream_large_bodies", "1k", "stream_large_bodies is below"),
+    ],
+)
+def test_a_wrong_option_is_refused_at_the_start(state: Path, option: str, value: object, said: str) -> None:
+    async def scenario() -> None:
+        with taddons.context(Proxyserver()) as context:
+            audit = make()
+            context.master.addons.register(audit)
+            context.options.update(mutewatch_state=str(state), **{option: value})
+            with pytest.raises(exceptions.OptionsError, match=said):
+                audit.configure(set())
+
+    asyncio.run(scenario())
+
+
+def test_only_the_waiting_time_can_change_while_running(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            context.configure(audit, mutewatch_record_timeout="0.5")
+            with pytest.raises(exceptions.OptionsError, match="only mutewatch_record_timeout can change"):
+                context.configure(audit, mutewatch_queue_size=7)
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_does_not_open_stops_the_start(state: Path) -> None:
+    (state / "store.sqlite").mkdir()
+
+    async def scenario() -> None:
+        audit = make()
+        with (
+            taddons.context(Proxyserver(), audit) as context,
+            pytest.raises(exceptions.OptionsError, match="could not open its store"),
+        ):
+            context.configure(audit, mutewatch_state=str(state))
+
+    asyncio.run(scenario())

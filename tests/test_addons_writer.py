@@ -1,0 +1,289 @@
+"""Queue and committing thread: what waits, what is dropped, what is tried again, what is lost."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from addons.committer import WriterLimits
+from addons.counters import HookCounters
+from addons.journal import Journal
+from addons.recorder import Recorder
+from addons.writer import Fate, Writer
+from mutewatch.records import Exchange, Origin
+
+QUICK = WriterLimits(retry_seconds=0.01, status_seconds=0.01)
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def exchange(body: bytes) -> Exchange:
+    return Exchange(NOW, "10.0.0.9", "tsa3.webex.com", 443, "POST", "/metrics", "", body, Origin("live"))
+
+
+class Fake:
+    """A recorder that keeps what it is given. It fails while `failing`, and on bodies in `poison`."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.batches: list[list[bytes]] = []
+        self.ticks: list[datetime] = []
+        self.failing = self.closed = False
+        self.poison: set[bytes] = set()
+        self.threads: set[int] = set()
+
+    def record(self, exchanges: Sequence[Exchange]) -> None:
+        self.threads.add(threading.get_ident())
+        self.go.wait(20)
+        bodies = [e.body or b"" for e in exchanges]
+        if self.failing or self.poison.intersection(bodies):
+            raise OSError("disk full")
+        self.batches.append(bodies)
+
+    def tick(self, now: datetime) -> None:
+        self.ticks.append(now)
+        if self.failing:
+            raise OSError("disk full")
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for batch in self.batches for body in batch]
+
+
+def make(folder: Path, recorder: Recorder, limits: WriterLimits = QUICK) -> Writer:
+    writer = Writer(lambda: recorder, Journal(folder), HookCounters(), limits, clock=lambda: NOW)
+    writer.start()
+    return writer
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 20)
+
+    asyncio.run(bounded())
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    while not claim():
+        await asyncio.sleep(0.001)
+
+
+def test_a_message_is_recorded_when_its_wait_ends(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        assert await writer.put_and_wait(exchange(b"a"), 20) is Fate.RECORDED
+        assert fake.bodies == [b"a"]
+        assert writer.stop(20)
+
+    run(scenario)
+
+
+def test_the_recorder_is_used_from_one_thread_that_is_not_the_loops(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        await asyncio.gather(*(writer.put_and_wait(exchange(b"%d" % n), 20) for n in range(50)))
+        writer.stop(20)
+
+    run(scenario)
+    assert len(fake.threads) == 1
+    assert threading.get_ident() not in fake.threads
+
+
+def test_everything_queued_is_one_commit(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        fake.go.clear()
+        first = asyncio.create_task(writer.put_and_wait(exchange(b"first"), 20))
+        await until(lambda: bool(fake.threads))
+        rest = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(30)]
+        await asyncio.sleep(0)
+        fake.go.set()
+        await asyncio.gather(first, *rest)
+        writer.stop(20)
+
+    run(scenario)
+    assert [len(batch) for batch in fake.batches] == [1, 30]
+
+
+def test_a_blocked_recorder_does_not_block_the_loop(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        fake.go.clear()
+        assert await writer.put_and_wait(exchange(b"late"), 0.01) is Fate.LATE
+        fake.go.set()
+        await until(lambda: writer.pending == 0)
+        assert writer.status()["recorded"] == 1
+        writer.stop(20)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("limits", [WriterLimits(items=2), WriterLimits(bytes=10)])
+def test_a_full_queue_drops_the_newest_and_the_sum_holds(tmp_path: Path, limits: WriterLimits) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, limits)
+        fake.go.clear()
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%05d" % n), 20)) for n in range(5)]
+        await asyncio.sleep(0)
+        fake.go.set()
+        assert (await asyncio.gather(*waits)) == [Fate.RECORDED] * 2 + [Fate.DROPPED] * 3
+        writer.stop(20)
+        status = writer.status()
+        assert (status["messages"], status["recorded"], status["dropped"], status["pending"]) == (5, 2, 3, 0)
+
+    run(scenario)
+
+
+def test_a_failed_commit_is_tried_again_until_it_succeeds(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        fake.failing = True
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(10)]
+        await until(lambda: writer.status()["record_failures"] >= 12)
+        fake.failing = False
+        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+        writer.stop(20)
+        assert writer.status()["lost"] == 0
+
+    run(scenario)
+    assert sorted(fake.bodies) == [b"%d" % n for n in range(10)]
+
+
+def test_a_message_that_fails_alone_is_lost_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.poison = {b"poison"}
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        bodies = [b"1", b"poison", b"2"]
+        fates = await asyncio.gather(*(writer.put_and_wait(exchange(body), 20) for body in bodies))
+        assert fates == [Fate.RECORDED, Fate.LOST, Fate.RECORDED]
+        writer.stop(20)
+        assert (writer.status()["recorded"], writer.status()["lost"]) == (2, 1)
+
+    run(scenario)
+    assert sorted(fake.bodies) == [b"1", b"2"]
+
+
+def test_what_cannot_be_recorded_for_too_long_is_given_up(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.failing = True
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(retry_seconds=0.01, keep_seconds=0.05))
+        assert await writer.put_and_wait(exchange(b"a"), 20) is Fate.LOST
+        writer.stop(20)
+
+    run(scenario)
+
+
+def test_stop_records_what_is_queued_and_takes_nothing_more(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(batch=4))
+        fake.go.clear()
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(10)]
+        await asyncio.sleep(0)
+        fake.go.set()
+        assert writer.stop(20)
+        assert await writer.put_and_wait(exchange(b"too late"), 20) is Fate.STOPPED
+        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+        assert writer.stop(20)
+
+    run(scenario)
+    assert sorted(fake.bodies) == [b"%d" % n for n in range(10)]
+    assert fake.closed
+
+
+def test_stop_gives_a_failing_recorder_one_more_chance_and_counts_the_loss(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.failing = True
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(retry_seconds=60))
+        wait = asyncio.create_task(writer.put_and_wait(exchange(b"a"), 20))
+        await until(lambda: writer.status()["record_failures"] > 0)
+        assert writer.stop(20)
+        assert await wait is Fate.LOST
+        assert fake.closed
+
+    run(scenario)
+
+
+def test_a_recorder_that_cannot_be_built_stops_the_start(tmp_path: Path) -> None:
+    def build() -> Recorder:
+        raise PermissionError("no")
+
+    writer = Writer(build, Journal(tmp_path), HookCounters())
+    with pytest.raises(PermissionError):
+        writer.start()
+    assert not writer.is_open
+
+
+def test_ticks_come_with_the_clocks_time_and_may_fail(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.failing = True
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(tick_seconds=0.001))
+        await until(lambda: writer.status()["tick_failures"] >= 3)
+        fake.failing = False
+        assert await writer.put_and_wait(exchange(b"a"), 20) is Fate.RECORDED
+        writer.stop(20)
+
+    run(scenario)
+    assert set(fake.ticks) == {NOW}
+
+
+def test_an_answer_is_recorded_and_counted_apart(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake)
+        writer.put_answer(exchange(b"a"))
+        writer.stop(20)
+        assert (writer.status()["answers_recorded"], writer.status()["recorded"]) == (1, 0)
+
+    run(scenario)
+
+
+def test_the_log_tells_start_and_stop_with_all_counters(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        writer = make(tmp_path, Fake())
+        await writer.put_and_wait(exchange(b"a"), 20)
+        writer.stop(20)
+
+    run(scenario)
+    lines = [json.loads(line) for line in (tmp_path / "live.log").read_text().splitlines()]
+    assert [(line["event"], line["recorded"]) for line in lines] == [("started", 0), ("stopped", 1)]
+    assert json.loads((tmp_path / "live_status.json").read_text())["recorded"] == 1
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        writer = make(tmp_path / "missing", Fake())
+        assert await writer.put_and_wait(exchange(b"a"), 20) is Fate.RECORDED
+        writer.stop(20)
+        assert writer.status()["journal_failures"] > 0
+
+    run(scenario)
