@@ -1,8 +1,12 @@
 """The writer's thread: takes everything queued, commits it at once, tries again what failed.
 
-A failed commit is kept and tried again a second later: together, then one by one. A message that keeps
-failing while others succeed is given up after three attempts; while nothing succeeds (disk full, database
-locked) everything is kept, as long and as much as `WriterLimits` allows. The thread ends only when told to.
+When a commit fails, an empty one tells whether the store or a message is at fault:
+
+- the store (disk full, locked): everything new is kept, as much as `WriterLimits` allows, and the empty
+  commit is tried once a second until it succeeds; then all that was kept is committed;
+- a message: all of that commit are tried one by one, and one that fails alone three times is given up.
+
+What was kept for ten minutes is given up too. The thread ends only when told to.
 """
 
 import asyncio
@@ -31,7 +35,7 @@ class WriterLimits:
     bytes: int = 64 * MiB
     batch: int = 1_000
     keep_seconds: float = 600  # as long as a database may be away without loss
-    attempts: int = 3  # alone, of one exchange, once others succeed
+    attempts: int = 3  # of one exchange, alone, while the store works
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
     tick_seconds: float = 60  # the core judges by the minute
@@ -47,7 +51,6 @@ class Item:
     waiter: "asyncio.Future[bool] | None"  # None: an answer, for which nobody waits
     failed_at: float | None = None  # monotonic, first failure
     attempts: int = 0  # failed alone
-    commits_when_failed: int = 0
 
 
 class Committer:
@@ -66,6 +69,7 @@ class Committer:
         self._queue, self._journal, self._limits = queue, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
+        self._store_works = True
         self._stopping = False
         self._retry_at = self._status_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
@@ -86,8 +90,10 @@ class Committer:
         batch = self._take()
         if self._held and time.monotonic() >= self._retry_at:
             self._retry(recorder)
-        if batch and not self._commit(recorder, batch):
+        if not self._store_works:
             self._hold(batch)
+        elif batch:
+            self._commit_or_hold(recorder, batch)
         if time.monotonic() >= self._tick_at:
             self._tick_at = time.monotonic() + self._limits.tick_seconds
             self._tick(recorder)
@@ -112,6 +118,15 @@ class Committer:
             pass
         return batch
 
+    def _commit_or_hold(self, recorder: Recorder, items: list[Item]) -> None:
+        if self._commit(recorder, items):
+            return
+        self._store_works = self._commit(recorder, [])
+        if self._store_works:
+            self._one_by_one(recorder, items)
+        else:
+            self._hold(items)
+
     def _commit(self, recorder: Recorder, items: list[Item]) -> bool:
         try:
             recorder.record([item.exchange for item in items])
@@ -120,40 +135,50 @@ class Committer:
             # the class only: the text of a database error may quote what a client sent
             logger.warning("mutewatch: commit of %d exchanges failed: %s", len(items), type(error).__name__)
             return False
-        self.counters.commits += 1
-        self._settle(items, recorded=True)
+        if items:
+            self.counters.commits += 1
+            self._settle(items, recorded=True)
         return True
+
+    def _one_by_one(self, recorder: Recorder, items: list[Item]) -> None:
+        """Commit what can be committed alone; hold the rest. Three failures end it: it may be the store."""
+        failed: list[Item] = []
+        for position, item in enumerate(items):
+            if len(failed) == self._limits.attempts:
+                self._hold(items[position:])
+                break
+            if not self._commit(recorder, [item]):
+                item.attempts += 1
+                failed.append(item)
+        self._hold(failed)
+
+    def _retry(self, recorder: Recorder) -> None:
+        """Give up what failed too often or for too long; try the rest again, if the store works."""
+        held, self._held = self._held, []
+        rest: list[Item] = []
+        for item in held:
+            if self._is_hopeless(item):
+                self._settle([item], recorded=False)
+            else:
+                rest.append(item)
+        self._store_works = self._commit(recorder, [])
+        if not self._store_works:
+            self._hold(rest)
+            return
+        for start in range(0, len(rest), self._limits.batch):
+            self._commit_or_hold(recorder, rest[start : start + self._limits.batch])
 
     def _hold(self, items: Iterable[Item]) -> None:
         now = time.monotonic()
         self._retry_at = now + self._limits.retry_seconds
         for item in items:
             if item.failed_at is None:
-                item.failed_at, item.commits_when_failed = now, self.counters.commits
+                item.failed_at = now
             self._held.append(item)
 
-    def _retry(self, recorder: Recorder) -> None:
-        """Try what is held: together, then one by one; those that failed alone go to the end."""
-        held, self._held = self._held, []
-        if len(held) > 1 and self._commit(recorder, held):
-            return
-        failed: list[Item] = []
-        while held and len(failed) < self._limits.attempts:
-            item = held.pop(0)
-            if not self._commit(recorder, [item]):
-                item.attempts += 1
-                failed.append(item)
-        self._hold(held)
-        self._hold([item for item in failed if not self._give_up(item)])
-
-    def _give_up(self, item: Item) -> bool:
-        others_succeed = self.counters.commits > item.commits_when_failed
-        is_to_blame = item.attempts >= self._limits.attempts and others_succeed
-        held_since = item.failed_at if item.failed_at is not None else time.monotonic()
-        if not is_to_blame and time.monotonic() - held_since < self._limits.keep_seconds:
-            return False
-        self._settle([item], recorded=False)
-        return True
+    def _is_hopeless(self, item: Item) -> bool:
+        held_for = time.monotonic() - item.failed_at if item.failed_at is not None else 0.0
+        return item.attempts >= self._limits.attempts or held_for >= self._limits.keep_seconds
 
     def _settle(self, items: list[Item], *, recorded: bool) -> None:
         waiters = [item.waiter for item in items if item.waiter is not None]
@@ -180,10 +205,12 @@ class Committer:
             logger.exception("mutewatch: the core's minute failed")
 
     def _finish(self, recorder: Recorder) -> None:
-        if self._held and not self._commit(recorder, self._held):
+        held, self._held = self._held, []
+        if held:
+            self._commit_or_hold(recorder, held)
+        if self._held:
             logger.warning("mutewatch: %d exchanges could not be recorded before the stop", len(self._held))
             self._settle(self._held, recorded=False)
-        self._held = []
         try:
             recorder.close()
         except Exception:

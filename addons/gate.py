@@ -1,6 +1,6 @@
 """Which connections are opened and read: those to the telemetry hosts of signatures, and no others.
 
-Pure decisions, no mitmproxy. Rules:
+Pure decisions, no mitmproxy. What a pattern means is the core's to say (`host_expression`). Rules:
 
 - the name decides (SNI, or the Host of plain HTTP), never an address: a connection without a name passes;
 - patterns are anchored on both sides and `*` stays inside one DNS label, so that neither
@@ -13,7 +13,8 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-LABEL = "[a-z0-9_-]*"  # what `*` stands for: part of one DNS label, underscore included as mitmproxy does
+from mutewatch.signatures.model import host_expression
+
 PATTERN = re.compile(r"[a-z0-9*_-]+(\.[a-z0-9*_-]+)+", re.IGNORECASE)
 
 
@@ -40,10 +41,8 @@ def allow_hosts(patterns: Iterable[str]) -> list[str]:
 
 def _pattern_regex(pattern: str) -> str:
     if not PATTERN.fullmatch(pattern) or "*" in "".join(pattern.split(".")[-2:]):
-        raise ValueError(
-            f"host pattern {pattern!r}: write a name with two literal labels at its end: tsa*.webex.com"
-        )
-    return re.escape(pattern.lower()).replace(r"\*", LABEL)
+        raise ValueError(f"host pattern {pattern!r}: write a name with two literal labels at its end: tsa*.webex.com")
+    return host_expression(pattern.lower())
 
 
 class Gate:

@@ -13,6 +13,7 @@ from addons.gate import allow_hosts
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
+from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 
 DEFAULTS = {
@@ -36,12 +37,12 @@ class LaunchSettings:
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
     mode: str = "regular"
-    confdir: Path | None = None  # the CA; default: "ca" in the state directory
+    confdir: Path | None = None  # the CA; default: "authority" in the state directory
     extra: tuple[str, ...] = ()  # further mitmproxy options, each "name=value"
 
     @property
     def ca_directory(self) -> Path:
-        return self.confdir or self.live.state / "ca"
+        return self.confdir or StateDirectory(self.live.state).authority
 
 
 def addon_path() -> Path:
@@ -66,6 +67,7 @@ def mitmdump_arguments(
         "mutewatch_record_timeout": f"{live.record_timeout:g}",
         "mutewatch_queue_size": str(live.queue_size),
         "mutewatch_activity": str(live.activity).lower(),
+        "mutewatch_show_clients": str(live.show_clients).lower(),
         "mutewatch_max_body": str(live.max_body),
     }
     for name in {name for name, _ in _split(settings.extra)}:
@@ -99,7 +101,7 @@ def run(settings: LaunchSettings, *, script: Path | None = None) -> int:
     arguments = mitmdump_arguments(settings, script=script)
     prepare_state(settings.live.state)
     settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    from mitmproxy.tools.main import mitmdump  # noqa: PLC0415  half a second, and only needed here
+    from mitmproxy.tools.main import mitmdump  # half a second, and only needed here
 
     try:
         return mitmdump(arguments) or 0

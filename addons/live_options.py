@@ -11,16 +11,18 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 from mitmproxy.utils import human
 
-from addons.live_settings import PREFIX, check_settings, default_state
+from addons.live_settings import PREFIX, check_settings
 from addons.recorder import QUEUE_SIZE, LiveSettings
+from mutewatch.config import default_state
 from mutewatch.errors import OperatorError
 from mutewatch.limits import DEFAULT_LIMITS
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
-    ("state", str, "", "Directory for the store and the log, mode 0700. Default: $XDG_STATE_HOME/mutewatch."),
+    ("state", str, "", "Directory for the store and the log, mode 0700. Default: $MUTEWATCH_STATE or the XDG one."),
     ("record_timeout", str, "2", "Seconds a message waits to be recorded before it is forwarded anyway."),
     ("queue_size", int, QUEUE_SIZE, "Exchanges held that are not recorded yet."),
-    ("activity", bool, False, "Also guess what was going on around the muted microphone."),
+    ("activity", bool, True, "Guess what could be inferred from the values."),
+    ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -44,6 +46,7 @@ def read_settings() -> LiveSettings:
         record_timeout=timeout,
         queue_size=options.mutewatch_queue_size,
         activity=options.mutewatch_activity,
+        show_clients=options.mutewatch_show_clients,
         max_body=options.mutewatch_max_body,
     )
     try:
@@ -76,9 +79,7 @@ def check_neighbours(allowed: list[str], max_body: int) -> None:
     """
     options = ctx.options
     if options.allow_hosts and list(options.allow_hosts) != allowed:
-        raise exceptions.OptionsError(
-            "allow_hosts is set by mutewatch, from the hosts of its signatures: leave it out"
-        )
+        raise exceptions.OptionsError("allow_hosts is set by mutewatch, from the hosts of its signatures: leave it out")
     if options.ignore_hosts:
         raise exceptions.OptionsError(
             "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"

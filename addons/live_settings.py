@@ -5,10 +5,10 @@ on stderr). mitmproxy enforces neither `choices` nor ranges for `--set` (observe
 """
 
 import os
-import stat
 from pathlib import Path
 
 from addons.recorder import LiveSettings
+from mutewatch.config import StateDirectory, open_state
 from mutewatch.errors import OperatorError
 
 PREFIX = "mutewatch_"
@@ -18,38 +18,21 @@ PRIVATE = 0o077  # the umask: nothing this process creates is readable by others
 def check_settings(settings: LiveSettings) -> None:
     """Raise OperatorError for a value outside its range."""
     if not 0 < settings.record_timeout <= 60:
-        raise OperatorError(
-            f"{PREFIX}record_timeout is {settings.record_timeout:g}; write seconds above 0, at most 60"
-        )
+        raise OperatorError(f"{PREFIX}record_timeout is {settings.record_timeout:g}; write seconds above 0, at most 60")
     if not 1 <= settings.queue_size <= 1_000_000:
         raise OperatorError(f"{PREFIX}queue_size is {settings.queue_size}; write 1 to 1,000,000 exchanges")
     if not 1024 <= settings.max_body <= 64 << 20:
         raise OperatorError(f"{PREFIX}max_body is {settings.max_body}; write 1,024 to 67,108,864 bytes")
 
 
-def default_state() -> Path:
-    """Return the directory for store and log where the operator named none (XDG base directories)."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "mutewatch"
-
-
-def prepare_state(state: Path) -> None:
+def prepare_state(state: Path) -> StateDirectory:
     """Make `state` a directory of ours with mode 0700, and every file this process creates private.
 
     An existing directory is never changed: it may be somebody else's (/tmp), so one that others can enter is
-    refused with the command that would mend it. The umask is the process's: mitmproxy writes key logs and
-    flow dumps 0644 otherwise.
+    refused. The umask is the process's: mitmproxy writes key logs and flow dumps 0644 otherwise.
     """
     os.umask(PRIVATE)
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = state.stat()
-    except OSError as error:
-        raise OperatorError(f"state directory {state}: {error.strerror}; name another") from error
-    if found.st_uid != os.geteuid():
+    found = open_state(state)
+    if state.stat().st_uid != os.geteuid():
         raise OperatorError(f"state directory {state} belongs to another user; name one of your own")
-    if stat.S_IMODE(found.st_mode) & PRIVATE:
-        raise OperatorError(
-            f"state directory {state} is open to others (mode {stat.S_IMODE(found.st_mode):04o}); "
-            f"run: chmod 700 {state}"
-        )
+    return found

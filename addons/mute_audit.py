@@ -108,6 +108,8 @@ class MuteAudit:
         writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
         try:
             writer.start()
+        except OperatorError as error:
+            raise exceptions.OptionsError(str(error)) from error
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         return _Live(settings, gate, writer)
@@ -190,9 +192,7 @@ class MuteAudit:
         self.counters.raw_messages += 1
         del flow.messages[:-1]
 
-    async def _record(
-        self, live: _Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False
-    ) -> None:
+    async def _record(self, live: _Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False) -> None:
         """Return when `exchange` is recorded or has waited long enough; the message then goes on.
 
         `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.

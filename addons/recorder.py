@@ -6,13 +6,15 @@ A test passes its own `Recorder` and host patterns to `mute_audit.MuteAudit`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from importlib import import_module
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
+from mutewatch import compose
+from mutewatch.config import StateDirectory
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.records import Exchange
+from mutewatch.signatures import load_signatures
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
 
@@ -24,7 +26,8 @@ class LiveSettings:
     state: Path  # directory for store and log, mode 0700
     record_timeout: float = 2.0  # seconds one message waits for its commit before it is forwarded anyway
     queue_size: int = QUEUE_SIZE  # exchanges not yet committed
-    activity: bool = False  # guess activities too: off unless asked for
+    activity: bool = True  # guess activities too, as every other door does
+    show_clients: bool = False  # names as on the wire, not pseudonyms
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
 
 
@@ -32,11 +35,12 @@ class Recorder(Protocol):
     """Takes exchanges to disk. Built, used and closed on one thread, the writer's."""
 
     def record(self, exchanges: Sequence[Exchange]) -> None:
-        """Feed and commit all of `exchanges`, durably, in one transaction; raise if that failed.
+        """Feed and commit all of `exchanges`, durably; raise if that failed.
 
-        After a failure the same exchanges come again, later, alone or with others: that call must have the
-        effect the first would have had. An exchange comes twice when its response is known (`status`), and
-        the second may come first if the first had to be tried again.
+        With none: commit what an earlier, failed call could not, or raise again. So the thread learns whether
+        the store works. After a failure the same exchanges come again, alone or with others, and must end up
+        as if they had come once. An exchange comes twice when its response is known (`status`), and the
+        second may come first where the first had to be tried again.
         """
         ...
 
@@ -54,11 +58,10 @@ BuildRecorder = Callable[[LiveSettings], Recorder]
 
 def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
-    # By name, because the core's factory knows every room of the core and is only needed in the proxy itself.
-    return cast(Recorder, import_module("mutewatch.live").build_recorder(settings))
+    options = compose.PipelineOptions(activity=settings.activity, show_clients=settings.show_clients)
+    return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC))
 
 
 def telemetry_hosts() -> tuple[str, ...]:
     """Return the host patterns of all signatures, such as `tsa*.webex.com`; `*` stays inside one label."""
-    signatures = import_module("mutewatch.signatures").load_signatures()
-    return tuple(sorted({host for signature in signatures for host in signature.hosts}))
+    return tuple(sorted({host for signature in load_signatures() for host in signature.hosts}))

@@ -210,7 +210,11 @@ class Proxy:
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.output = (self.state.parent / f"{self.state.name}.out").open("ab")
         self.process = subprocess.Popen(
-            [mitmdump, *mitmdump_arguments(settings, hosts=HOSTS, script=self.script), *self.raw],
+            [
+                mitmdump,
+                *mitmdump_arguments(settings, hosts=HOSTS if self.script == SCRIPT else None, script=self.script),
+                *self.raw,
+            ],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self.output,

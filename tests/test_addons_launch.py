@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from addons.gate import allow_hosts
 from addons.launch import LaunchSettings, addon_path, mitmdump_arguments
 from addons.live_settings import check_settings, prepare_state
 from addons.recorder import LiveSettings
@@ -30,8 +31,8 @@ def test_the_addon_is_loaded_and_hosts_are_limited_from_the_start(tmp_path: Path
     told = arguments(tmp_path)
     assert told[-2:] == ["-s", str(addon_path())]
     assert addon_path().is_file()
-    assert r"allow_hosts=^tsa[a-z0-9_-]*\.webex\.com\.?:\d+$" in told
-    assert {"onboarding=false", "flow_detail=0", f"confdir={tmp_path / 'ca'}"} <= set(told)
+    assert "allow_hosts=" + allow_hosts(HOSTS)[0] in told
+    assert {"onboarding=false", "flow_detail=0", f"confdir={tmp_path / 'authority'}"} <= set(told)
 
 
 def test_block_global_and_http2_stay_as_mitmproxy_has_them(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from addons.launch import addon_path
 from bench.faults import kill_live
+from mutewatch.store import Store
 from tests.live_recorder import recorded
-from tests.live_support import OTHER, SCRIPT, TELEMETRY, Received, Scene, scene, sha256, wait_until
+from tests.live_support import OTHER, TELEMETRY, Received, Scene, scene, sha256, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -185,7 +187,19 @@ def test_settings_that_would_undo_ours_stop_the_start(live: Scene, option: str, 
         proxy.end()
 
 
+def test_the_addon_as_it_ships_judges_what_passes(live: Scene) -> None:
+    bodies = [kill_live.telemetry_body(client=1, number=number, seed=1) for number in (1, 2, 3)]
+    with live.proxy(script=addon_path(), live={"activity": False}) as proxy:
+        for body in bodies:
+            assert proxy.post(TELEMETRY, body, path=kill_live.PATH) == 204
+        assert proxy.stop() == 0
+    with Store(proxy.state / kill_live.STORE) as store:
+        assert store.verdicts() == {"mute-unknown": 3}
+    hashes, _ = kill_live.recorded_hashes(proxy.state)
+    assert hashes == {sha256(body) for body in bodies}
+
+
 def test_nothing_that_left_is_missing_after_three_kills(tmp_path: Path) -> None:
-    result = kill_live.run(kills=3, seed=1, folder=tmp_path, script=SCRIPT)
+    result = kill_live.run(kills=3, seed=1, folder=tmp_path, script=addon_path())
     assert (result.missing, result.integrity) == (0, "ok"), result.table()
     assert result.received > 0

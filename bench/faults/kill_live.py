@@ -24,25 +24,36 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.live_support import SCRIPT, TELEMETRY, Proxy, Scene, scene, wait_until
+from addons.launch import addon_path
+from tests.live_support import TELEMETRY, Proxy, Scene, scene, wait_until
 
 # where the store keeps what it recorded
-STORE = "store.sqlite"
+STORE = "mutewatch.db"
 TABLE = "messages"
 COLUMN = "body_sha256"
 
 CLIENTS = 4
 LONGEST_RUN = 0.5  # seconds between the first message of a start and the kill
-PATH = "/metrics/api/v1/metrics"
+PATH = "/metric/v1"
+GAINS = ("audioMaxGain", "audioMeanGain", "audioMinGain")
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 def telemetry_body(client: int, number: int, seed: int) -> bytes:
-    """Return a unique body in the shape of Webex telemetry: JSON in gzip in base64 in JSON."""
-    report = {"client": client, "number": number, "seed": seed, "gains": [46, 38, 27]}
-    packed = base64.b64encode(gzip.compress(json.dumps(report).encode(), mtime=0)).decode()
-    return json.dumps({"telemetrics": [{"gzipb64data": packed, "number": f"{client}/{number}"}]}).encode()
+    """Return a unique body as the Webex client sends it: minute `number` of one call of `client`."""
+    at = (START + timedelta(minutes=number)).isoformat().replace("+00:00", ".000Z")
+    event = {
+        "name": "client.mediaquality.event",
+        "identifiers": {"correlationId": f"call-{seed}-{client}", "webexUserId": f"user-{client}"},
+        "intervals": [{"intervalNumber": number, "audioTransmit": [{"levels": dict.fromkeys(GAINS, 30 + number % 7)}]}],
+    }
+    inner = json.dumps({"event": event, "originTime": {"sent": at}}).encode()
+    packed = base64.b64encode(gzip.compress(inner, mtime=0)).decode()
+    element = {"cid": f"call-{seed}-{client}", "t": "wmequality", "ts": at, "v": {"gzipb64data": packed}}
+    return json.dumps({"telemetrics": [element]}).encode()
 
 
 @dataclass
@@ -124,7 +135,7 @@ def run(kills: int, seed: int, folder: Path, script: Path, record_timeout: float
     """Do all of it in `folder`."""
     begun = time.monotonic()
     with scene(folder, folder / "ca") as live:
-        proxy = live.make(script=script, live={"record_timeout": record_timeout})
+        proxy = live.make(script=script, live={"record_timeout": record_timeout, "activity": False})
         proxy.start()
         load = Load(proxy, seed)
         try:
@@ -154,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record-timeout", type=float, default=60.0, help="seconds; 0.001 must show losses")
-    parser.add_argument("--script", type=Path, default=SCRIPT, help="what mitmdump loads")
+    parser.add_argument("--script", type=Path, default=addon_path(), help="what mitmdump loads")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         result = run(chosen.kills, chosen.seed, Path(folder), chosen.script, chosen.record_timeout)
