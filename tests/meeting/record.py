@@ -8,7 +8,7 @@ import json
 import ssl
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pcap_tools.exchange_log import write_exchanges
 from mutewatch.records import Exchange, Origin
 from tests.meeting.client import client_context, connect_directly, play
 from tests.meeting.packets import CLIENT, Conversation, write_capture
-from tests.meeting.script import Message, meeting
+from tests.meeting.script import START, Message, meeting
 from tests.meeting.server import MeetingServer
 
 ROUND_TRIP = timedelta(milliseconds=20)
@@ -34,7 +34,7 @@ ROUND_TRIP = timedelta(milliseconds=20)
 class Clock:
     """The script's clock: set by each message, moved on by each chunk on the wire."""
 
-    now: datetime = field(default_factory=lambda: datetime.min)
+    now: datetime = START
 
     def tick(self, is_ours: bool) -> datetime:
         self.now += timedelta(milliseconds=1) if is_ours else ROUND_TRIP
