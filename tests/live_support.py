@@ -68,6 +68,7 @@ class Upstream:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(TELEMETRY, OTHER, "locus-a.wbx2.com").configure_cert(self.context)
         self.received: list[Received] = []
+        self.cut_short = 0  # requests whose sender ended before their body did
         self.on_request: Callable[[Received], None] = lambda _request: None
         self.answer = 204
         self.server = _TlsServer(("127.0.0.1", 0), _handler(self))
@@ -118,7 +119,12 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 
         def _read_body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                length = int(self.headers.get("Content-Length", "0"))
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    upstream.cut_short += 1
+                    raise ConnectionResetError("the sender ended within a body")
+                return body
             body = b""
             while size := int(self.rfile.readline(), 16):
                 body += self.rfile.read(size)
@@ -212,7 +218,7 @@ class Proxy:
         self.process = subprocess.Popen(
             [
                 mitmdump,
-                *mitmdump_arguments(settings, hosts=HOSTS if self.script == SCRIPT else None, script=self.script),
+                *mitmdump_arguments(settings, hosts=HOSTS if self.script.resolve() == SCRIPT else None, script=self.script),
                 *self.raw,
             ],
             env=environment,

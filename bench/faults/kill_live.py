@@ -96,6 +96,7 @@ class Result:
     received: int
     recorded: int
     missing: int
+    cut_short: int
     unsent: int
     integrity: str
     seconds: float
@@ -105,6 +106,7 @@ class Result:
             ("kills", self.kills),
             ("bodies the upstream received", self.received),
             ("bodies recorded", self.recorded),
+            ("headers received, body cut short", self.cut_short),
             ("received, not recorded", self.missing),
             ("recorded, not received (killed in between)", self.unsent),
             ("integrity of the store", self.integrity),
@@ -154,6 +156,7 @@ def run(kills: int, seed: int, folder: Path, script: Path, record_timeout: float
         len(received),
         len(recorded),
         len(received - recorded),
+        live.upstream.cut_short,
         len(recorded - received),
         integrity,
         time.monotonic() - begun,
