@@ -50,7 +50,8 @@ def build_pipeline(state: StateDirectory, options: PipelineOptions) -> Pipeline:
 
 def load_activity_model() -> ActivityModel:
     """Return the shipped model. OperatorError, with the way around, if its file is not whole."""
-    from classifier.stream import ModelError, load_model
+    from classifier.manifest import ModelError
+    from classifier.stream import load_model
 
     try:
         return load_model()
