@@ -63,4 +63,8 @@ def test_numpy_and_torch_agree_on_the_shipped_weights() -> None:
     windows = np.random.default_rng(4).uniform(4, 55, (2000, 7, 3)).astype(np.float32)
     with torch.no_grad():
         expected = probabilities(twin(torch.from_numpy(windows)).numpy())  # (2000, 6)
+        exact = twin.double()(
+            torch.from_numpy(windows).double()
+        ).numpy()  # (2000, 6), without torch's rounding
     assert np.abs(probabilities(network.logits(windows)) - expected).max() <= 1e-5
+    assert np.abs(network.logits(windows) - exact).max() <= 1e-5
