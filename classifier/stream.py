@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from classifier.manifest import Model, load_weights
 from classifier.model import CLASSES, probabilities
 from classifier.window import GAP_POLICY, Float32, Reading, Window, gains_of, window_of
@@ -43,6 +45,8 @@ class ActivityStream:
         if window.values is None:
             return self._tell(window, minutes, {}, window.reason)
         shares = probabilities(self._network.logits(window.values[None]))[0]  # (1, length, 3) to (6,)
+        if not np.isfinite(shares).all():  # weights can be finite and still overflow
+            return self._tell(window, minutes, {}, "the model's scores are not finite")
         return self._tell(window, minutes, rounded(shares), None)
 
     def _tell(

@@ -27,6 +27,7 @@ MINUTE_SECONDS = 60  # observed: 59.99 to 60.03 s from one Webex interval to the
 ROLES = (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)  # the order of the columns
 # Gains seen in the 12,130 minutes of the paper's recordings (its development set alone: 6 to 55).
 GAIN_RANGE = (4.0, 55.0)
+OUTSIDE = "values outside what the model was trained on (4 to 55, max >= mean >= min)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ def window_of(minutes: Sequence[ClientMinute], policy: GapPolicy = GAP_POLICY) -
     if not ordered or gains_of(ordered[-1]) is None:
         return Window((), 0, None, "this minute was not seen")
     readings, missing, after_gap = _last_readings(ordered, policy)
-    if strange := next((r.gains for r in readings if not is_plausible(r.gains)), None):
-        return Window(readings, missing, None, _why_strange(strange))
+    if not all(is_plausible(reading.gains) for reading in readings):
+        return Window(readings, missing, None, OUTSIDE)
     if missing > policy.missing_tolerated:
         reason = f"gap: {missing} minutes missing between the last {len(readings)} readings"
         return Window(readings, missing, None, f"{reason}, at most {policy.missing_tolerated} tolerated")
@@ -111,14 +112,6 @@ def window_of(minutes: Sequence[ClientMinute], policy: GapPolicy = GAP_POLICY) -
             readings, missing, None, reason + (f" after a gap of {after_gap} minutes" if after_gap else "")
         )
     return Window(readings, missing, np.array([r.gains for r in readings], dtype=np.float32), None)  # (n, 3)
-
-
-def _why_strange(gains: Gains) -> str:
-    low, high = GAIN_RANGE
-    return (
-        f"values outside what the model was trained on: max {gains[0]:.4g}, mean {gains[1]:.4g}, "
-        f"min {gains[2]:.4g} (expected {low:g} to {high:g}, max >= mean >= min)"
-    )
 
 
 def _in_order(minutes: Sequence[ClientMinute]) -> list[ClientMinute]:
