@@ -124,9 +124,7 @@ def _parse_tensors(path: Path, raw: bytes, shapes: Mapping[str, tuple[int, ...]]
         raise ModelError(f"{path}: tensors {sorted(tensors)}, expected {sorted(shapes)}")
     for name, tensor in tensors.items():
         if tensor.shape != shapes[name] or tensor.dtype != np.float32:
-            raise ModelError(
-                f"{path}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shapes[name]}"
-            )
+            raise ModelError(f"{path}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shapes[name]}")
         if not np.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} holds numbers that are not finite")
     return tensors

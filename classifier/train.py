@@ -151,14 +151,12 @@ def class_weights(windows: Windows) -> Float32:
     return np.asarray(counts.sum() / (len(CLASSES) * counts), dtype=np.float32)
 
 
-def _fit(
-    split: Split, seed: int, epochs: int, length: int, on_epoch: Callable[[Epoch], None]
-) -> tuple[Epoch, Tensors]:
+def _fit(split: Split, seed: int, epochs: int, length: int, on_epoch: Callable[[Epoch], None]) -> tuple[Epoch, Tensors]:
     """Return the epoch with the highest macro recall on the recordings held out (of equals the one with
     the lower validation loss), and its tensors."""
-    import torch  # noqa: PLC0415 (an extra)
+    import torch
 
-    from classifier.paper_cnn_torch import PaperCNNTorch  # noqa: PLC0415
+    from classifier.paper_cnn_torch import PaperCNNTorch
 
     fit, held = windows_of(split.fit, length), windows_of(split.held_out, length)
     counts = {name: sum(r.activity == name for r in split.held_out) for name in CLASSES}
@@ -213,7 +211,7 @@ def _tensors(network: "PaperCNNTorch") -> Tensors:
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
     """Seed torch, run it on one thread with deterministic kernels, and leave it as it was."""
-    import torch  # noqa: PLC0415 (an extra)
+    import torch
 
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
@@ -229,7 +227,7 @@ def _deterministic(seed: int) -> Iterator[None]:
 
 def _need_torch() -> None:
     try:
-        import torch  # noqa: F401, PLC0415 (an extra)
+        import torch  # noqa: F401 (an extra)
     except ImportError as error:
         raise OperatorError("training needs torch: pip install 'mutewatch[train]'") from error
 

@@ -108,9 +108,7 @@ def window_of(minutes: Sequence[ClientMinute], policy: GapPolicy = GAP_POLICY) -
         return Window(readings, missing, None, f"{reason}, at most {policy.missing_tolerated} tolerated")
     if len(readings) < policy.length:
         reason = f"warming up: {len(readings)} of {policy.length} minutes"
-        return Window(
-            readings, missing, None, reason + (f" after a gap of {after_gap} minutes" if after_gap else "")
-        )
+        return Window(readings, missing, None, reason + (f" after a gap of {after_gap} minutes" if after_gap else ""))
     return Window(readings, missing, np.array([r.gains for r in readings], dtype=np.float32), None)  # (n, 3)
 
 

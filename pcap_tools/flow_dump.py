@@ -33,8 +33,8 @@ class FlowDumpReader:
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
         """Yield one exchange for each HTTP flow; InputError at the first flow that cannot be read."""
-        from mitmproxy.http import HTTPFlow  # noqa: PLC0415 (mitmproxy takes half a second to import)
-        from mitmproxy.io import FlowReader  # noqa: PLC0415
+        from mitmproxy.http import HTTPFlow
+        from mitmproxy.io import FlowReader
 
         ordinal = offset = 0
         with open_input(path) as handle:

@@ -45,7 +45,7 @@ class HarReader:
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
         """Yield one exchange for each good entry; raise InputError at the end if anything was not read."""
-        from mitmproxy.io.har import request_to_flow  # noqa: PLC0415 (half a second to import)
+        from mitmproxy.io.har import request_to_flow
 
         with open_input(path) as handle:
             raw = handle.read(self._limits.har_file + 1)

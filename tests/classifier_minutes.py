@@ -30,8 +30,7 @@ def client_minute(number: int, gains: Sequence[float] | None = GAINS, *, after: 
     report = None
     if gains is not None:
         values = tuple(
-            AudioValue(str(role), gain, "dB-like", role=role)
-            for role, gain in zip(ROLES, gains, strict=False)
+            AudioValue(str(role), gain, "dB-like", role=role) for role, gain in zip(ROLES, gains, strict=False)
         )
         loudness = AudioValue("loudness", 1.0, "1")  # a value without a role is none of the model's business
         report = AudioReport(SOURCE, "c", "call", starts_at, ends_at, number, (loudness, *values))

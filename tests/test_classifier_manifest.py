@@ -57,7 +57,7 @@ def test_the_same_tensors_give_the_same_bytes_in_any_order() -> None:
 
 @given(st.integers(0, len(RAW) * 8 - 1))
 def test_any_flipped_bit_of_the_weights_is_refused(bit: int) -> None:
-    import tempfile  # noqa: PLC0415 (hypothesis and tmp_path do not mix)
+    import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.safetensors"
@@ -85,7 +85,7 @@ def test_weights_that_do_not_parse_are_refused_even_if_vouched_for(copy: Path, s
 
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_as_weights_raise_nothing_else(raw: bytes) -> None:
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         vouch(Path(folder) / "m.safetensors", raw)

@@ -39,7 +39,7 @@ def test_probabilities_add_up_to_one_whatever_the_scores(logits: np.ndarray) -> 
 @pytest.mark.parametrize("length", [3, 7, 10])
 def test_numpy_and_torch_give_the_same_scores(length: int) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
-    from classifier.paper_cnn_torch import PaperCNNTorch  # noqa: PLC0415 (an extra)
+    from classifier.paper_cnn_torch import PaperCNNTorch
 
     torch.manual_seed(3)
     twin = PaperCNNTorch(length)
@@ -54,7 +54,7 @@ def test_numpy_and_torch_give_the_same_scores(length: int) -> None:
 @pytest.mark.torch
 def test_numpy_and_torch_agree_on_the_shipped_weights() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
-    from classifier.paper_cnn_torch import PaperCNNTorch  # noqa: PLC0415 (an extra)
+    from classifier.paper_cnn_torch import PaperCNNTorch
 
     network = load_weights().network
     assert isinstance(network, PaperCNN)
@@ -63,8 +63,6 @@ def test_numpy_and_torch_agree_on_the_shipped_weights() -> None:
     windows = np.random.default_rng(4).uniform(4, 55, (2000, 7, 3)).astype(np.float32)
     with torch.no_grad():
         expected = probabilities(twin(torch.from_numpy(windows)).numpy())  # (2000, 6)
-        exact = twin.double()(
-            torch.from_numpy(windows).double()
-        ).numpy()  # (2000, 6), without torch's rounding
+        exact = twin.double()(torch.from_numpy(windows).double()).numpy()  # (2000, 6), without torch's rounding
     assert np.abs(probabilities(network.logits(windows)) - expected).max() <= 1e-5
     assert np.abs(network.logits(windows) - exact).max() <= 1e-5

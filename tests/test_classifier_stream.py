@@ -52,9 +52,7 @@ def test_a_guess_tells_model_span_and_minutes() -> None:
         (call_of(range(7), (0, 0, 0)), "values outside what the model was trained on", 7),
     ],
 )
-def test_where_there_is_no_window_the_model_declines(
-    minutes: list[ClientMinute], reason: str, count: int
-) -> None:
+def test_where_there_is_no_window_the_model_declines(minutes: list[ClientMinute], reason: str, count: int) -> None:
     found = guess(minutes)
     assert found.label is None and found.probabilities == {}
     assert str(found.reason).startswith(reason)
@@ -77,11 +75,7 @@ def test_values_of_another_kind_get_no_guess(minutes: list[ClientMinute]) -> Non
     assert MODEL.guess(minutes) is None
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 20), st.none() | st.tuples(*[st.floats() | st.integers()] * 3)), max_size=12
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 20), st.none() | st.tuples(*[st.floats() | st.integers()] * 3)), max_size=12))
 def test_no_numbers_and_no_order_ever_raise(
     made: list[tuple[int, tuple[float, float, float] | None]],
 ) -> None:
@@ -89,11 +83,7 @@ def test_no_numbers_and_no_order_ever_raise(
     assert found is None or (found.label is None) == (found.reason is not None)
 
 
-@given(
-    st.lists(
-        st.tuples(*[st.integers(4, 55)] * 3).map(lambda g: sorted(g, reverse=True)), min_size=7, max_size=7
-    )
-)
+@given(st.lists(st.tuples(*[st.integers(4, 55)] * 3).map(lambda g: sorted(g, reverse=True)), min_size=7, max_size=7))
 def test_every_plausible_window_gets_a_label(gains: list[list[float]]) -> None:
     assert guess([client_minute(n, g) for n, g in enumerate(gains)]).label is not None
 
@@ -120,9 +110,7 @@ def test_the_horizon_is_a_window_and_the_minute_it_may_miss() -> None:
     assert MODEL.horizon == 8
 
 
-@pytest.mark.parametrize(
-    "module", ["window", "model", "recordings", "manifest", "evaluate", "stream", "train"]
-)
+@pytest.mark.parametrize("module", ["window", "model", "recordings", "manifest", "evaluate", "stream", "train"])
 def test_nothing_but_fitting_imports_torch(module: str) -> None:
     code = (
         f"import sys, classifier.{module}, classifier.stream as s; s.load_model();"

@@ -103,7 +103,7 @@ def test_the_manifest_tells_where_the_weights_come_from(tmp_path: Path) -> None:
 @pytest.mark.torch
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
     need_torch()
-    import torch  # noqa: PLC0415 (an extra)
+    import torch
 
     before = torch.get_num_threads(), torch.get_rng_state().tolist()
     train(write_csv(tmp_path / "g.csv"), tmp_path, epochs=1)

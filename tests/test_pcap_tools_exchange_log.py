@@ -122,9 +122,7 @@ def test_a_line_above_the_limit_is_skipped(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_raise_nothing_but_an_input_error(
-    tmp_path_factory: pytest.TempPathFactory, log: bytes
-) -> None:
+def test_random_bytes_raise_nothing_but_an_input_error(tmp_path_factory: pytest.TempPathFactory, log: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "random.jsonl"
     path.write_bytes(GOOD + log)
     reading = ExchangeLogReader().read(path, ReadOptions())

@@ -80,9 +80,7 @@ def test_a_status_that_is_none_is_not_reported(tmp_path: Path, status: object) -
         ({"postData": None, "bodySize": -1}, b""),
     ],
 )
-def test_a_body_without_text_was_not_read(
-    tmp_path: Path, changes: dict[str, Any], body: bytes | None
-) -> None:
+def test_a_body_without_text_was_not_read(tmp_path: Path, changes: dict[str, Any], body: bytes | None) -> None:
     without = entry()
     without["request"].update(changes)
     (exchange,), _ = read_bytes(tmp_path / "x.har", har(without))
@@ -103,9 +101,7 @@ def test_a_har_is_known_by_its_first_key(tmp_path: Path, prefix: bytes) -> None:
     assert len(read_bytes(tmp_path / "x.har", data)[0]) == 1
 
 
-@pytest.mark.parametrize(
-    "bad", [None, 7, "x", [], {}, {**entry(), "request": 7}, {**entry(), "startedDateTime": "x"}]
-)
+@pytest.mark.parametrize("bad", [None, 7, "x", [], {}, {**entry(), "request": 7}, {**entry(), "startedDateTime": "x"}])
 def test_a_bad_entry_costs_only_itself(tmp_path: Path, bad: object) -> None:
     found, error = read_bytes(tmp_path / "x.har", har(entry(), bad, entry()))
     assert [e.origin.ordinal for e in found] == [1, 3]

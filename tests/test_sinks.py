@@ -56,7 +56,7 @@ def test_json_lines_hold_the_documented_fields() -> None:
         "minute": "1",
         "starts_at": "2026-03-02T09:00:00.000Z",
         "ends_at": "2026-03-02T09:01:00.000Z",
-        "muted_seconds": 60.0,
+        "muted_seconds": 60,
         "mute_basis": ["assumed"],
         "origin": {"door": "test"},
     }

@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 def finding_record(finding: Finding) -> Record:
-    """Return `finding` as JSON-ready values; times are ISO 8601 in UTC, seconds are rounded to tenths."""
+    """Return `finding` as JSON-ready values; times are ISO 8601 in UTC, seconds whole ones."""
     mute, source = finding.mute, finding.source
     return {
         "type": "finding",
@@ -40,10 +40,10 @@ def finding_record(finding: Finding) -> Record:
         "minute": finding.minute,
         "starts_at": _time(finding.starts_at),
         "ends_at": _time(finding.ends_at),
-        "muted_seconds": round(mute.muted_seconds, 1) if mute else None,
-        "unmuted_seconds": round(mute.unmuted_seconds, 1) if mute else None,
-        "unknown_seconds": round(mute.unknown_seconds, 1) if mute else None,
-        "disputed_seconds": round(mute.disputed_seconds, 1) if mute else None,
+        "muted_seconds": round(mute.muted_seconds) if mute else None,
+        "unmuted_seconds": round(mute.unmuted_seconds) if mute else None,
+        "unknown_seconds": round(mute.unknown_seconds) if mute else None,
+        "disputed_seconds": round(mute.disputed_seconds) if mute else None,
         "mute_basis": [basis.value for basis in mute.bases] if mute else [],
         "values": {value.name: _value(value) for value in finding.values},
         "guess": _guess(finding.guess) if finding.guess else None,

@@ -19,9 +19,9 @@ from mitmproxy import connection as mitm_connection
 from mitmproxy import http
 from mitmproxy.addons.savehar import SaveHar
 from mitmproxy.io import FlowWriter
-from pcap_tools.exchange_log import write_exchanges
 
 from mutewatch.records import Exchange, Origin
+from pcap_tools.exchange_log import write_exchanges
 from tests.meeting.client import client_context, connect_directly, play
 from tests.meeting.packets import CLIENT, Conversation, write_capture
 from tests.meeting.script import START, Message, meeting

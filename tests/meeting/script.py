@@ -19,9 +19,9 @@ LOST = 12  # the interval whose report never leaves
 RESENT = 6
 TSA, METRICS, LOCUS, OTHER = "tsa3.webex.com", "metrics-a.wbx2.com", "locus-a.wbx2.com", "www.example.test"
 
-# Seconds after the start. The fraction .2 keeps whole seconds whole when a round trip is added.
-JOIN, UNMUTE, REFUSED, MUTE = 3.2, 498.2, 1000.2, 876.2
-REMOTE_MUTE, REMOTE_RELEASE, CAMERA = 640.2, 710.2, 420.2
+# Seconds after the start. The fractions keep whole muted seconds whole when up to 0.8 s of delay are added.
+JOIN, UNMUTE, REFUSED, MUTE = 2.6, 498.2, 1000.2, 876.2
+REMOTE_MUTE, REMOTE_RELEASE, CAMERA = 639.6, 709.6, 420.2
 
 
 @dataclass(frozen=True, slots=True)
