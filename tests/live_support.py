@@ -218,7 +218,9 @@ class Proxy:
         self.process = subprocess.Popen(
             [
                 mitmdump,
-                *mitmdump_arguments(settings, hosts=HOSTS if self.script.resolve() == SCRIPT else None, script=self.script),
+                *mitmdump_arguments(
+                    settings, hosts=HOSTS if self.script.resolve() == SCRIPT else None, script=self.script
+                ),
                 *self.raw,
             ],
             env=environment,
