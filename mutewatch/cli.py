@@ -135,9 +135,12 @@ def live(
     Point a client's proxy settings at it and trust the CA in the state directory. Findings go to the store
     there: see `mutewatch report`. Stop with Ctrl-C or SIGTERM.
     """
-    from mutewatch.commands.live import live as run
+    from addons.launch import LaunchSettings, run
+    from addons.recorder import LiveSettings
+    from mutewatch.config import default_state
 
-    raise typer.Exit(run(host, port, mode, record_timeout, activity, show_clients, tuple(options or ()), state))
+    settings = LiveSettings(state or default_state(), record_timeout, activity=activity, show_clients=show_clients)
+    raise typer.Exit(run(LaunchSettings(settings, host, port, mode, extra=tuple(options or ()))))
 
 
 @app.command()
@@ -209,7 +212,7 @@ def signatures_schema() -> None:
 def classifier_train(
     data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their manifest.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of split and training.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of split and training.")] = 0,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs at most; the best is kept.")] = 700,
 ) -> None:
     """Train the paper's network, with whole recordings held out for validation. Needs torch (extra: train)."""

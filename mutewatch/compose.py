@@ -18,8 +18,10 @@ from mutewatch.ports import ActivityModel
 from mutewatch.records import Decoded, Exchange, Finding
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
+from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
 
+LIVE = "live"  # the name of the proxy among the inputs of a store
 RESTORED_MESSAGES = 200_000  # at most, on a restart: seconds of start-up, hours of a large site's mute states
 
 
@@ -48,7 +50,8 @@ def build_pipeline(state: StateDirectory, options: PipelineOptions) -> Pipeline:
 
 def load_activity_model() -> ActivityModel:
     """Return the shipped model. OperatorError, with the way around, if its file is not whole."""
-    from classifier.stream import ModelError, load_model
+    from classifier.manifest import ModelError
+    from classifier.stream import load_model
 
     try:
         return load_model()
@@ -63,36 +66,46 @@ class Recorder:
         self.pipeline, self.store = pipeline, store
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
+        self._uncommitted: dict[int, Exchange] = {}  # by identity: fed, but not yet in the store
 
     def restore(self, now: datetime) -> None:
-        """Take up the calls where an earlier process left them."""
+        """Take up the calls, and the counts, where an earlier process left them."""
+        add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == LIVE))
         for decoded in self.store.facts_since(now - FORGET, RESTORED_MESSAGES):
             self.pipeline.absorb(decoded)
         self._findings += self.pipeline.advance(now)
 
     def record(self, exchanges: Sequence[Exchange]) -> None:
-        """Commit the facts of `exchanges` and the findings that follow.
+        """Commit the facts of `exchanges` and the findings that follow, in one transaction.
 
-        Raises sqlalchemy's DBAPIError; then nothing is lost: the next call, which may bring nothing new,
-        commits what this one could not.
+        Raises sqlalchemy's DBAPIError; nothing is lost then: the same exchanges may come again, and
+        whatever comes next brings what this call could not commit.
         """
         for exchange in exchanges:
-            # The response comes as the same exchange with a status; it was counted as a request.
-            self._facts += self.pipeline.feed(exchange, again=exchange.status is not None)
+            if id(exchange) not in self._uncommitted:
+                self._uncommitted[id(exchange)] = exchange
+                # The response comes as the same exchange with a status; it was counted as a request.
+                self._facts += self.pipeline.feed(exchange, again=exchange.status is not None)
         times = [exchange.sent_at for exchange in exchanges if exchange.sent_at]
-        self._findings += self.pipeline.advance(max(times)) if times else self.pipeline.finish()
+        self._findings += self.pipeline.advance(max(times)) if times else ()
+        self._commit()
+
+    def _commit(self) -> None:
         self.store.record(self._facts, self._findings)
-        self._facts, self._findings = [], []
+        self._facts, self._findings, self._uncommitted = [], [], {}
 
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""
         self._findings += self.pipeline.advance(now)
-        self.record(())
+        self.store.record_input(LIVE, counts_record(self.pipeline.counts), None)
+        self._commit()
 
     def close(self) -> None:
         """Commit what is left and close the store."""
         try:
-            self.record(())
+            self._findings += self.pipeline.finish()
+            self.store.record_input(LIVE, counts_record(self.pipeline.counts), None)
+            self._commit()
         finally:
             self.store.close()
 

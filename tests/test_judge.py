@@ -1,6 +1,5 @@
 """The rule table: each rule is hit by a row, in order, and says why."""
 
-
 import pytest
 
 from mutewatch.judge import CONSTANT_MINUTES, RULES, RULES_VERSION, judge, judge_undecoded

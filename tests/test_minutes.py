@@ -38,7 +38,9 @@ def shape(reports: list[AudioReport], limits: Limits | None = None) -> list[str]
         pytest.param([report(8), report(1, ends=9), report(2, ends=10)], ["8", "1", "2"], id="the count begins anew"),
         pytest.param([report(1), report(2), report(1, ends=5)], ["1", "2", "1.1"], id="and the numbers are told apart"),
         pytest.param([report(None, ends=1), report(None, ends=1)], ["2026-03-02T09:01:00.000+00:00"], id="no count"),
-        pytest.param([report(1), report(10**8, ends=3)], ["1", "(2)", "(3)", "(4)", str(10**8)], id="a count that lies"),
+        pytest.param(
+            [report(1), report(10**8, ends=3)], ["1", "(2)", "(3)", "(4)", str(10**8)], id="a count that lies"
+        ),
     ],
 )
 def test_reports_become_minutes(reports: list[AudioReport], expected: list[str]) -> None:

@@ -25,7 +25,14 @@ def seconds(tracker: MuteTracker, number: int = 5) -> tuple[float, float, float]
     return (summary.muted_seconds, summary.unmuted_seconds, summary.unknown_seconds)
 
 
-remote = {"call": None, "participant": P, "scope": Scope.REMOTE}
+def remote(minutes: float, muted: bool, effective: bool | None = True) -> MuteEvent:
+    """A moderator's word on participant P."""
+    return mute_event(minutes, muted, call=None, participant=P, scope=Scope.REMOTE, effective=effective)
+
+
+def own(minutes: float, muted: bool, effective: bool | None = True) -> MuteEvent:
+    """The client's own word, as participant P."""
+    return mute_event(minutes, muted, participant=P, effective=effective)
 
 
 @pytest.mark.parametrize(
@@ -42,31 +49,31 @@ remote = {"call": None, "participant": P, "scope": Scope.REMOTE}
         pytest.param([mute_event(5, True)], (0, 0, 60), id="at its end: the next minute's"),
         pytest.param([mute_event(4, True)], (60, 0, 0), id="at its start: this minute's"),
         pytest.param([mute_event(1, False), mute_event(2, True, effective=False)], (0, 60, 0), id="refused: no change"),
-        pytest.param([mute_event(1, False), mute_event(2, True, effective=None)], (0, 60, 0), id="unanswered: no change"),
+        pytest.param(
+            [mute_event(1, False), mute_event(2, True, effective=None)], (0, 60, 0), id="unanswered: no change"
+        ),
         pytest.param([mute_event(1, True, call="C2")], (0, 0, 60), id="another call: not ours"),
         pytest.param([mute_event(1, True), mute_event(1, True)], (60, 0, 0), id="said twice: said once"),
         pytest.param([mute_event(3, True), mute_event(3, False)], (60, 0, 0), id="both at one instant: muted"),
+        pytest.param([mute_event(1, False, participant=P), remote(2, True)], (60, 0, 0), id="muted by a moderator"),
         pytest.param(
-            [mute_event(1, False, participant=P), mute_event(2, True, **remote)], (60, 0, 0), id="muted by a moderator"
-        ),
-        pytest.param(
-            [mute_event(1, False, participant=P), mute_event(2, True, **remote), mute_event(4.5, False, **remote)],
+            [mute_event(1, False, participant=P), remote(2, True), remote(4.5, False)],
             (30, 30, 0),
             id="and released again",
         ),
         pytest.param(
-            [mute_event(1, True, participant=P), mute_event(2, False, **remote)],
+            [mute_event(1, True, participant=P), remote(2, False)],
             (60, 0, 0),
             id="released by a moderator, still muted by itself",
         ),
-        pytest.param([mute_event(2, True, **remote)], (0, 0, 60), id="a participant that nobody links to the call"),
+        pytest.param([remote(2, True)], (0, 0, 60), id="a participant that nobody links to the call"),
         pytest.param(
-            [mute_event(2, True, participant=P, effective=False), mute_event(3, False, **remote)],
+            [mute_event(2, True, participant=P, effective=False), remote(3, False)],
             (0, 0, 60),
             id="only the remote switch known, and open: unknown",
         ),
         pytest.param(
-            [mute_event(0, True, **remote), mute_event(1, False, participant=P)],
+            [remote(0, True), mute_event(1, False, participant=P)],
             (0, 60, 0),
             id="what was done to the participant in an earlier call is not ours",
         ),
@@ -83,7 +90,7 @@ def test_a_minute_divides_by_what_was_said(events: list[MuteEvent], expected: tu
 def test_the_basis_is_whose_word_counted() -> None:
     tracker = MuteTracker()
     tracker.add(mute_event(1, False, participant=P))
-    tracker.add(mute_event(4.5, True, **remote))
+    tracker.add(remote(4.5, True))
     assert minute(tracker).bases == (Basis.CLIENT_REPORTED, Basis.SERVER)
 
 
@@ -139,13 +146,8 @@ def test_the_number_of_calls_is_bounded_and_the_stalest_goes_first() -> None:
 
 
 moments = st.floats(0, 10, allow_nan=False)
-events = st.builds(
-    lambda minutes, muted, kind, effective: mute_event(minutes, muted, effective=effective, **kind),
-    moments,
-    st.booleans(),
-    st.sampled_from([{"participant": P}, remote]),
-    st.sampled_from([True, True, False, None]),
-)
+effects = st.sampled_from([True, True, False, None])
+events = st.builds(own, moments, st.booleans(), effects) | st.builds(remote, moments, st.booleans(), effects)
 
 
 @given(st.lists(events, max_size=12), st.integers(1, 10), st.randoms(use_true_random=False))
@@ -163,10 +165,10 @@ def test_order_and_repetition_change_nothing_and_no_second_is_lost(
 
 def test_an_event_names_the_calls_it_may_change() -> None:
     tracker = MuteTracker()
-    assert tracker.add(mute_event(2, True, **remote)) == set()
+    assert tracker.add(remote(2, True)) == set()
     assert tracker.add(mute_event(1, False, participant=P)) == {"C1"}
     assert tracker.add(mute_event(1, False, participant=P)) == set()
-    assert tracker.add(mute_event(3, False, **remote)) == {"C1"}
+    assert tracker.add(remote(3, False)) == {"C1"}
 
 
 def test_times_are_compared_across_zones() -> None:

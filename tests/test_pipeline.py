@@ -41,9 +41,7 @@ class CountingModel:
 
 
 def pipeline(mute: MuteTracker | None = None, limits: Limits | None = None, model: bool = False) -> Pipeline:
-    return Pipeline(
-        load_signatures(), Names(None), mute, CountingModel() if model else None, limits or Limits()
-    )
+    return Pipeline(load_signatures(), Names(None), mute, CountingModel() if model else None, limits or Limits())
 
 
 def findings(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> list[Finding]:
@@ -174,7 +172,9 @@ def test_everything_that_went_through_is_counted() -> None:
 
 
 def test_one_bad_element_costs_only_itself() -> None:
-    body = tsa_body(tsa_event(1, at(1)), tsa_event(2, at(2))).replace(b'"gzipb64data": "H4sI', b'"gzipb64data": "****', 1)
+    body = tsa_body(tsa_event(1, at(1)), tsa_event(2, at(2))).replace(
+        b'"gzipb64data": "H4sI', b'"gzipb64data": "****', 1
+    )
     found = findings([exchange(body, sent_at=at(2))])
     assert sorted(f.verdict for f in found) == [Verdict.MUTE_UNKNOWN, Verdict.UNDECODED]
 

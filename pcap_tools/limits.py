@@ -1,0 +1,34 @@
+"""Every limit of the readers in one table, with its origin. Sizes are bytes unless the name says otherwise.
+
+The limits of one message (`body`) are the core's, in `mutewatch.limits`. A test forces each limit by
+passing a smaller `ReadLimits` to the reader.
+"""
+
+from dataclasses import dataclass
+
+from mutewatch.limits import DEFAULT_LIMITS
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Defaults: libpcap's where libpcap has one, else two orders of magnitude above what was seen."""
+
+    body: int = DEFAULT_LIMITS.body  # kept of one message; of a longer one, one byte more, or None
+    line: int = 8 * MiB  # of an exchange log; the largest body is 1.4 MB as base64
+    request_target: int = 8 * KiB  # of a request line in an API log; seen 99
+    har_file: int = 512 * MiB  # HAR has no records to stream: the file is read whole, about 4 times its size
+    flow: int = 512 * MiB  # of one flow in a flow dump, request and response together
+    packet: int = 256 * KiB  # captured bytes of one packet; libpcap's MAXIMUM_SNAPLEN
+    block: int = 16 * MiB  # of one pcapng block; libpcap's
+    interfaces: int = 4_096  # of one pcapng section
+    options: int = 1_024  # of one pcapng block
+    streams: int = 100_000  # TCP streams and HTTP/2 streams remembered while reading a capture
+    waiting: int = 10_000  # requests held back until their response is seen; then passed on without a status
+    waiting_bytes: int = 64 * MiB  # the same, by their bodies
+    silence_seconds: float = 60  # tshark may show nothing for this long, and ...
+    silence_bytes_per_second: int = MiB  # ... longer by the capture's size at this speed; seen 40 MiB/s
+
+
+DEFAULT_READ_LIMITS = ReadLimits()

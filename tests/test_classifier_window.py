@@ -1,0 +1,156 @@
+import base64
+import json
+import re
+import zlib
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier.window import GAP_POLICY, gains_of, is_plausible, window_of
+from mutewatch.records import ClientMinute
+from tests.classifier_minutes import START, call_of, client_minute
+
+
+def test_seven_minutes_in_a_row_are_a_window_in_the_order_max_mean_min() -> None:
+    window = window_of([client_minute(n, (40 + n, 30 + n, 20 + n)) for n in range(7)])
+    assert window.reason is None and window.minutes_missing == 0
+    assert window.values is not None
+    assert window.values.dtype == np.float32 and window.values.shape == (7, 3)
+    assert window.values[0].tolist() == [40, 30, 20] and window.values[-1].tolist() == [46, 36, 26]
+
+
+def test_only_the_last_seven_readings_count() -> None:
+    assert window_of(call_of(range(30))).readings == window_of(call_of(range(23, 30))).readings
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing", "reason"),
+    [
+        ([0], 0, "warming up: 1 of 7 minutes"),
+        (range(6), 0, "warming up: 6 of 7 minutes"),
+        (range(7), 0, None),
+        ([0, 1, 2, 4, 5, 6], 1, "warming up: 6 of 7 minutes"),
+        ([0, 1, 2, 4, 5, 6, 7], 1, None),
+        ([0, 2, 3, 4, 5, 6, 7], 1, None),
+        ([0, 1, 2, 3, 4, 5, 7], 1, None),
+        ([0, 1, 3, 4, 6, 7, 8], 2, "gap: 2 minutes missing between the last 7 readings, at most 1 tolerated"),
+        ([0, 1, 2, 5, 6, 7, 8], 2, "gap: 2 minutes missing between the last 7 readings, at most 1 tolerated"),
+        ([0, 1, 2, 3, 7, 8, 9], 0, "warming up: 3 of 7 minutes after a gap of 4 minutes"),
+        ([*range(20), *range(40, 47)], 0, None),
+    ],
+)
+def test_gaps(numbers: list[int], missing: int, reason: str | None) -> None:
+    window = window_of(call_of(numbers))
+    assert (window.minutes_missing, window.reason) == (missing, reason)
+    assert (window.values is None) == (reason is not None)
+
+
+def test_a_missing_minute_is_skipped_whether_it_is_listed_or_not() -> None:
+    listed = [client_minute(n, None if n == 3 else (46, 38, 27)) for n in range(8)]
+    assert window_of(listed).readings == window_of([m for m in listed if m.report]).readings
+
+
+def test_the_horizon_holds_every_window() -> None:
+    assert GAP_POLICY.horizon == 8
+    assert window_of(call_of([0, 1, 2, 4, 5, 6, 7])[-GAP_POLICY.horizon :]).values is not None
+
+
+def test_a_minute_that_was_not_seen_has_no_window() -> None:
+    assert window_of([*call_of(range(7)), client_minute(7, None)]).reason == "this minute was not seen"
+
+
+def test_no_minutes_no_window() -> None:
+    assert window_of([]).values is None
+
+
+def test_seconds_of_jitter_are_no_gap() -> None:
+    late = [client_minute(n, after=25.0 if n % 2 else 0.0) for n in range(7)]
+    assert window_of(late).minutes_missing == 0
+
+
+@pytest.mark.parametrize(
+    "gains",
+    [
+        (56, 40, 30),
+        (50, 40, 3.9),
+        (30, 40, 20),
+        (40, 30, 35),
+        (0, 0, 0),
+        (97, 97, 97),
+        (float("nan"), 30, 20),
+        (float("inf"), 30, 20),
+        (40, 30, float("-inf")),
+        (10**400, 30, 20),
+    ],
+)
+def test_one_strange_reading_in_reach_and_there_is_no_window(gains: tuple[float, float, float]) -> None:
+    minutes = [client_minute(n, gains if n == 4 else (46, 38, 27)) for n in range(7)]
+    assert "outside what the model was trained on" in str(window_of(minutes).reason)
+
+
+@pytest.mark.parametrize("gains", [(55, 55, 55), (4, 4, 4), (55, 30, 4)])
+def test_the_ends_of_the_range_belong_to_it(gains: tuple[float, float, float]) -> None:
+    assert is_plausible(gains)
+
+
+def test_gains_need_all_three_roles() -> None:
+    assert gains_of(client_minute(0, (46, 38))) is None
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.randoms())
+def test_order_and_repeats_change_nothing(numbers: list[int], chance: object) -> None:
+    minutes = [client_minute(n, (40 + n % 5, 30, 20)) for n in numbers]
+    shuffled = minutes + minutes[::2]
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert window_of(shuffled).readings == window_of(sorted(minutes, key=lambda m: m.starts_at)).readings
+
+
+@given(st.lists(st.integers(0, 30), unique=True, min_size=1))
+def test_a_window_never_spans_more_than_the_horizon(numbers: list[int]) -> None:
+    window = window_of(call_of(numbers))
+    if window.values is not None:
+        span = window.readings[-1].ends_at - window.readings[0].starts_at
+        assert span.total_seconds() <= 60 * GAP_POLICY.horizon
+
+
+def real_calls(log: Path) -> list[list[tuple[int, ClientMinute]]]:
+    """Return the calls of a debugger's log of real telemetry, each minute with the client's own number of it.
+
+    The bodies are cut out and decoded by hand; the core's decoder is tested elsewhere.
+    """
+    calls: dict[str, list[tuple[int, ClientMinute]]] = {}
+    for match in re.finditer(rb'"gzipb64data"\s*:\s*"([A-Za-z0-9+/=\\]+)"', log.read_bytes()):
+        try:
+            packed = base64.b64decode(match[1].replace(b"\\", b""))
+            inner = json.loads(zlib.decompressobj(31).decompress(packed))
+        except (ValueError, zlib.error):
+            continue  # the debugger lost some reads
+        event = inner["event"]
+        interval = event["intervals"][0]
+        levels = interval["audioTransmit"][0]["levels"]
+        gains = [float(levels[f"audio{which}Gain"]) for which in ("Max", "Mean", "Min")]
+        sent = datetime.fromisoformat(inner["originTime"]["sent"]).astimezone(UTC)
+        minute, seconds = divmod((sent - START).total_seconds(), 60)
+        known = calls.setdefault(event["identifiers"]["correlationId"], [])
+        known.append((interval["intervalNumber"], client_minute(int(minute), gains, after=seconds)))
+    return list(calls.values())
+
+
+@pytest.mark.shared
+def test_real_telemetry_with_holes_yields_the_windows_that_its_interval_numbers_allow(shared: Path) -> None:
+    calls = real_calls(shared / "data/webex/xdbg_log_first_half.txt")
+    assert sum(map(len, calls)) == 619
+    counts: Counter[int | str] = Counter()
+    for call in calls:
+        numbers = [number for number, _minute in call]
+        for i in range(len(call)):
+            window = window_of([minute for _, minute in call[max(0, i + 1 - GAP_POLICY.horizon) : i + 1]])
+            span = numbers[i] - numbers[i - 6] if i >= 6 else None
+            assert (window.values is not None) == (span in {6, 7}), (numbers[max(0, i - 7) : i + 1], window)
+            counts[str(window.reason).split(":")[0] if window.reason else window.minutes_missing] += 1
+    assert counts == {0: 347, 1: 138, "gap": 90, "warming up": 44}

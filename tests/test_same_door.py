@@ -1,0 +1,160 @@
+"""One meeting, five doors, the same findings: nothing after the door knows where an exchange came from.
+
+The live door is a real `mutewatch live` process between a real TLS client and a real TLS server; its clock is
+moved along with the script's, so that it sees the meeting's times.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from mutewatch.commands.demo import SAMPLE
+from mutewatch.compose import PipelineOptions, build_pipeline
+from mutewatch.config import open_state
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Finding
+from mutewatch.sinks.record import finding_record
+from mutewatch.store import Store
+from pcap_tools import reader_for
+from tests.meeting.client import client_context, connect_through, play
+from tests.meeting.script import OTHER, Message, meeting, truth
+from tests.meeting.server import MeetingServer, connect_proxy
+
+DOOR_FIELDS = ("origin", "address", "seen_at")  # where and when it was seen; all else must agree
+START_SECONDS = 60
+NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: the proxy lives in the meeting's year
+
+
+def plain(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Findings as records, by minute, less what belongs to the door."""
+    records = [finding_record(finding) for finding in sorted(findings, key=lambda f: int(f.minute))]
+    return [{name: value for name, value in record.items() if name not in DOOR_FIELDS} for record in records]
+
+
+def scanned(name: str, state: Path) -> list[dict[str, Any]]:
+    pipeline = build_pipeline(open_state(state), PipelineOptions(show_clients=True))
+    path = SAMPLE / name
+    for exchange in reader_for(path).read(path, ReadOptions()):
+        pipeline.feed(exchange)
+    return plain(pipeline.finish())
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> list[dict[str, Any]]:
+    return scanned("meeting.jsonl", tmp_path / "expected")
+
+
+def test_the_meeting_is_judged_as_its_script_says(expected: list[dict[str, Any]]) -> None:
+    found = [(int(f["minute"]), f["verdict"], round(f["muted_seconds"])) for f in expected]
+    assert found == [(minute.number, minute.verdict, minute.muted_seconds) for minute in truth()]
+
+
+@pytest.mark.parametrize("name", ["meeting.har", "meeting.mitm"])
+def test_har_and_flow_dump_give_the_same_findings(name: str, expected: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert scanned(name, tmp_path / "state") == expected
+
+
+@pytest.mark.tshark
+def test_the_capture_gives_the_same_findings(expected: list[dict[str, Any]], tmp_path: Path, tshark: str) -> None:
+    assert tshark
+    assert scanned("meeting.pcapng", tmp_path / "state") == expected
+
+
+@pytest.fixture(scope="session")
+def libfaketime() -> str:
+    """Path of libfaketime, which moves the proxy's clock."""
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"):
+        path = Path(folder) / "faketime" / "libfaketimeMT.so.1"
+        if path.exists() and shutil.which("faketime"):
+            return str(path)
+    pytest.skip("faketime is not installed")
+
+
+@pytest.mark.live
+def test_the_live_proxy_gives_the_same_findings(
+    expected: list[dict[str, Any]], tmp_path: Path, libfaketime: str
+) -> None:
+    messages, authority, state = meeting(), trustme.CA(), tmp_path / "state"
+    upstream_ca = tmp_path / "upstream.pem"
+    authority.cert_pem.write_to_path(str(upstream_ca))
+    server, clock = MeetingServer(authority, messages), Clock(tmp_path / "clock")
+    clock.set(messages[0])
+    with (
+        server.running() as server_port,
+        connect_proxy(server_port) as relay_port,
+        live_proxy(state, relay_port, upstream_ca, clock.environment(libfaketime)) as port,
+    ):
+        own_ca = state / "authority" / "mitmproxy-ca-cert.pem"
+
+        def context_for(host: str) -> ssl.SSLContext:
+            # the host that no signature names must show its own certificate, not the proxy's
+            context = client_context(str(upstream_ca if host == OTHER else own_ca))
+            context.verify_flags = ssl.VerifyFlags(int(context.verify_flags) | NO_CHECK_TIME)
+            return context
+
+        statuses = play(messages, connect_through(port), context_for, before_each=clock.set)
+    assert statuses == [message.status for message in messages]
+    assert [r.body for r in server.received] == [message.body for message in messages]
+    with Store(state / "mutewatch.db") as store:
+        assert plain(list(store.findings())) == expected
+
+
+class Clock:
+    """Tells libfaketime what time it is: the script's, running on at its own pace from there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def set(self, message: Message) -> None:
+        offset = (message.at - datetime.now(UTC)).total_seconds()
+        new = self._path.with_suffix(".new")
+        new.write_text(f"{offset:+.3f}\n", encoding="ascii")
+        new.replace(self._path)
+
+    def environment(self, library: str) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self._path),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@contextmanager
+def live_proxy(state: Path, relay_port: int, upstream_ca: Path, environment: dict[str, str]) -> Iterator[int]:
+    """Run `mutewatch live` until the context ends; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mutewatch.cli", "live", "--state", str(state), "--listen-port", str(port)]
+    command += ["--mode", f"upstream:http://127.0.0.1:{relay_port}", "--show-clients"]
+    command += ["--set", f"ssl_verify_upstream_trusted_ca={upstream_ca}"]
+    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _listens(port):
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline, "the proxy did not start"
+                time.sleep(0.1)
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

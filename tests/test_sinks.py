@@ -1,0 +1,114 @@
+"""Outputs: a finding is one line in each, and nothing from the wire can break out of it."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mutewatch.identity import Names
+from mutewatch.mute import MuteTracker
+from mutewatch.pipeline import Pipeline
+from mutewatch.records import ActivityGuess, Finding
+from mutewatch.signatures import load_signatures
+from mutewatch.sinks.csv_file import CsvSink
+from mutewatch.sinks.jsonl import JsonLinesSink
+from mutewatch.sinks.record import finding_from_record, finding_record
+from mutewatch.sinks.table import TableSink
+from mutewatch.summary import Summary
+from tests.facts import at, exchange, tsa_body, tsa_event
+
+GUESS = ActivityGuess("m@1", "music", {"music": 0.75, "cooking": 0.25}, at(0), at(7), 7, 1)
+
+
+def findings(call: str = "C1") -> list[Finding]:
+    through = Pipeline(load_signatures(), Names(None), MuteTracker(assume=True))
+    for number in (1, 3):
+        event = tsa_event(number, at(number))
+        event["event"]["identifiers"] = {"correlationId": call, "webexUserId": call}
+        through.feed(exchange(tsa_body(event), sent_at=at(number)))
+    through.feed(exchange(b"no JSON"))
+    found = sorted(through.finish(), key=lambda finding: finding.minute)
+    return [replace(found[0], guess=GUESS), *found[1:]]
+
+
+def naughty(shared: Path) -> list[str]:
+    names: list[str] = json.loads((shared / "corpora" / "naughty-strings.json").read_text(encoding="utf-8"))
+    return [name for name in names if name]
+
+
+def test_json_lines_hold_the_documented_fields() -> None:
+    file = io.StringIO()
+    JsonLinesSink(file).write(findings()[:1])
+    record = json.loads(file.getvalue())
+    expected = {
+        "type": "finding",
+        "verdict": "flagged",
+        "rule": "MW-MUTED",
+        "app": "Webex",
+        "signature": "webex.tsa.v1",
+        "confidence": "captured",
+        "client": "C1",
+        "call": "C1",
+        "minute": "1",
+        "starts_at": "2026-03-02T09:00:00.000Z",
+        "ends_at": "2026-03-02T09:01:00.000Z",
+        "muted_seconds": 60.0,
+        "mute_basis": ["assumed"],
+        "origin": {"door": "test"},
+    }
+    assert {name: record[name] for name in expected} == expected
+    assert record["values"]["audioMaxGain"] == {"value": 46, "unit": "dB", "floor": 0.0, "role": "max-gain"}
+    assert record["guess"]["probabilities"] == {"music": 0.75, "cooking": 0.25}
+    assert len(record["body_sha256"]) == 64
+
+
+@pytest.mark.parametrize("finding", findings(), ids=lambda finding: finding.verdict)
+def test_a_record_gives_back_its_finding(finding: Finding) -> None:
+    assert finding_from_record(json.loads(json.dumps(finding_record(finding)))) == finding
+
+
+def test_every_output_documents_its_fields() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "output.md").read_text(encoding="utf-8")
+    missing = [name for name in finding_record(findings()[0]) if f"`{name}`" not in text]
+    missing += [name for name in Summary().record() if f"`{name}`" not in text]
+    assert missing == []
+
+
+def test_a_csv_cell_that_looks_like_a_formula_is_text() -> None:
+    file = io.StringIO()
+    CsvSink(file).write(findings(call='=cmd|"/c calc"!A1'))
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert rows[0]["call"].startswith("'=")
+    assert rows[0]["guess"] == "music"
+    assert rows[0]["values"] == "audioMaxGain=46 dB; audioMeanGain=38 dB; audioMinGain=27 dB"
+
+
+def test_the_table_fits_eighty_columns() -> None:
+    file = io.StringIO()
+    table = TableSink(Console(file=file, width=80))
+    table.write(findings(call="d388b09b-d6b0-4f6b-a25d-1cd512963a87"))
+    table.flush()
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("flagged" in line and "46/38/27 dB" in line and "music 75%, 1 missing" in line for line in lines)
+    assert any("missing" in line for line in lines)
+    assert any(line.startswith("undecoded: ") for line in lines)
+
+
+@pytest.mark.shared
+def test_naughty_names_stay_one_record_one_line(shared: Path) -> None:
+    for name in naughty(shared):
+        found = findings(call=name)
+        lines, cells, screen = io.StringIO(), io.StringIO(), io.StringIO()
+        JsonLinesSink(lines).write(found)
+        CsvSink(cells).write(found)
+        table = TableSink(Console(file=screen, width=80))
+        table.write(found)
+        table.flush()
+        assert len(lines.getvalue().splitlines()) == len(found)
+        assert len(list(csv.reader(io.StringIO(cells.getvalue())))) == len(found) + 1
+        assert all(c.isprintable() or c == "\n" for c in screen.getvalue())
