@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sqlite3
 import ssl
 import stat
 import threading
@@ -197,6 +198,17 @@ def test_the_addon_as_it_ships_judges_what_passes(live: Scene) -> None:
         assert store.verdicts() == {"mute-unknown": 3}
     hashes, _ = kill_live.recorded_hashes(proxy.state)
     assert hashes == {sha256(body) for body in bodies}
+
+
+def test_a_locked_store_stops_no_traffic_and_has_everything_afterwards(live: Scene) -> None:
+    bodies = [kill_live.telemetry_body(client=1, number=number, seed=1) for number in (1, 2, 3)]
+    with live.proxy(script=addon_path(), live={"activity": False, "record_timeout": 0.2}) as proxy:
+        with contextlib.closing(sqlite3.connect(proxy.state / kill_live.STORE, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            for body in bodies:
+                assert proxy.post(TELEMETRY, body, path=kill_live.PATH) == 204
+        proxy.wait_status(messages=3, unrecorded=3, recorded=3, lost=0, pending=0)
+    assert kill_live.recorded_hashes(proxy.state)[0] == {sha256(body) for body in bodies}
 
 
 def test_nothing_that_left_is_missing_after_three_kills(tmp_path: Path) -> None:

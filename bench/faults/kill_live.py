@@ -8,7 +8,7 @@ server received must be in the store, by SHA-256: exit code 1 if one is missing,
 
 The waiting time is set to a minute here: a slow disk may make the proxy forward a message unrecorded after
 its two seconds, by design and counted, and that is not what is measured. With `--record-timeout 0.001`
-messages leave before their commit, and the harness must find some missing: that shows that it can.
+messages leave before their commit, and most runs find some missing: that shows that the harness can.
 """
 
 import argparse
@@ -24,7 +24,6 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from addons.launch import addon_path
@@ -39,20 +38,23 @@ CLIENTS = 4
 LONGEST_RUN = 0.5  # seconds between the first message of a start and the kill
 PATH = "/metric/v1"
 GAINS = ("audioMaxGain", "audioMeanGain", "audioMinGain")
-START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+SENT_AT = "2026-01-05T09:01:00.000Z"
 
 
 def telemetry_body(client: int, number: int, seed: int) -> bytes:
-    """Return a unique body as the Webex client sends it: minute `number` of one call of `client`."""
-    at = (START + timedelta(minutes=number)).isoformat().replace("+00:00", ".000Z")
+    """Return a unique body as the Webex client sends it: the first minute of a call of its own.
+
+    Each is a call of its own so that the load is many clients with a message each, not one whose clock races.
+    """
+    call = f"call-{seed}-{client}-{number}"
     event = {
         "name": "client.mediaquality.event",
-        "identifiers": {"correlationId": f"call-{seed}-{client}", "webexUserId": f"user-{client}"},
-        "intervals": [{"intervalNumber": number, "audioTransmit": [{"levels": dict.fromkeys(GAINS, 30 + number % 7)}]}],
+        "identifiers": {"correlationId": call, "webexUserId": f"user-{call}"},
+        "intervals": [{"intervalNumber": 1, "audioTransmit": [{"levels": dict.fromkeys(GAINS, 30 + number % 7)}]}],
     }
-    inner = json.dumps({"event": event, "originTime": {"sent": at}}).encode()
+    inner = json.dumps({"event": event, "originTime": {"sent": SENT_AT}}).encode()
     packed = base64.b64encode(gzip.compress(inner, mtime=0)).decode()
-    element = {"cid": f"call-{seed}-{client}", "t": "wmequality", "ts": at, "v": {"gzipb64data": packed}}
+    element = {"cid": call, "t": "wmequality", "ts": SENT_AT, "v": {"gzipb64data": packed}}
     return json.dumps({"telemetrics": [element]}).encode()
 
 
@@ -167,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Kill the live proxy under load and look for lost messages.")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record-timeout", type=float, default=60.0, help="seconds; 0.001 must show losses")
+    parser.add_argument("--record-timeout", type=float, default=60.0, help="seconds; with 0.001 most runs show losses")
     parser.add_argument("--script", type=Path, default=addon_path(), help="what mitmdump loads")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
