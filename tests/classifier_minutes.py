@@ -35,7 +35,7 @@ def client_minute(number: int, gains: Sequence[float] | None = GAINS, *, after: 
         loudness = AudioValue("loudness", 1.0, "1")  # a value without a role is none of the model's business
         report = AudioReport(SOURCE, "c", "call", starts_at, ends_at, number, (loudness, *values))
     summary = MuteSummary(60.0, 0.0, 0.0, ())
-    return ClientMinute("c", "call", "test", SIGNATURE, str(number), starts_at, ends_at, report, summary, 1)
+    return ClientMinute("c", "call", SIGNATURE, str(number), starts_at, ends_at, report, summary, 1)
 
 
 def call_of(numbers: Sequence[int], gains: Sequence[float] = GAINS) -> list[ClientMinute]:

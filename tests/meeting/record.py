@@ -52,7 +52,7 @@ def record(folder: Path) -> None:
         writer = FlowWriter(file)
         for flow in flows:
             writer.add(flow)
-    har: dict[str, Any] = SaveHar().make_har(flows)  # type: ignore[no-untyped-call]
+    har: dict[str, Any] = SaveHar().make_har(flows)
     (folder / "meeting.har").write_text(json.dumps(har, indent=1) + "\n", encoding="utf-8")
     write_exchanges(folder / "meeting.jsonl", [_exchange(message) for message in messages])
 
@@ -92,8 +92,8 @@ def _flow(number: int, message: Message) -> http.HTTPFlow:
     flow = http.HTTPFlow(client, server)
     flow.id = str(uuid5(NAMESPACE_URL, f"flow {number}"))
     flow.timestamp_created = sent
-    url, kind = f"https://{message.host}{message.path}", {"content-type": "application/json"}
-    flow.request = http.Request.make(message.method, url, message.body, kind if message.body else {})
+    url, kind = f"https://{message.host}{message.path}", http.Headers(content_type="application/json")
+    flow.request = http.Request.make(message.method, url, message.body, kind if message.body else http.Headers())
     flow.response = http.Response.make(message.status, message.answer, kind)
     flow.request.timestamp_start = flow.request.timestamp_end = sent
     flow.response.timestamp_start = flow.response.timestamp_end = answered
