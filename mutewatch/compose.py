@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError, StatementError
+
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.identity import Names, load_or_create_key
@@ -78,8 +80,8 @@ class Recorder:
     def record(self, exchanges: Sequence[Exchange]) -> None:
         """Commit the facts of `exchanges` and the findings that follow, in one transaction.
 
-        Raises sqlalchemy's DBAPIError; nothing is lost then: the same exchanges may come again, and
-        whatever comes next brings what this call could not commit.
+        Raises sqlalchemy's OperationalError while the store is away; nothing is lost then: the same exchanges
+        may come again, and whatever comes next brings what this call could not commit.
         """
         for exchange in exchanges:
             if id(exchange) not in self._uncommitted:
@@ -91,8 +93,24 @@ class Recorder:
         self._commit()
 
     def _commit(self) -> None:
-        self.store.record(self._facts, self._findings)
+        """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest."""
+        try:
+            self.store.record(self._facts, self._findings)
+        except OperationalError:  # locked, full, read-only: it will come back
+            raise
+        except (StatementError, TypeError, ValueError):
+            self._commit_one_by_one()
         self._facts, self._findings, self._uncommitted = [], [], {}
+
+    def _commit_one_by_one(self) -> None:
+        singly: list[tuple[list[Decoded], list[Finding]]] = [([fact], []) for fact in self._facts]
+        for facts, findings in singly + [([], [finding]) for finding in self._findings]:
+            try:
+                self.store.record(facts, findings)
+            except OperationalError:
+                raise
+            except (StatementError, TypeError, ValueError):
+                self.pipeline.counts.unstorable += 1
 
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""

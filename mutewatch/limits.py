@@ -28,6 +28,7 @@ class Limits:
     values: int = 64  # audio-derived values kept of one interval; seen 3
     minutes_per_gap: int = 1440  # missing minutes listed for one gap: a day
     clock_disagreement_seconds: float = 90  # same interval number, more than this apart: another interval
+    clock_changes_per_call: int = 16  # corrections after which a call is no longer judged again for its clock
     calls: int = 50_000  # followed at once; the least recently heard is let go first
     minutes_per_call: int = 2_880  # held in memory: two days
     mute_events_per_call: int = 10_000  # held in memory

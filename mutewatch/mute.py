@@ -49,6 +49,7 @@ class _Call:
     changes: dict[Scope, list[Change]] = field(default_factory=lambda: {scope: [] for scope in Scope})
     participants: set[str] = field(default_factory=set)
     clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
+    clock_changes: int = 0
 
 
 class MuteTracker:
@@ -92,7 +93,10 @@ class MuteTracker:
         if known.clock_offset is not None and offset >= known.clock_offset:
             return False
         before, known.clock_offset = known.clock_offset, offset
-        return abs(offset - (before or timedelta())) > CLOCK_JITTER
+        if abs(offset - (before or timedelta())) <= CLOCK_JITTER:
+            return False
+        known.clock_changes += 1  # a client whose clock races must not make us judge its call at each message
+        return known.clock_changes <= self._limits.clock_changes_per_call
 
     def clock_offset(self, call: str) -> timedelta:
         """How far the capturing clock is ahead of the client's, zero where they agree within the jitter."""

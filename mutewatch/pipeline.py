@@ -47,6 +47,7 @@ class Counts:
     mute_refused: int = 0
     mute_unanswered: int = 0
     missing_unlisted: int = 0  # minutes missing beyond what one gap lists
+    unstorable: int = 0  # facts and findings that the store refused for good
     forgotten_calls: int = 0  # calls let go to stay within the limit
     signatures: Counter[str] = field(default_factory=Counter)
 

@@ -39,7 +39,6 @@ from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 
 SCHEMA_VERSION: Final = 1
-ROWS_AT_ONCE: Final = 500  # SQLite allows 32,766 bound values in one statement
 
 _metadata = MetaData()
 
@@ -171,11 +170,12 @@ def _prepare_connection(connection: Any, _record: object) -> None:
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Record]) -> None:
-    keys = [column.name for column in table.primary_key]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        statement = insert(table).values(list(rows[start : start + ROWS_AT_ONCE]))
+    """One statement for all rows, so that SQLAlchemy compiles it once and for all."""
+    if rows:
+        keys = [column.name for column in table.primary_key]
+        statement = insert(table)
         changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def _last_by_key(rows: Iterable[Record], table: Table) -> list[Record]:

@@ -147,9 +147,7 @@ def _check_block(kind: int, body: bytes, order: str, snap_lengths: list[int], li
     return 0
 
 
-def _check_packet(
-    interface: int, captured: int, room: int, snap_lengths: list[int], limits: ReadLimits
-) -> None:
+def _check_packet(interface: int, captured: int, room: int, snap_lengths: list[int], limits: ReadLimits) -> None:
     if interface >= len(snap_lengths):
         raise _DamageError(f"a packet of interface {interface:,}, which is not described")
     _check_captured(captured, limits)

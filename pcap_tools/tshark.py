@@ -61,9 +61,7 @@ class TsharkReader:
             raise InputError(path, framing.reason or "unreadable", framing.offset)
         tshark = shutil.which("tshark")
         if tshark is None:
-            raise OperatorError(
-                "tshark is not installed: install it (Debian: apt install tshark) and try again"
-            )
+            raise OperatorError("tshark is not installed: install it (Debian: apt install tshark) and try again")
         messages = HttpMessages(self.name, str(path), self._limits)
         with _one_keylog(options.keylogs) as keylog:
             preferences = dict(_PREFERENCES) | ({"tls.keylog_file": str(keylog)} if keylog else {})
@@ -124,11 +122,9 @@ def _packets(
         raise InputError(path, f"tshark stopped early: {capture.last_words}")
 
 
-def _open_capture(
-    path: Path, tshark: str, preferences: dict[str, str], loop: asyncio.AbstractEventLoop
-) -> Any:
+def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: asyncio.AbstractEventLoop) -> Any:
     """Return a pyshark capture that ends cleanly: see `_Capture`."""
-    import pyshark  # noqa: PLC0415 (with lxml, 0.3 s to import)
+    import pyshark
 
     class _Capture(pyshark.FileCapture):  # type: ignore[misc]
         """pyshark kills tshark as soon as its output ends, and so never learns whether it succeeded."""

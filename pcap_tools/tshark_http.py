@@ -158,9 +158,7 @@ class HttpMessages:
         self._ordinal += 1
         frame = request.frame
         path, _, query = _without_origin(request.target).partition("?")
-        host = (
-            request.headers.get(":authority") or request.headers.get("host") or self._names.get(frame.stream)
-        )
+        host = request.headers.get(":authority") or request.headers.get("host") or self._names.get(frame.stream)
         return Exchange(
             sent_at=frame.time,
             client=frame.source,

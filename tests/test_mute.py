@@ -173,3 +173,9 @@ def test_an_event_names_the_calls_it_may_change() -> None:
 
 def test_times_are_compared_across_zones() -> None:
     assert datetime.fromisoformat("2026-03-02T10:04:30+01:00") == at(4.5)
+
+
+def test_a_racing_clock_is_corrected_a_bounded_number_of_times() -> None:
+    tracker = MuteTracker(limits=Limits(clock_changes_per_call=3))
+    news = [tracker.observe_clocks("C1", at(n), at(0)) for n in range(1, 9)]
+    assert news == [True] * 3 + [False] * 5
