@@ -90,6 +90,11 @@ class Pipeline:
         self._ready: list[Finding] = []
         self._tidied_at = LONG_AGO
 
+    @property
+    def model_id(self) -> str | None:
+        """Which model guesses; None without one."""
+        return self._model.model_id if self._model else None
+
     def feed(self, exchange: Exchange, *, again: bool = False) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.
 

@@ -54,8 +54,13 @@ class Summary:
         }
 
     def lines(self) -> Iterable[str]:
-        """As sentences for people."""
+        """As sentences for people, the answer first."""
         counts, files = self.counts, len(self.inputs)
+        flagged = self.verdicts["flagged"]
+        if flagged:
+            yield f"FLAGGED: in {_count(flagged, 'minute')} audio-derived data left while the client was muted."
+        if flagged and self.model:
+            yield "What could be inferred is a guess: docs/classifier.md says how good it is, and where it fails."
         by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
         yield (
             f"Read {_count(files, 'file')}: {_count(counts.exchanges, 'message')}, "
@@ -70,7 +75,9 @@ class Summary:
         yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
         if counts.mute_refused or counts.mute_unanswered:
             yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
-        if not counts.matched:
+        if not counts.exchanges:
+            yield "No message was read, so this says nothing about leaks."
+        elif not counts.matched:
             yield "Nothing matched a signature: that no leak was found here does not mean that there was none."
         if self.verdicts["mute-unknown"]:
             yield (

@@ -52,7 +52,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
     pipeline = build_pipeline(open_state(options.state), judging)
     store = Store(options.store) if options.store else None
-    summary = Summary(counts=pipeline.counts)
+    summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
     interrupted = False
     try:
         with _progress(paths) as advance:
@@ -72,6 +72,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         print_findings(findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
+    if undecoded := summary.verdicts[Verdict.UNDECODED.value]:
+        print(f"mutewatch: messages from known endpoints that could not be decoded: {undecoded}", file=sys.stderr)
     return Exit.INTERRUPTED if interrupted else _exit_code(summary, options)
 
 

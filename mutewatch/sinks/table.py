@@ -50,11 +50,8 @@ def _call_table(findings: Sequence[Finding]) -> Table:
         f"{first.client} in call {first.call or 'unknown'}\n{signature.app} ({signature.id}, {signature.confidence})"
     )
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("minute (UTC)", "verdict", "muted"):
+    for heading in ("from (UTC)", "verdict", "muted", "max/mean/min", "could be inferred", "where"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("gain max/mean/min", no_wrap=True)
-    table.add_column("could be inferred", no_wrap=True)
-    table.add_column("where")
     day = None
     for finding in findings:
         if finding.starts_at and finding.starts_at.date() != day:
@@ -65,10 +62,9 @@ def _call_table(findings: Sequence[Finding]) -> Table:
 
 
 def _cells(finding: Finding) -> tuple[Text, ...]:
-    start, end, mute = finding.starts_at, finding.ends_at, finding.mute
-    span = f"{start:%H:%M:%S}-{end:%H:%M:%S}" if start and end else ""
+    mute = finding.mute
     return (
-        Text(span),
+        Text(f"{finding.starts_at:%H:%M:%S}" if finding.starts_at else ""),
         Text(finding.verdict, style=STYLES[finding.verdict]),
         Text(f"{mute.muted_seconds:.0f} s" if mute and finding.verdict is not Verdict.MISSING else ""),
         Text(_values(finding)),
@@ -89,9 +85,10 @@ def _guess(guess: ActivityGuess | None) -> str:
     if guess is None:
         return ""
     if guess.label is None:
-        return f"({guess.reason})" if guess.reason else ""
+        return f"({guess.reason.partition(':')[0]})" if guess.reason else ""
+    share = guess.probabilities[guess.label]
     gaps = f", {guess.minutes_missing} missing" if guess.minutes_missing else ""
-    return f"{guess.label} {guess.probabilities[guess.label]:.0%}{gaps}"
+    return f"{guess.label} {'>99%' if share > 0.99 else f'{share:.0%}'}{gaps}"
 
 
 def _where(origin: Origin) -> str:

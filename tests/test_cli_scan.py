@@ -1,0 +1,272 @@
+"""`mutewatch scan` as its users meet it: exit codes, one clear line for each fault, nothing lost that was found."""
+
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutewatch.commands.demo import SAMPLE
+from tests.facts import START, at, tsa_body, tsa_event
+from tests.test_decode import bomb
+
+ROOT = Path(__file__).parents[1]
+LOG = "webex/xdbg_log_first_half.txt"
+
+
+class Run:
+    """One finished run of the command line."""
+
+    def __init__(self, *arguments: object, state: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(state)}
+        command = [sys.executable, "-m", "mutewatch.cli", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.records[-1]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def exchange_line(body: bytes | None, number: int = 1, **fields: object) -> str:
+    record = {"method": "POST", "host": "tsa3.webex.com", "path": "/metric/v1", "sent_at": at(number).isoformat()}
+    return json.dumps(record | ({"body": body.decode()} if body is not None else {}) | fields) + "\n"
+
+
+def report_line(number: int) -> str:
+    return exchange_line(tsa_body(tsa_event(number, at(number))), number)
+
+
+# -- what it finds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.shared
+def test_the_authors_log_under_an_assumption(shared: Path, state: Path) -> None:
+    run = Run("scan", shared / "data" / LOG, "--assume", "muted", "--format", "jsonl", state=state)
+    summary = run.summary
+    assert (summary["decoded"], summary["undecoded"], summary["decoded"] + summary["undecoded"]) == (619, 1, 620)
+    assert summary["minutes"] == {"flagged": 619, "unmuted": 0, "inert": 0, "mute-unknown": 0, "missing": 94}
+    assert (summary["calls"], summary["clients"]) == (2, 1)
+    (undecoded,) = [record for record in run.records if record.get("verdict") == "undecoded"]
+    assert undecoded["reason"].startswith("JSON: ")
+    assert undecoded["origin"]["offset"] > 0
+    assert run.code == 3
+
+
+@pytest.mark.shared
+def test_the_authors_log_without_a_word_on_the_mute_state(shared: Path, state: Path) -> None:
+    log = shared / "data" / LOG
+    known = Run("scan", log, "--assume", "muted", "--format", "jsonl", "--no-activity", state=state).records[:-1]
+    unknown = Run("scan", log, "--format", "jsonl", "--no-activity", state=state).records
+    assert unknown[-1]["minutes"] == {"flagged": 0, "unmuted": 0, "inert": 0, "mute-unknown": 619, "missing": 94}
+    assert [r["minute"] for r in unknown[:-1]] == [r["minute"] for r in known]
+
+
+@pytest.mark.shared
+def test_the_authors_log_twice_into_one_store_gives_the_same_report(shared: Path, state: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    reports = []
+    for _time in range(2):
+        Run("scan", shared / "data" / LOG, "--assume", "muted", "--store", store, state=state)
+        reports.append(Run("report", "--store", store, "--format", "jsonl", state=state).out)
+    assert reports[0] == reports[1]
+    assert len(reports[0].splitlines()) == 715
+
+
+def test_an_operators_timeline_decides_where_no_message_does(state: Path, tmp_path: Path) -> None:
+    log, mute = tmp_path / "a.jsonl", tmp_path / "mute.csv"
+    log.write_text("".join(report_line(number) for number in (1, 2, 3)))
+    mute.write_text(f"time,client,muted\n{START.isoformat()},U1,true\n{at(1.5).isoformat()},U1,false\n")
+    records = Run("scan", log, "--mute", mute, "--format", "jsonl", state=state).records
+    assert [(r["verdict"], r["muted_seconds"], r["mute_basis"]) for r in records[:-1]] == [
+        ("flagged", 60, ["operator"]),
+        ("flagged", 30, ["operator"]),
+        ("unmuted", 0, ["operator"]),
+    ]
+
+
+def test_no_activity_means_no_guess_and_the_same_verdicts(state: Path) -> None:
+    with_guesses = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", state=state).records
+    without = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", "--no-activity", state=state).records
+    assert any(record["guess"] for record in with_guesses[:-1])
+    assert without[-1]["model"] is None
+    assert all(record["guess"] is None for record in without[:-1])
+    assert [r["verdict"] for r in without[:-1]] == [r["verdict"] for r in with_guesses[:-1]]
+
+
+def test_names_on_the_wire_are_shown_only_on_request(state: Path) -> None:
+    hidden = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", state=state)
+    shown = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", "--show-clients", state=state)
+    name = shown.records[0]["client"]
+    assert name not in hidden.out
+    assert hidden.records[0]["client"].startswith("client-")
+    assert "sample.example.test" not in shown.out
+
+
+# -- exit codes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["{har}"], 0),
+        (["{har}", "--fail-on", "flagged"], 1),
+        (["{har}", "--fail-on", "flagged", "--mute", "{none}"], 2),
+        (["{har}", "--assume", "perhaps"], 2),
+        (["{har}", "--colour"], 2),
+        ([], 2),
+        (["{none}"], 3),
+        (["{har}", "{none}", "--fail-on", "flagged"], 3),
+        (["{other}"], 0),
+        (["{other}", "--require-match"], 4),
+        (["{har}", "--require-match"], 0),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, state: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(exchange_line(b"{}", host="www.example.test"))
+    names = {"har": SAMPLE / "meeting.har", "none": tmp_path / "none", "other": other}
+    run = Run("scan", *(argument.format(**names) for argument in arguments), state=state)
+    assert run.code == code, run.err
+    assert "Traceback" not in run.err
+
+
+# -- bad input --------------------------------------------------------------------------------------------------
+
+
+def bad_inputs(folder: Path) -> dict[str, Path]:
+    """By kind: a file that cannot be read, or not to its end."""
+    files = {
+        "empty": b"",
+        "of no known kind": b"\x00\x01\x02\x03" * 100,
+        "truncated capture": (SAMPLE / "meeting.pcapng").read_bytes()[:30_001],
+        "truncated flow dump": (SAMPLE / "meeting.mitm").read_bytes()[:30_001],
+        "truncated HAR": (SAMPLE / "meeting.har").read_bytes()[:30_001],
+        "HAR nested 100,000 deep": b'{"log": {"entries": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        "JSON Lines with a broken line": (report_line(1) + "{oops\n" + report_line(3)).encode(),
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    paths = {name: folder / name for name in files}
+    paths["not there"] = folder / "no such file"
+    paths["a directory"] = folder
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("empty", "{path}: is empty"),
+        ("of no known kind", "{path}: is of no known kind; known are: pcap, pcapng, HAR"),
+        ("truncated capture", "{path}: byte "),
+        ("truncated flow dump", "{path}: byte "),
+        ("truncated HAR", "{path}: "),
+        ("HAR nested 100,000 deep", "{path}: "),
+        ("JSON Lines with a broken line", "{path}: byte "),
+        ("not there", "{path}: not found"),
+        ("a directory", "{path}: is a directory"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_3(kind: str, line: str, state: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "input"
+    folder.mkdir()
+    path = bad_inputs(folder)[kind]
+    run = Run("scan", path, "--format", "jsonl", state=state)
+    assert run.code == 3 or (kind == "truncated capture" and run.code == 2)  # 2: without tshark
+    faults = run.err.splitlines()
+    assert len(faults) == 1, run.err
+    if run.code == 3:
+        assert faults[0].startswith("mutewatch: " + line.format(path=path))
+
+
+@pytest.mark.parametrize("kind", ["truncated flow dump", "JSON Lines with a broken line"])
+def test_what_was_found_before_the_damage_is_kept(kind: str, state: Path, tmp_path: Path) -> None:
+    run = Run("scan", bad_inputs(tmp_path)[kind], SAMPLE / "meeting.har", "--format", "jsonl", state=state)
+    first, second = run.summary["inputs"]
+    assert first["error"]
+    assert first["counts"]["decoded"] >= 2
+    assert (second["error"], second["counts"]["matched"]) == (None, 30)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_says_so(state: Path, tmp_path: Path) -> None:
+    path = tmp_path / "secret.pcap"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    run = Run("scan", path, state=state)
+    assert (run.code, run.err) == (3, f"mutewatch: {path}: cannot be read: Permission denied\n")
+
+
+def peak_mebibytes(path: Path, state: Path) -> float:
+    """Peak memory of a scan of `path`, which may fail."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    code = (
+        "import resource, sys\nfrom mutewatch.cli import main\n"
+        f"sys.argv = ['mutewatch', 'scan', {str(path)!r}, '--format', 'jsonl', '--no-activity']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(state)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert before >= 0
+    return int(done.stderr.splitlines()[-1]) / 1024
+
+
+def test_bombs_and_depth_cost_little_memory(state: Path, tmp_path: Path) -> None:
+    plain, deep, inflated = (tmp_path / name for name in ("plain.jsonl", "deep.jsonl", "bomb.jsonl"))
+    plain.write_text(report_line(1))
+    deep.write_text(report_line(1) + exchange_line(b"[" * 100_000 + b"]" * 100_000))
+    import base64
+
+    packed = base64.b64encode(bomb(1024)).decode()
+    inflated.write_text(report_line(1) + exchange_line(None, body_base64=packed, content_encoding="gzip"))
+    base = peak_mebibytes(plain, state)
+    assert peak_mebibytes(deep, state) - base < 150
+    assert peak_mebibytes(inflated, state) - base < 150
+    for path in (deep, inflated):
+        summary = Run("scan", path, "--format", "jsonl", state=state).summary
+        assert (summary["decoded"], summary["undecoded"]) == (1, 1)
+
+
+def test_an_interrupted_scan_keeps_what_it_found(state: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(state)}
+    command = [sys.executable, "-m", "mutewatch.cli", "scan", SAMPLE / "meeting.har", pipe, "--format", "jsonl"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with pipe.open("w") as writer:  # opens once the first file is read and the second is being sniffed
+            writer.flush()
+            time.sleep(0.2)  # let it block on the empty pipe; were it not yet there, the signal ends it all the same
+            process.send_signal(signal.SIGINT)
+            assert process.stdout is not None
+            lines = process.stdout.read().splitlines()
+        assert process.wait(30) == 130
+    assert json.loads(lines[-1])["minutes"]["flagged"] == 16
+
+
+def test_gzip_content_encoding_is_removed_before_hashing(state: Path, tmp_path: Path) -> None:
+    import base64
+
+    body = tsa_body(tsa_event(1, at(1)))
+    plain, packed = tmp_path / "plain.jsonl", tmp_path / "packed.jsonl"
+    plain.write_text(exchange_line(body))
+    encoded = base64.b64encode(gzip.compress(body)).decode()
+    packed.write_text(exchange_line(None, body_base64=encoded, content_encoding="gzip"))
+    hashes = {Run("scan", p, "--format", "jsonl", state=state).records[0]["body_sha256"] for p in (plain, packed)}
+    assert len(hashes) == 1
