@@ -68,7 +68,7 @@ class Recorder:
         self.pipeline, self.store = pipeline, store
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
-        self._uncommitted: dict[int, Exchange] = {}  # by identity: fed, but not yet in the store
+        self._fed: dict[int, Exchange] = {}  # by identity: of calls that failed, and not seen again since
 
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
@@ -84,13 +84,16 @@ class Recorder:
         may come again, and whatever comes next brings what this call could not commit.
         """
         for exchange in exchanges:
-            if id(exchange) not in self._uncommitted:
-                self._uncommitted[id(exchange)] = exchange
+            if self._fed.pop(id(exchange), None) is None:
                 # The response comes as the same exchange with a status; it was counted as a request.
                 self._facts += self.pipeline.feed(exchange, again=exchange.status is not None)
         times = [exchange.sent_at for exchange in exchanges if exchange.sent_at]
         self._findings += self.pipeline.advance(max(times)) if times else ()
-        self._commit()
+        try:
+            self._commit()
+        except OperationalError:
+            self._fed |= {id(exchange): exchange for exchange in exchanges}
+            raise
 
     def _commit(self) -> None:
         """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest."""
@@ -100,7 +103,7 @@ class Recorder:
             raise
         except (StatementError, TypeError, ValueError):
             self._commit_one_by_one()
-        self._facts, self._findings, self._uncommitted = [], [], {}
+        self._facts, self._findings = [], []
 
     def _commit_one_by_one(self) -> None:
         singly: list[tuple[list[Decoded], list[Finding]]] = [([fact], []) for fact in self._facts]

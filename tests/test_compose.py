@@ -1,0 +1,100 @@
+"""The live recorder: what it was given is in the store once, whatever the store went through."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from mutewatch.compose import PipelineOptions, Recorder, build_pipeline, build_recorder
+from mutewatch.config import StateDirectory, open_state
+from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.store import Store
+from tests.facts import at, locus_exchange, tsa_exchange
+
+NO_GUESSES = PipelineOptions(activity=False, show_clients=True)
+
+
+class TroubledStore(Store):
+    """A store that is away, or cannot keep one of the facts, when told so."""
+
+    is_away = False
+    refused: str | None = None  # SHA-256 of the body whose facts make it fail
+
+    def record(self, facts: Iterable[Decoded], found: Iterable[Finding]) -> None:
+        facts = list(facts)
+        if self.is_away:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        if any(decoded.source.body_sha256 == self.refused for decoded in facts):
+            raise ValueError("not to be stored")
+        super().record(facts, found)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDirectory:
+    return open_state(tmp_path / "state")
+
+
+def asked(exchange: Exchange) -> Exchange:
+    """The exchange as the live door first has it: without its answer."""
+    return replace(exchange, status=None)
+
+
+MUTED = locus_exchange(0, True)
+BATCH = [asked(MUTED), MUTED, asked(tsa_exchange(1))]  # the request, its answer, and a report
+
+
+def kept(state: StateDirectory) -> tuple[int, dict[str, int]]:
+    with Store(state.store) as store:
+        return len(list(store.facts_since(at(-1000), 1000))), store.verdicts()
+
+
+def test_what_is_recorded_is_there_when_the_call_returns(state: StateDirectory) -> None:
+    recorder = build_recorder(state, NO_GUESSES, at(0))
+    recorder.record(BATCH)
+    assert kept(state) == (2, {"flagged": 1})
+
+
+def test_while_the_store_is_away_nothing_is_lost_and_nothing_counted_twice(state: StateDirectory) -> None:
+    recorder = Recorder(build_pipeline(state, NO_GUESSES), TroubledStore(state.store))
+    recorder.store.is_away = True  # type: ignore[attr-defined]
+    for _attempt in range(2):
+        with pytest.raises(OperationalError):
+            recorder.record(BATCH)
+    recorder.store.is_away = False  # type: ignore[attr-defined]
+    recorder.record(())
+    recorder.record(BATCH)
+    assert kept(state) == (2, {"flagged": 1})
+    assert (recorder.pipeline.counts.exchanges, recorder.pipeline.counts.repeats) == (2, 0)
+
+
+def test_one_record_that_cannot_be_stored_costs_only_itself(state: StateDirectory) -> None:
+    recorder = Recorder(build_pipeline(state, NO_GUESSES), TroubledStore(state.store))
+    bad, good = asked(tsa_exchange(1)), asked(tsa_exchange(2))
+    recorder.store.refused = recorder.pipeline.feed(bad)[0].source.body_sha256  # type: ignore[attr-defined]
+    recorder.record([bad, good])
+    assert kept(state) == (1, {"mute-unknown": 2})
+    assert recorder.pipeline.counts.unstorable == 1
+
+
+def test_a_restart_goes_on_with_the_mute_state_and_the_counts(state: StateDirectory) -> None:
+    first = build_recorder(state, NO_GUESSES, at(0))
+    first.record(BATCH)
+    first.close()
+    second = build_recorder(state, NO_GUESSES, at(2))
+    second.record([asked(tsa_exchange(3))])
+    second.close()
+    assert kept(state) == (3, {"flagged": 2, "missing": 1})
+    with Store(state.store) as store:
+        (live,) = store.inputs()
+    assert (live["name"], live["counts"]["exchanges"], live["counts"]["matched"]) == ("live", 3, 3)
+
+
+def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None:
+    recorder = build_recorder(state, NO_GUESSES, at(0))
+    recorder.record([asked(MUTED), asked(tsa_exchange(1))])
+    assert kept(state)[1] == {"mute-unknown": 1}
+    recorder.record([MUTED])
+    assert kept(state) == (2, {"flagged": 1})
+    assert recorder.pipeline.counts.exchanges == 2
