@@ -68,6 +68,8 @@ def mitmdump_arguments(
         "mutewatch_queue_size": str(live.queue_size),
         "mutewatch_activity": str(live.activity).lower(),
         "mutewatch_show_clients": str(live.show_clients).lower(),
+        "mutewatch_mute": str(live.mute_file or ""),
+        "mutewatch_assume": live.assume,
         "mutewatch_max_body": str(live.max_body),
     }
     for name in {name for name, _ in _split(settings.extra)}:

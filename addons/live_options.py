@@ -22,6 +22,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("record_timeout", str, "2", "Seconds a message waits to be recorded before it is forwarded anyway."),
     ("queue_size", int, QUEUE_SIZE, "Exchanges held that are not recorded yet."),
     ("activity", bool, True, "Guess what could be inferred from the values."),
+    ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
+    ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
@@ -47,6 +49,8 @@ def read_settings() -> LiveSettings:
         queue_size=options.mutewatch_queue_size,
         activity=options.mutewatch_activity,
         show_clients=options.mutewatch_show_clients,
+        mute_file=Path(options.mutewatch_mute).expanduser() if options.mutewatch_mute else None,
+        assume=options.mutewatch_assume,
         max_body=options.mutewatch_max_body,
     )
     try:

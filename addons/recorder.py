@@ -29,6 +29,8 @@ class LiveSettings:
     activity: bool = True  # guess activities too, as every other door does
     show_clients: bool = False  # names as on the wire, not pseudonyms
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
+    mute_file: Path | None = None  # when clients were muted, for what no message tells
+    assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
 
 
 class Recorder(Protocol):
@@ -58,7 +60,8 @@ BuildRecorder = Callable[[LiveSettings], Recorder]
 
 def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
-    options = compose.PipelineOptions(activity=settings.activity, show_clients=settings.show_clients)
+    assumed = {"muted": True, "unmuted": False}.get(settings.assume)
+    options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
     return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC))
 
 

@@ -27,6 +27,14 @@ StateOption = Annotated[
         show_default=False,
     ),
 ]
+MuteOption = Annotated[
+    Path | None,
+    typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted."),
+]
+AssumeOption = Annotated[
+    Literal["muted", "unmuted"] | None,
+    typer.Option("--assume", help="What to assume where no source says whether a client was muted."),
+]
 ActivityOption = Annotated[
     bool, typer.Option("--activity/--no-activity", help="Guess what could be inferred from the values.")
 ]
@@ -51,14 +59,8 @@ def scan(
         list[Path] | None,
         typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),
     ] = None,
-    mute: Annotated[
-        Path | None,
-        typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted."),
-    ] = None,
-    assume: Annotated[
-        Literal["muted", "unmuted"] | None,
-        typer.Option("--assume", help="What to assume where no source says whether a client was muted."),
-    ] = None,
+    mute: MuteOption = None,
+    assume: AssumeOption = None,
     output_format: Annotated[
         Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
@@ -122,6 +124,8 @@ def live(
         float,
         typer.Option("--record-timeout", help="Seconds a telemetry message waits to be recorded before it goes on."),
     ] = 2.0,
+    mute: MuteOption = None,
+    assume: AssumeOption = None,
     activity: ActivityOption = True,
     show_clients: ShowClientsOption = False,
     options: Annotated[
@@ -139,7 +143,14 @@ def live(
     from addons.recorder import LiveSettings
     from mutewatch.config import default_state
 
-    settings = LiveSettings(state or default_state(), record_timeout, activity=activity, show_clients=show_clients)
+    settings = LiveSettings(
+        state or default_state(),
+        record_timeout,
+        activity=activity,
+        show_clients=show_clients,
+        mute_file=mute,
+        assume=assume or "",
+    )
     raise typer.Exit(run(LaunchSettings(settings, host, port, mode, extra=tuple(options or ()))))
 
 

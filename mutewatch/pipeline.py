@@ -122,6 +122,10 @@ class Pipeline:
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
             self.absorb(decoded, counts)
+            if again:  # it was counted as unanswered when it was sent
+                answers = [event.effective for event in decoded.mute if event.effective is not None]
+                self.counts.mute_unanswered -= len(answers)
+                self.counts.mute_refused += answers.count(False)
             facts.append(decoded)
         return facts
 

@@ -244,7 +244,16 @@ def test_an_interrupted_scan_keeps_what_it_found(state: Path, tmp_path: Path) ->
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(state)}
-    command = [sys.executable, "-m", "mutewatch.cli", "scan", SAMPLE / "meeting.har", pipe, "--format", "jsonl"]
+    command = [
+        sys.executable,
+        "-m",
+        "mutewatch.cli",
+        "scan",
+        str(SAMPLE / "meeting.har"),
+        str(pipe),
+        "--format",
+        "jsonl",
+    ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         with pipe.open("w") as writer:  # opens once the first file is read and the second is being sniffed
             writer.flush()

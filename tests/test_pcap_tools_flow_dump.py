@@ -20,7 +20,7 @@ from pcap_tools.limits import ReadLimits
 def dump(*bodies: bytes, encoding: str | None = None) -> bytes:
     """Return a dump with one POST per body, each with a response, and a TCP flow first."""
     file = io.BytesIO()
-    writer = FlowWriter(file)  # type: ignore[no-untyped-call]
+    writer = FlowWriter(file)
     writer.add(tflow.ttcpflow())
     for body in bodies:
         flow = tflow.tflow(resp=True)

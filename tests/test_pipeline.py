@@ -113,6 +113,7 @@ def test_a_request_counts_once_and_its_answer_makes_it_effective() -> None:
     through.feed(replace(asked, status=200), again=True)
     assert [f.verdict for f in through.advance(at(2))] == [Verdict.FLAGGED]
     assert (through.counts.exchanges, through.counts.mute_events) == (2, 1)
+    assert (through.counts.mute_unanswered, through.counts.mute_refused) == (0, 0)
 
 
 @settings(deadline=None, max_examples=25)
