@@ -55,14 +55,15 @@ def mitmdump_arguments(
 ) -> list[str]:
     """Return the arguments of mitmdump. `hosts` and `script` are for tests: patterns and a file to load.
 
-    `allow_hosts` is given here already: should the addon fail to load, mitmproxy listens for a moment before
-    it exits (observed with 11.0.2), and in that moment it must not open everything.
+    `allow_hosts` is given here already: should the addon fail, the proxy must not open everything.
 
     Raises OperatorError for an extra option that is not `name=value`, or is not the operator's to set here.
     """
     live = settings.live
     options = DEFAULTS | {
         "confdir": str(settings.ca_directory),
+        "server": "false",  # the addon listens once it is ready
+        "mutewatch_serve": "true",
         "mutewatch_state": str(live.state),
         "mutewatch_record_timeout": f"{live.record_timeout:g}",
         "mutewatch_queue_size": str(live.queue_size),
@@ -103,6 +104,7 @@ def run(settings: LaunchSettings, *, script: Path | None = None) -> int:
     arguments = mitmdump_arguments(settings, script=script)
     prepare_state(settings.live.state)
     settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    print(_greeting(settings), file=sys.stderr)
     from mitmproxy.tools.main import mitmdump  # half a second, and only needed here
 
     try:
@@ -112,3 +114,13 @@ def run(settings: LaunchSettings, *, script: Path | None = None) -> int:
     except KeyboardInterrupt:
         print("mutewatch: stopped", file=sys.stderr)
         return 130
+
+
+def _greeting(settings: LaunchSettings) -> str:
+    """What an operator needs to know once it runs."""
+    certificate = settings.ca_directory / "mitmproxy-ca-cert.pem"
+    return (
+        f"mutewatch: proxy ({settings.mode}) on {settings.listen_host}:{settings.listen_port}; Ctrl-C stops it\n"
+        f"mutewatch: opens only {', '.join(telemetry_hosts())}; clients must trust {certificate}\n"
+        f"mutewatch: findings: mutewatch report --state {settings.live.state}"
+    )

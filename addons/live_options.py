@@ -4,6 +4,7 @@ Every fault is an OptionsError in one line that says what to write instead. mitm
 ranges nor `choices` for `--set`, and silently keeps options that nobody declared (observed with 11.0.2).
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mutewatch.limits import DEFAULT_LIMITS
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("state", str, "", "Directory for the store and the log, mode 0700. Default: $MUTEWATCH_STATE or the XDG one."),
     ("record_timeout", str, "2", "Seconds a message waits to be recorded before it is forwarded anyway."),
+    ("serve", bool, False, "Start to listen once the store is open; for a mitmdump started with --no-server."),
     ("queue_size", int, QUEUE_SIZE, "Exchanges held that are not recorded yet."),
     ("activity", bool, True, "Guess what could be inferred from the values."),
     ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
@@ -58,6 +60,20 @@ def read_settings() -> LiveSettings:
     except OperatorError as error:
         raise exceptions.OptionsError(str(error)) from error
     return settings
+
+
+async def start_listening() -> None:
+    """Open the proxy's ports, and end the proxy if that fails.
+
+    mitmproxy loads a script beside its servers: a connection in the moment before would be opened (allow_hosts is
+    set) and forwarded unrecorded. Started with `server=false` there is no such moment.
+    """
+    proxyserver: Any = ctx.master.addons.get("proxyserver")
+    ctx.options.update(server=True)
+    await proxyserver.setup_servers()
+    if not all(server.is_running for server in proxyserver.servers):
+        logging.getLogger("mutewatch.live").error("mutewatch: cannot listen; see above")
+        ctx.master.shutdown()
 
 
 def refuse_unknown() -> None:

@@ -31,6 +31,7 @@ from addons.live_options import (
     claim_neighbours,
     read_settings,
     refuse_unknown,
+    start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
@@ -93,9 +94,11 @@ class MuteAudit:
         if any(name.startswith(PREFIX) for name in updated):
             live.settings = changed_settings(live.settings, read_settings())
 
-    def running(self) -> None:
+    async def running(self) -> None:
         self.configure(set())
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
+        if ctx.options.mutewatch_serve:
+            await start_listening()
 
     def _start(self, settings: LiveSettings) -> _Live:
         try:

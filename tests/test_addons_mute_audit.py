@@ -43,7 +43,7 @@ def test_an_embedded_addon_starts_without_a_call_of_configure(state: Path) -> No
         audit = make()
         with taddons.context(Proxyserver(), audit) as context:
             context.options.update(mutewatch_state=str(state))
-            audit.running()
+            await audit.running()
             assert [rule for rule in context.options.allow_hosts if "webex" in rule]
             assert json.loads(context.master.commands.call("mutewatch.status"))["messages"] == 0
             audit.done()

@@ -25,7 +25,7 @@ from pcap_tools.exchange_log import write_exchanges
 from tests.meeting.client import client_context, connect_directly, play
 from tests.meeting.packets import CLIENT, Conversation, write_capture
 from tests.meeting.script import START, Message, meeting
-from tests.meeting.server import MeetingServer
+from tests.meeting.server import MeetingServer, Received
 
 ROUND_TRIP = timedelta(milliseconds=20)
 
@@ -78,8 +78,9 @@ def _play_and_tap(messages: list[Message]) -> tuple[dict[str, Conversation], byt
         context.keylog_filename = str(keys)
         statuses = play(messages, connect_directly(port), lambda _host: context, set_clock, tap_for)
         secrets = keys.read_bytes()
-    if statuses != [message.status for message in messages]:
-        raise RuntimeError("the server did not answer as the script says")
+    sent = [Received(message.method, message.host, message.path, message.body) for message in messages]
+    if server.received != sent or statuses != [message.status for message in messages]:
+        raise RuntimeError("what went over the wire is not what the script says")
     return conversations, b"".join(line for line in secrets.splitlines(True) if not line.startswith(b"#"))
 
 
