@@ -29,13 +29,17 @@ PCAP_MAGIC = {  # byte order, and bytes of a packet's header
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
-_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
-_OPTIONS_AT = {_SECTION: 16, _INTERFACE: 8}  # bytes of the fixed part, where options follow directly
-_SMALLEST = {_SECTION: 16, _INTERFACE: 8, _OLD_PACKET: 20, _SIMPLE_PACKET: 4, _PACKET: 20}
+_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
+_OPTIONS_AT = {
+    _SECTION: 16,
+    _INTERFACE: 8,
+    _STATISTICS: 12,
+}  # bytes of the fixed part, where options follow directly
+_SMALLEST = {_SECTION: 16, _INTERFACE: 8, _OLD_PACKET: 20, _SIMPLE_PACKET: 4, _STATISTICS: 12, _PACKET: 20}
 
 
 _VERSIONS = {(1, 0), (1, 2)}  # of pcapng; 1.2 is written by some and means 1.0
-_LINK_TYPE_RESERVED = 0x03FF0000  # beside the type: 6 bits for the length of the frame check sequence
+_LINK_TYPE_UNUSED = 0x03FFFE00  # types end at about 300; the upper 6 bits are the check sequence's length
 
 
 class Wholeness(StrEnum):
@@ -80,9 +84,11 @@ def check_framing(path: Path, limits: ReadLimits = DEFAULT_READ_LIMITS) -> Frami
 
 def _walk_pcap(handle: BinaryIO, order: str, header_size: int, limits: ReadLimits) -> Iterator[int]:
     """Yield how many packets each piece of the file holds: 0 for the header, then 1 each."""
-    *_, link_type = struct.unpack(order + "HHIIII", _take(handle, 20, "the file header"))
-    if link_type & _LINK_TYPE_RESERVED:
-        raise _DamageError("a reserved part of the link type is not zero")
+    major, *_, link_type = struct.unpack(order + "HHIIII", _take(handle, 20, "the file header"))
+    if major not in (2, 543):  # 543: some old Linux; libpcap takes it too
+        raise _DamageError(f"pcap of version {major} is not known")
+    if link_type & _LINK_TYPE_UNUSED:
+        raise _DamageError(f"link type {link_type:#x} is not known")
     yield 0
     captured_length = struct.Struct(order + "8xI")
     while head := handle.read(header_size):
@@ -166,6 +172,8 @@ def _check_options(body: bytes, at: int, order: str, limits: ReadLimits) -> None
     while at + 4 <= len(body):
         code, length = struct.unpack_from(order + "HH", body, at)
         if code == 0:
+            if length:
+                raise _DamageError(f"an end of options with a length of {length:,}")
             return
         at += 4 + (length + 3) // 4 * 4
         count += 1

@@ -6,16 +6,18 @@ walk (`framing`): what tshark finds in a damaged capture is yielded, and then In
 
 Preferences that matter, measured: without `tcp.reassemble_out_of_order` 58 of 60 requests are lost to
 reordered segments; with `http.decompress_body` tshark would expand any body without a bound, so bodies stay
-compressed here as at every other door. HTTP/3, websockets and STARTTLS-like protocols are not read.
+compressed here as at every other door.
+
+Not read: HTTP/3 and websockets. Not seen: an HTTP/1.1 request of which a packet is missing, and in TLS what
+follows it on the connection; tshark shows nothing of either, so a lossy capture looks like a quiet one.
 """
 
 import asyncio
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
@@ -24,6 +26,10 @@ from pcap_tools.files import open_input
 from pcap_tools.framing import PCAP_MAGIC, PCAPNG_MAGIC, Framing, Wholeness, check_framing
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.tshark_http import HttpMessages
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from asyncio.subprocess import Process
 
 _FILTER = "http.request or http.response or http2 or tls.handshake.extensions_server_name"
 _LAYERS = "frame ip ipv6 tcp tls http http2"
@@ -76,6 +82,8 @@ class TsharkReader:
 @contextlib.contextmanager
 def _one_keylog(keylogs: Sequence[Path]) -> Iterator[Path | None]:
     """Give one key log file with the lines of all; a private temporary one where there are several."""
+    import tempfile
+
     for keylog in keylogs:
         open_input(keylog).close()
     if len(keylogs) < 2:
@@ -94,6 +102,7 @@ def _packets(
     path: Path, tshark: str, preferences: dict[str, str], framing: Framing, limits: ReadLimits
 ) -> Iterator[Any]:
     """Yield pyshark's packets of `path`, and leave no process, event loop or task behind."""
+
     loop = asyncio.new_event_loop()
     silence = limits.silence_seconds + path.stat().st_size / limits.silence_bytes_per_second
     capture = None
@@ -122,8 +131,9 @@ def _packets(
         raise InputError(path, f"tshark stopped early: {capture.last_words}")
 
 
-def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: asyncio.AbstractEventLoop) -> Any:
+def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: "AbstractEventLoop") -> Any:
     """Return a pyshark capture that ends cleanly: see `_Capture`."""
+
     import pyshark
 
     class _Capture(pyshark.FileCapture):  # type: ignore[misc]
@@ -132,7 +142,7 @@ def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: as
         exit_status: int | None = None
         gave_up = False
 
-        async def _cleanup_subprocess(self, process: asyncio.subprocess.Process) -> None:
+        async def _cleanup_subprocess(self, process: "Process") -> None:
             if self._eof_reached and not self.gave_up:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(process.wait(), _EXIT_SECONDS)

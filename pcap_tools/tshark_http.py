@@ -52,11 +52,12 @@ class _Request:
     complete: bool = False
     parts: bytearray = field(default_factory=bytearray)  # of an HTTP/2 body, at most one byte above the limit
 
-    def finish(self, frame: _Frame, body: bytes, limit: int) -> None:
+    def finish(self, frame: _Frame, body: bytes | None, limit: int) -> None:
         """Take `body` as the whole body, unless Content-Length says that some of it is missing."""
         length = "" if "transfer-encoding" in self.headers else self.headers.get("content-length", "")
-        missing = length.isdecimal() and len(body) <= limit and int(length[:20]) != len(body)
-        self.frame, self.body, self.complete, self.parts = frame, None if missing else body, True, bytearray()
+        if body is not None and length.isdecimal() and len(body) <= limit and int(length[:20]) != len(body):
+            body = None
+        self.frame, self.body, self.complete, self.parts = frame, body, True, bytearray()
 
 
 class HttpMessages:
@@ -103,14 +104,15 @@ class HttpMessages:
         if isinstance(method, str):
             headers = _headers1(fields)
             request = _Request(frame, method, str(_find(fields, "http.request.uri") or ""), headers)
-            request.finish(frame, _raw(fields.get("http.file_data_raw")) or b"", self._limits.body)
+            request.finish(frame, _body1(fields), self._limits.body)
             waiting = self._http1.get(frame.stream) or deque()
             _remember(self._http1, frame.stream, waiting, self._limits.streams)
             waiting.append(request)
             self._queue.append(request)
         elif isinstance(status, str) and (status == "101" or not status.startswith("1")):
-            if waiting := self._http1.get(frame.stream):
-                waiting.popleft().status = _int(status)
+            unanswered = self._http1.get(frame.stream, deque())
+            if unanswered:
+                unanswered.popleft().status = _int(status)
 
     def _feed_http2(self, frame: _Frame, message: Fields) -> None:
         key = (frame.stream, str(message.get("http2.streamid")))
@@ -219,6 +221,21 @@ def _raw(value: Any) -> bytes | None:
     if isinstance(value, list) and value and isinstance(value[0], list):
         value = value[-1]
     return bytes.fromhex(value[0]) if isinstance(value, list) and value else None
+
+
+def _body1(fields: Fields) -> bytes | None:
+    """Return the body of an HTTP/1 request without its chunks; None if tshark shows chunks but no body.
+
+    tshark has a compressed body that it was told not to expand under a heading of its own, which names the
+    encoding and the size.
+    """
+    body = _raw(fields.get("http.file_data_raw"))
+    for name, value in fields.items() if body is None else ():
+        if name.startswith("Content-encoded entity body") and isinstance(value, dict):
+            body = _raw(_find(value, "data.data_raw"))
+    if body is None and _find(fields, "http.chunk_size") in (None, "0"):
+        return b""
+    return body
 
 
 def _headers1(fields: Fields) -> dict[str, str]:
