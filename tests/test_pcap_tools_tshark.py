@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from h2.config import H2Configuration  # type: ignore[import-untyped]
-from h2.connection import H2Connection  # type: ignore[import-untyped]
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
