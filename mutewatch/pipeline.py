@@ -37,6 +37,7 @@ class Counts:
     """What went through, so that silence is never taken for "clean". Messages, unless the name says otherwise."""
 
     exchanges: int = 0
+    dark: int = 0  # connections to telemetry hosts of which no message could be read
     matched: int = 0
     decoded: int = 0
     undecoded: int = 0
@@ -101,6 +102,9 @@ class Pipeline:
         `again`: the same exchange as before, now with its response's status; it is not counted twice, and
         looked at only where the answer matters.
         """
+        if not exchange.method:
+            self.counts.dark += any(signature.is_for(exchange.host) for signature in self._signatures)
+            return []
         counts = Counts() if again else self.counts
         counts.exchanges += 1
         matches = [

@@ -39,7 +39,8 @@ class Exchange:
 
     `body` has its transfer-encoding removed; `content_encoding` names what is still applied to it
     (None: nothing). `body` is None where the door knows that there was a message but could not read
-    it: such an exchange is matched and counted, never dropped.
+    it: such an exchange is matched and counted, never dropped. Without a `method` it stands for a whole
+    connection to `host` of which the door could open nothing.
     """
 
     sent_at: datetime | None  # when the request left, by the capturing clock

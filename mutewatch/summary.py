@@ -71,13 +71,18 @@ class Summary:
                 f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
                 f"could not be read; {counts.repeats} repeated."
             )
+        if counts.dark:
+            yield (
+                f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "
+                "the capture, or no HTTP in it. What went through it is not known."
+            )
         judged = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict if v is not Verdict.UNDECODED)
         yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
         if counts.mute_refused or counts.mute_unanswered:
             yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
-        if not counts.exchanges:
+        if not counts.exchanges and not counts.dark:
             yield "No message was read, so this says nothing about leaks."
-        elif not counts.matched:
+        elif not counts.matched and not counts.dark:
             yield "Nothing matched a signature: that no leak was found here does not mean that there was none."
         if self.verdicts["mute-unknown"]:
             yield (

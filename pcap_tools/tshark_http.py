@@ -7,7 +7,8 @@ hexadecimal: nothing is joined by commas, unescaped or lost. Rules:
 - a request takes the next response of its TCP stream (HTTP/1.1; a 1xx is not it) or of its HTTP/2 stream;
 - exchanges come in the order of their requests; one whose response was not seen is held back within limits;
 - bodies are without chunks and padding but still compressed, with `content_encoding` naming by what;
-- a body that is not all there (Content-Length, no END_STREAM) is None: sent, but not readable here.
+- a body that is not all there (Content-Length, no END_STREAM) is None: sent, but not readable here;
+- a TLS connection of which no HTTP came to light is an exchange without method, at the end.
 """
 
 from collections import OrderedDict, deque
@@ -71,6 +72,7 @@ class HttpMessages:
         self._http2: OrderedDict[tuple[int, str], _Request] = OrderedDict()  # by TCP and HTTP/2 stream
         self._ending: OrderedDict[tuple[int, str], bool] = OrderedDict()  # END_STREAM before CONTINUATION
         self._names: OrderedDict[int, str] = OrderedDict()  # SNI by TCP stream
+        self._dark: OrderedDict[int, _Frame] = OrderedDict()  # ClientHello by TCP stream, while no HTTP was seen
 
     def feed(self, packet: Any) -> Iterator[Exchange]:
         """Take one pyshark packet and yield the exchanges that are ready."""
@@ -86,6 +88,9 @@ class HttpMessages:
             name = _find(fields, "tls.handshake.extensions_server_name")
             if isinstance(name, str):
                 _remember(self._names, frame.stream, name, self._limits.streams)
+                _remember(self._dark, frame.stream, frame, self._limits.streams)
+        if "http" in layers or "http2" in layers:
+            self._dark.pop(frame.stream, None)
         for fields in layers.get("http", []):
             self._feed_http1(frame, fields)
         for fields in layers.get("http2", []):
@@ -98,6 +103,8 @@ class HttpMessages:
         """Yield what is left at the end of the capture: requests without response, bodies without end."""
         while self._queue:
             yield self._pop()
+        for stream, frame in self._dark.items():
+            yield self._exchange(frame, host=self._names.get(stream))
 
     def _feed_http1(self, frame: _Frame, fields: Fields) -> None:
         method, status = _find(fields, "http.request.method"), _find(fields, "http.response.code")
@@ -157,22 +164,25 @@ class HttpMessages:
     def _pop(self) -> Exchange:
         """Return the oldest request as an exchange."""
         request = self._queue.popleft()
+        host = request.headers.get(":authority") or request.headers.get("host") or self._names.get(request.frame.stream)
+        return self._exchange(request.frame, host, request)
+
+    def _exchange(self, frame: _Frame, host: str | None, request: _Request | None = None) -> Exchange:
+        """Return what is known of a request, or, without one, of a connection that stayed dark."""
         self._ordinal += 1
-        frame = request.frame
-        path, _, query = _without_origin(request.target).partition("?")
-        host = request.headers.get(":authority") or request.headers.get("host") or self._names.get(frame.stream)
+        path, _, query = _without_origin(request.target).partition("?") if request else ("", "", "")
         return Exchange(
             sent_at=frame.time,
             client=frame.source,
             host=_host(host),
             port=frame.port,
-            method=request.method.upper(),
+            method=request.method.upper() if request else "",
             path=path,
             query=query,
-            body=request.body,
+            body=request.body if request else None,
             origin=Origin(self._door, self._file, self._ordinal, frame.number, frame.stream),
-            content_encoding=request.headers.get("content-encoding"),
-            status=request.status,
+            content_encoding=request.headers.get("content-encoding") if request else None,
+            status=request.status if request else None,
             connection=f"{self._file}#{frame.stream}",
         )
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from tests.facts import START, at, tsa_body, tsa_event
 from tests.test_decode import bomb
 
 ROOT = Path(__file__).parents[1]
+DECRYPTION_SECRETS = 10  # pcapng block type
 LOG = "webex/xdbg_log_first_half.txt"
 
 
@@ -145,6 +147,21 @@ def test_exit_codes(arguments: list[str], code: int, state: Path, tmp_path: Path
     run = Run("scan", *(argument.format(**names) for argument in arguments), state=state)
     assert run.code == code, run.err
     assert "Traceback" not in run.err
+
+
+@pytest.mark.tshark
+def test_a_capture_without_its_keys_is_not_called_clean(state: Path, tmp_path: Path, tshark: str) -> None:
+    assert tshark
+    whole, kept, at_byte = (SAMPLE / "meeting.pcapng").read_bytes(), b"", 0
+    while at_byte < len(whole):
+        kind, length = struct.unpack_from("<II", whole, at_byte)
+        kept += whole[at_byte : at_byte + length] if kind != DECRYPTION_SECRETS else b""
+        at_byte += length
+    path = tmp_path / "dark.pcapng"
+    path.write_bytes(kept)
+    run = Run("scan", path, "--format", "jsonl", state=state)
+    assert (run.summary["dark"], run.summary["matched"], run.code) == (3, 0, 3)
+    assert run.err == "mutewatch: from known endpoints, but not readable: 3 connections that stayed closed\n"
 
 
 # -- bad input --------------------------------------------------------------------------------------------------

@@ -172,6 +172,13 @@ def test_everything_that_went_through_is_counted() -> None:
     assert counts.decoded + counts.undecoded + counts.unread == counts.matched
 
 
+def test_a_connection_that_stayed_dark_counts_where_it_leads_to_a_telemetry_host() -> None:
+    through = pipeline()
+    for host in ("tsa3.webex.com", "www.example.test", None):
+        through.feed(exchange(None, method="", path="", host=host))
+    assert (through.counts.dark, through.counts.exchanges, through.finish()) == (1, 0, [])
+
+
 def test_one_bad_element_costs_only_itself() -> None:
     body = tsa_body(tsa_event(1, at(1)), tsa_event(2, at(2))).replace(
         b'"gzipb64data": "H4sI', b'"gzipb64data": "****', 1

@@ -72,8 +72,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         print_findings(findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
-    if undecoded := summary.verdicts[Verdict.UNDECODED.value]:
-        print(f"mutewatch: messages from known endpoints that could not be decoded: {undecoded}", file=sys.stderr)
+    if dark := _dark(summary):
+        print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return Exit.INTERRUPTED if interrupted else _exit_code(summary, options)
 
 
@@ -101,9 +101,20 @@ def _order(finding: Finding) -> tuple[str, str, str, float, str]:
     return (finding.client, finding.call, finding.signature.id, at, finding.minute)
 
 
+def _dark(summary: Summary) -> str:
+    """What is known to have been there and could not be read, in words."""
+    counts = summary.counts
+    parts = (
+        (counts.undecoded, "messages that did not decode"),
+        (counts.unread, "messages without a body"),
+        (counts.dark, "connections that stayed closed"),
+    )
+    return ", ".join(f"{number} {what}" for number, what in parts if number)
+
+
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     """The gravest first: what could not be read may hide what is asked for."""
-    if summary.errors or summary.verdicts[Verdict.UNDECODED.value]:
+    if summary.errors or _dark(summary):
         return Exit.UNREADABLE
     if options.fail_on_flagged and summary.verdicts[Verdict.FLAGGED.value]:
         return Exit.FLAGGED

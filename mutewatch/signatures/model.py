@@ -185,12 +185,16 @@ class Signature(Strict):
         """All hosts as one anchored expression; `*` never crosses a dot."""
         return re.compile("|".join(host_expression(host) for host in self.hosts))
 
+    def is_for(self, host: str | None) -> bool:
+        """Is `host` (lower case, without port) one of this signature's?"""
+        return host is not None and self.host_pattern.fullmatch(host) is not None
+
     def match(self, method: str, host: str | None, path: str) -> tuple[Message, dict[str, str]] | None:
         """Return the message that this request is, with its named path segments, or None.
 
         A host that the door could not see (None: hook logs have none) is taken to match.
         """
-        if host is not None and not self.host_pattern.fullmatch(host):
+        if host is not None and not self.is_for(host):
             return None
         for message in self.messages:
             if message.method == method and (found := message.path_pattern.fullmatch(path)):
