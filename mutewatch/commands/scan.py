@@ -55,10 +55,10 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
     interrupted = False
     try:
-        with _progress(paths) as advance:
+        with _progress(paths) as begin:
             for path in paths:
                 summary.inputs.append(InputSummary(str(path), {}, "not read to its end: interrupted"))
-                summary.inputs[-1] = _scan_file(path, pipeline, store, ReadOptions(options.keylogs, advance))
+                summary.inputs[-1] = _scan_file(path, pipeline, store, ReadOptions(options.keylogs, begin(path)))
     except KeyboardInterrupt:
         interrupted = True
     findings = sorted(pipeline.finish(), key=_order)
@@ -124,11 +124,21 @@ def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
 
 
 @contextmanager
-def _progress(paths: Sequence[Path]) -> Iterator[Callable[[int], None]]:
-    """On a terminal, a bar on stderr over the bytes of all files; yields what readers call with bytes consumed."""
-    total = sum(path.stat().st_size for path in paths if path.is_file())
+def _progress(paths: Sequence[Path]) -> Iterator[Callable[[Path], Callable[[int], None]]]:
+    """On a terminal, a bar on stderr over the bytes of all files.
+
+    Yields what to call at the start of each file; it gives what the file's reader calls with its bytes consumed.
+    """
+    sizes = {path: path.stat().st_size if path.is_file() else 0 for path in paths}
     console = Console(stderr=True)
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=total)
-        yield lambda count: progress.advance(task, count)
+        task = progress.add_task("reading", total=sum(sizes[path] for path in paths))
+        done = 0
+
+        def begin(path: Path) -> Callable[[int], None]:
+            nonlocal done
+            before, done = done, done + sizes[path]
+            return lambda consumed: progress.update(task, completed=before + consumed)
+
+        yield begin
