@@ -43,6 +43,7 @@ _PREFERENCES = {
     "http.dechunk_body": "TRUE",
     "http.decompress_body": "FALSE",
 }
+_KILL_SECONDS = 2  # for a killed tshark to be gone
 _EXIT_SECONDS = 10  # for tshark to end by itself once it has written everything
 
 
@@ -152,7 +153,8 @@ def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: "A
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
+                with contextlib.suppress(asyncio.TimeoutError):  # while Python exits, nobody tells us
+                    await asyncio.wait_for(process.wait(), _KILL_SECONDS)
 
         def give_up(self) -> None:
             self.gave_up = True
