@@ -12,7 +12,6 @@ Not read: HTTP/3 and websockets. Not seen: an HTTP/1.1 request of which a packet
 follows it on the connection; tshark shows nothing of either, so a lossy capture looks like a quiet one.
 """
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -105,6 +104,7 @@ def _packets(
     path: Path, tshark: str, preferences: dict[str, str], framing: Framing, limits: ReadLimits
 ) -> Iterator[Any]:
     """Yield pyshark's packets of `path`, and leave no process, event loop or task behind."""
+    import asyncio  # noqa: PLC0415 (imports are kept light)
 
     loop = asyncio.new_event_loop()
     silence = limits.silence_seconds + path.stat().st_size / limits.silence_bytes_per_second
@@ -136,6 +136,8 @@ def _packets(
 
 def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: "AbstractEventLoop") -> Any:
     """Return a pyshark capture that ends cleanly: see `_Capture`."""
+
+    import asyncio  # noqa: PLC0415 (imports are kept light)
 
     import pyshark  # noqa: PLC0415 (with lxml, 0.3 s to import)
 
