@@ -12,7 +12,6 @@ Not read: HTTP/3 and websockets. Not seen: an HTTP/1.1 request of which a packet
 follows it on the connection; tshark shows nothing of either, so a lossy capture looks like a quiet one.
 """
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -43,6 +42,7 @@ _PREFERENCES = {
     "http.dechunk_body": "TRUE",
     "http.decompress_body": "FALSE",
 }
+_KILL_SECONDS = 2  # for a killed tshark to be gone
 _EXIT_SECONDS = 10  # for tshark to end by itself once it has written everything
 
 
@@ -102,6 +102,7 @@ def _packets(
     path: Path, tshark: str, preferences: dict[str, str], framing: Framing, limits: ReadLimits
 ) -> Iterator[Any]:
     """Yield pyshark's packets of `path`, and leave no process, event loop or task behind."""
+    import asyncio
 
     loop = asyncio.new_event_loop()
     silence = limits.silence_seconds + path.stat().st_size / limits.silence_bytes_per_second
@@ -134,6 +135,8 @@ def _packets(
 def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: "AbstractEventLoop") -> Any:
     """Return a pyshark capture that ends cleanly: see `_Capture`."""
 
+    import asyncio
+
     import pyshark
 
     class _Capture(pyshark.FileCapture):  # type: ignore[misc]
@@ -150,7 +153,8 @@ def _open_capture(path: Path, tshark: str, preferences: dict[str, str], loop: "A
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
+                with contextlib.suppress(asyncio.TimeoutError):  # while Python exits, nobody tells us
+                    await asyncio.wait_for(process.wait(), _KILL_SECONDS)
 
         def give_up(self) -> None:
             self.gave_up = True

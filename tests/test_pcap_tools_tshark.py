@@ -10,6 +10,7 @@ import os
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -342,6 +343,21 @@ def test_an_abandoned_reading_leaves_no_process_and_no_warning(tmp_path: Path) -
         reading.close()  # type: ignore[attr-defined]
         gc.collect()
     assert children() == set()
+
+
+def test_a_program_that_ends_in_the_middle_of_a_reading_ends(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    wrpcap(str(path), packets([(True, post(b"one")), (False, OK)] * 50))
+    code = f"""if True:
+        from pathlib import Path
+        from mutewatch.ports import ReadOptions
+        from pcap_tools.tshark import TsharkReader
+        reading = TsharkReader().read(Path({str(path)!r}), ReadOptions())
+        print(next(reading).body)
+    """
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b'one'\n", "")
 
 
 def test_it_works_in_a_thread_of_its_own(tmp_path: Path) -> None:
