@@ -31,6 +31,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.inflated = limits.inflated_total
+        self.first_value: bytes | None = None  # what `first_json_value` read, less what stood around it
 
 
 def remove_content_encoding(body: bytes, encoding: str | None, budget: Budget) -> bytes:
@@ -116,11 +117,12 @@ def _parse_json(value: Any, budget: Budget, *, residue: bool) -> Any:
         raise DecodeError("JSON: nested too deeply") from None
     except ValueError as error:  # NaN and Infinity; an integer too long for Python
         raise DecodeError(f"JSON: {error}") from None
-    end = _SPACE.match(text, end).end()  # type: ignore[union-attr]
-    if end < len(text) and not residue:
+    if residue:
+        if _ESCAPED_BYTE.search(text, 0, end):
+            raise DecodeError("JSON: not UTF-8")
+        budget.first_value = text[start:end].encode("utf-8", "surrogatepass")
+    elif (end := _SPACE.match(text, end).end()) < len(text):  # type: ignore[union-attr]
         raise DecodeError(f"JSON: more text after its end at character {end:,} of {len(text):,}")
-    if residue and _ESCAPED_BYTE.search(text, 0, end):
-        raise DecodeError("JSON: not UTF-8")
     _check_shape(document, budget.limits)
     return document
 

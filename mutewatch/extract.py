@@ -37,19 +37,20 @@ def extract(
     limits: Limits = DEFAULT_LIMITS,
 ) -> Decoded:
     """Return all facts of a matched exchange whose body the door could read."""
-    raw = exchange.body or b""
-    budget = Budget(limits)
+    body, budget = exchange.body or b"", Budget(limits)
+    document, fault = None, None
     try:
-        if len(raw) > limits.body:
-            raise DecodeError(f"a body of {len(raw):,} bytes, limit {limits.body:,}")
-        body = decode.remove_content_encoding(raw, exchange.content_encoding, budget)
-        opened: str | None = None
+        if len(body) > limits.body:
+            raise DecodeError(f"a body of {len(body):,} bytes, limit {limits.body:,}")
+        body = decode.remove_content_encoding(body, exchange.content_encoding, budget)
+        document = decode.run_steps(body, message.steps, budget)
     except DecodeError as error:
-        body, opened = raw, str(error)
+        fault = str(error)
+    sha256 = hashlib.sha256(budget.first_value or body).hexdigest()
     address = names.pseudonym(exchange.client) if exchange.client else None
-    source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), exchange.sent_at, address)
+    source = Source(signature.ref, exchange.origin, sha256, exchange.sent_at, address)
     reader = _MessageReader(exchange, message, source, names, budget)
-    facts = [reader.undecoded(opened)] if opened else list(reader.read(body, segments))
+    facts = list(reader.read(document, segments)) if fault is None else [reader.undecoded(fault)]
     return Decoded(
         source,
         tuple(fact for fact in facts if isinstance(fact, AudioReport)),
@@ -73,10 +74,9 @@ class _MessageReader:
         client = self.source.address
         return Undecoded(self.source, reason, len(self.exchange.body or b""), element, client, call, at)
 
-    def read(self, body: bytes, segments: dict[str, str]) -> Iterator[Fact]:
+    def read(self, document: Any, segments: dict[str, str]) -> Iterator[Fact]:
         limit = self.budget.limits.elements
         try:
-            document = decode.run_steps(body, self.message.steps, self.budget)
             elements = self._elements({"document": document, "path": segments})
         except DecodeError as error:
             yield self.undecoded(str(error))

@@ -74,7 +74,7 @@ class Source:
 
     signature: SignatureRef
     origin: Origin
-    body_sha256: str  # of the body without content-encoding, so that it is the same at every door
+    body_sha256: str  # without content-encoding, and of `first_json_value` alone: the same at every door
     seen_at: datetime | None  # Exchange.sent_at
     address: str | None  # pseudonym of the client's network address
 
