@@ -198,7 +198,7 @@ def _descend(
         batch = order[start : start + BATCH_SIZE]  # (<= BATCH_SIZE,)
         optimizer.zero_grad()
         loss: Tensor = criterion(network(x[batch]), y[batch])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         total += loss.item() * len(batch)
     return total / len(order)

@@ -89,10 +89,9 @@ def scan(
     from mutewatch.commands.scan import ScanOptions
     from mutewatch.commands.scan import scan as run
     from mutewatch.compose import PipelineOptions
-    from mutewatch.config import default_state
 
     options = ScanOptions(
-        state=state or default_state(),
+        state=state,
         keylogs=tuple(keylog or ()),
         format=Format(output_format),
         output=output,

@@ -4,6 +4,7 @@ With `cli.py` and `commands/` this is the composition root: only here does the c
 it, and each is imported inside the function that needs it.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
-from mutewatch.identity import Names, load_or_create_key
+from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
 from mutewatch.ports import ActivityModel
@@ -38,9 +39,13 @@ class PipelineOptions:
     signatures: tuple[Path, ...] = ()
 
 
-def build_pipeline(state: StateDirectory, options: PipelineOptions) -> Pipeline:
-    """Return a pipeline as the operator wants it. OperatorError for what cannot be had."""
-    names = Names(None if options.show_clients else load_or_create_key(state.client_key))
+def build_pipeline(state: StateDirectory | None, options: PipelineOptions) -> Pipeline:
+    """Return a pipeline as the operator wants it; without a state directory its pseudonyms are its own.
+
+    OperatorError for what cannot be had.
+    """
+    key = load_or_create_key(state.client_key) if state else secrets.token_bytes(KEY_BYTES)
+    names = Names(None if options.show_clients else key)
     timeline = load_timeline(options.mute_file, names) if options.mute_file else None
     return Pipeline(
         load_signatures(*options.signatures),

@@ -132,6 +132,9 @@ def test_names_on_the_wire_are_shown_only_on_request(state: Path) -> None:
         (["{har}", "--fail-on", "flagged"], 1),
         (["{har}", "--fail-on", "flagged", "--mute", "{none}"], 2),
         (["{har}", "--assume", "perhaps"], 2),
+        (["{har}", "--keylog", "{none}"], 2),
+        (["{har}", "--output", "{none}/findings.csv"], 2),
+        (["{har}", "--store", "{none}/findings.db"], 2),
         (["{har}", "--colour"], 2),
         ([], 2),
         (["{none}"], 3),
@@ -163,6 +166,14 @@ def test_a_capture_without_its_keys_is_not_called_clean(state: Path, tmp_path: P
     run = Run("scan", path, "--format", "jsonl", state=state)
     assert (run.summary["dark"], run.summary["matched"], run.code) == (3, 0, 3)
     assert run.err == "mutewatch: from known endpoints, but not readable: 3 connections that stayed closed\n"
+
+
+def test_without_a_place_for_its_key_it_still_scans_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", state=tmp_path / "file" / "state")
+    assert (run.code, run.summary["minutes"]["flagged"]) == (0, 16)
+    assert run.records[0]["client"].startswith("client-")
+    assert run.err.endswith("pseudonyms hold for this run only\n")
 
 
 # -- bad input --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -12,8 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mutewatch.commands.output import Format, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
-from mutewatch.config import open_state
-from mutewatch.errors import InputError
+from mutewatch.config import StateDirectory, default_state, open_state
+from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Finding, Verdict
@@ -39,7 +39,7 @@ class Exit(IntEnum):
 class ScanOptions:
     """How to scan, beside how to judge."""
 
-    state: Path
+    state: Path | None = None  # None: the default directory, and if that cannot be had, none
     keylogs: tuple[Path, ...] = ()
     format: Format = Format.TABLE
     output: Path | None = None
@@ -50,31 +50,54 @@ class ScanOptions:
 
 def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
-    pipeline = build_pipeline(open_state(options.state), judging)
-    store = Store(options.store) if options.store else None
+    for keylog in options.keylogs:
+        if not keylog.is_file():
+            raise OperatorError(f"{keylog}: there is no such key log")
+    pipeline = build_pipeline(_open_state(options.state), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
-    interrupted = False
-    try:
-        with _progress(paths) as begin:
-            for path in paths:
-                summary.inputs.append(InputSummary(str(path), {}, "not read to its end: interrupted"))
-                summary.inputs[-1] = _scan_file(path, pipeline, store, ReadOptions(options.keylogs, begin(path)))
-    except KeyboardInterrupt:
-        interrupted = True
-    findings = sorted(pipeline.finish(), key=_order)
-    summary.take(findings)
-    if store:
-        store.record((), findings)
-        for given in summary.inputs:
-            store.record_input(given.name, given.counts, given.error)
-        store.close()
-    with open_output(options.output) as file:
+    with (
+        open_output(options.output) as file,  # first: what was found must not be lost for want of a place
+        Store(options.store) if options.store else nullcontext() as store,
+    ):
+        is_whole = _scan_files(paths, options, pipeline, store, summary)
+        findings = sorted(pipeline.finish(), key=_order)
+        summary.take(findings)
+        if store:
+            store.record((), findings)
+            for given in summary.inputs:
+                store.record_input(given.name, given.counts, given.error)
         print_findings(findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
-    return Exit.INTERRUPTED if interrupted else _exit_code(summary, options)
+    return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
+
+
+def _open_state(chosen: Path | None) -> StateDirectory | None:
+    """The state directory holds the key of the pseudonyms; without one they hold for this run only."""
+    try:
+        return open_state(chosen or default_state())
+    except OperatorError as error:
+        if chosen is not None:
+            raise
+        print(f"mutewatch: {error}; so pseudonyms hold for this run only", file=sys.stderr)
+        return None
+
+
+def _scan_files(
+    paths: Sequence[Path], options: ScanOptions, pipeline: Pipeline, store: Store | None, summary: Summary
+) -> bool:
+    """Feed all files; return False if Ctrl-C ended that early."""
+    try:
+        with _progress(paths) as begin:
+            for path in paths:
+                summary.inputs.append(InputSummary(str(path), {}, f"{path}: not read to its end: interrupted"))
+                reading = ReadOptions(options.keylogs, begin(path))
+                summary.inputs[-1] = _scan_file(path, pipeline, store, reading)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: ReadOptions) -> InputSummary:
