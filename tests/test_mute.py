@@ -137,6 +137,23 @@ def test_what_is_forgotten_leaves_the_state_that_still_holds() -> None:
     assert seconds(tracker, 2) == (0, 0, 60)
 
 
+def test_what_is_forgotten_is_old_by_the_clients_clock() -> None:
+    tracker = MuteTracker()
+    tracker.observe_clocks("C1", at(63), at(3))  # the capturing clock is an hour behind
+    for minutes, muted in ((1, False), (4.25, True), (4.75, False)):
+        tracker.add(mute_event(minutes, muted, by_client_clock=False))
+    tracker.forget_before("C1", at(64))
+    assert seconds(tracker, 65) == (30, 30, 0)
+
+
+def test_a_moderators_word_outlives_the_clients_first_that_was_forgotten() -> None:
+    tracker = MuteTracker()
+    for event in (own(0, False), remote(1, True), own(2, True), own(3, False)):
+        tracker.add(event)
+    tracker.forget_before("C1", at(4))
+    assert seconds(tracker) == (60, 0, 0)
+
+
 def test_the_number_of_calls_is_bounded_and_the_stalest_goes_first() -> None:
     tracker = MuteTracker(limits=Limits(calls=2))
     for call in ("C1", "C2", "C1", "C3"):
