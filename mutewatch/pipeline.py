@@ -174,6 +174,9 @@ class Pipeline:
             return False
         group.calls[key].touch(changed_after)
         self._dirty[group_id] = None
+        if group.calls[key].minutes.is_full:  # none goes unjudged
+            self._ready += self._judge_group(group_id)
+            group.calls[key].minutes.keep_last(self._limits.minutes_per_call // 2)
         return True
 
     def _add_mute_event(self, event: MuteEvent) -> None:
@@ -203,7 +206,7 @@ class Pipeline:
         for group_id in self._dirty:
             findings += self._judge_group(group_id)
         self._dirty = {}
-        return findings
+        return list({finding.key: finding for finding in findings}.values())  # the last word on each
 
     def _judge_group(self, group_id: str) -> Iterator[Finding]:
         group = self._groups.get(group_id)

@@ -218,6 +218,45 @@ def test_a_call_that_fell_silent_keeps_what_shows_the_gap() -> None:
     assert [f"{f.minute} {f.verdict}" for f in through.advance(at(61))] == ["4 missing", "5 missing", "6 mute-unknown"]
 
 
+def last_words(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> dict[str, str]:
+    """The verdicts, where each exchange is judged as it comes and what is old is let go."""
+    through, last = pipeline(mute), {}
+    for one in exchanges:
+        through.feed(one)
+        last.update({f.minute: str(f.verdict) for f in through.advance(one.sent_at or at(0))})
+    return last
+
+
+LONG_MEETING = [
+    locus_exchange(0, True),
+    *(tsa_exchange(number, lowest=20 + number % 7) for number in range(1, 41)),
+    locus_exchange(40.1, False),
+]
+
+
+def test_a_resend_that_comes_after_its_neighbours_were_let_go_changes_nothing() -> None:
+    late = replace(tsa_exchange(5, lowest=25), sent_at=at(41))
+    assert last_words([*LONG_MEETING, late]) == last_words(LONG_MEETING)
+
+
+def test_a_count_that_begins_anew_leaves_the_minutes_before_it_alone() -> None:
+    anew = [tsa_exchange(number, 40 + number, lowest=20 + number % 5) for number in range(1, 31)]
+    judged = last_words([*LONG_MEETING, *anew])
+    assert judged == {f.minute: str(f.verdict) for f in findings([*LONG_MEETING, *anew])}
+    assert list(judged.values()).count("flagged") == 41
+
+
+def test_a_call_beyond_the_limit_is_judged_before_it_is_let_go() -> None:
+    through = pipeline(limits=Limits(minutes_per_call=8))
+    for one in LONG_MEETING:
+        through.feed(one)
+    assert [f.verdict for f in through.finish()] == [Verdict.FLAGGED] * 40
+
+
+def test_a_message_that_cannot_be_read_is_one_finding_however_often_it_comes() -> None:
+    assert len(findings([exchange(b"no JSON")] * 2)) == 1
+
+
 def test_the_number_of_calls_is_bounded_and_none_goes_unjudged() -> None:
     through = pipeline(limits=Limits(calls=2))
     for number in range(5):
