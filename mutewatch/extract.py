@@ -121,6 +121,9 @@ class _MessageReader:
                 yield from self._audio_report(audio, {**scope, "interval": interval}, position)
             except DecodeError as error:
                 yield self.undecoded(str(error), position, scope)
+        if len(intervals) > self.budget.limits.elements:
+            fault = f"{len(intervals):,} intervals, limit {self.budget.limits.elements}"
+            yield self.undecoded(fault, position, scope)
 
     def _audio_report(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
         values: list[AudioValue] = []
@@ -129,6 +132,8 @@ class _MessageReader:
             values += found
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
+        if len(values) > self.budget.limits.values:
+            yield self.undecoded(f"{len(values):,} values, limit {self.budget.limits.values}", position, scope)
         if not values:
             return
         ends_at = self._time(audio.ends_at, scope)
@@ -194,7 +199,9 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
     """The numbers of a group, and what was wrong with those that are there and are no numbers."""
     found = _search(group.objects, scope)
     objects = found if isinstance(found, list) else [found]
-    values, faults = [], []
+    values: list[AudioValue] = []
+    strange = (item for item in objects if item is not None and not isinstance(item, dict))
+    faults = [f"{group.objects}: {decode.describe_type(item)} instead of an object" for item in strange]
     for position, item in enumerate(item for item in objects if isinstance(item, dict)):
         for key in group.fields.keys() & item.keys():
             reading, field = item[key], group.fields[key]
@@ -206,7 +213,7 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
             role = field.role if position == 0 else None
             values.append(AudioValue(name, value, field.unit, field.floor, role))
     order = {key: rank for rank, key in enumerate(group.fields)}
-    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(faults)
+    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(set(faults))
 
 
 @cache

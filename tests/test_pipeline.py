@@ -192,6 +192,24 @@ def test_a_body_of_another_shape_is_undecoded_not_clean(body: bytes) -> None:
     assert {finding.verdict for finding in findings([exchange(body)])} == {Verdict.UNDECODED}
 
 
+def test_intervals_and_values_beyond_the_limit_are_told() -> None:
+    event = tsa_event(1, at(1))
+    interval = event["event"]["intervals"][0]
+    event["event"]["intervals"] = [{**interval, "intervalNumber": number} for number in range(5)]
+    through = pipeline(limits=Limits(elements=3, values=2))
+    through.feed(exchange(tsa_body(event)))
+    found = through.finish()
+    assert {f.reason for f in found if f.verdict == "undecoded"} == {"5 intervals, limit 3", "3 values, limit 2"}
+    assert [len(f.values) for f in found if f.verdict != "undecoded"] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("levels", [[46, 38, 27], "46", 7, True])
+def test_levels_that_are_no_object_are_a_change_of_format_not_a_clean_minute(levels: object) -> None:
+    event = tsa_event(1, at(1))
+    event["event"]["intervals"][0]["audioTransmit"][0]["levels"] = levels
+    assert [f.verdict for f in findings([exchange(tsa_body(event))])] == [Verdict.UNDECODED]
+
+
 @given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
 def test_no_body_raises(body: bytes, encoding: str | None) -> None:
     assert {f.verdict for f in findings([exchange(body, encoding=encoding)])} == {Verdict.UNDECODED}
