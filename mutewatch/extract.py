@@ -47,7 +47,8 @@ def extract(
     except DecodeError as error:
         body, opened = raw, str(error)
     address = names.pseudonym(exchange.client) if exchange.client else None
-    source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), exchange.sent_at, address)
+    seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
+    source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), seen_at, address)
     reader = _MessageReader(exchange, message, source, names, budget)
     facts = [reader.undecoded(opened)] if opened else list(reader.read(body, segments))
     return Decoded(
@@ -179,9 +180,9 @@ class _MessageReader:
         found = _find(expression, scope)
         if found is not None:
             return _parse_time(found)
-        if self.exchange.sent_at is None:
-            raise DecodeError("no time: neither the message nor the capture has one")
-        return self.exchange.sent_at
+        if self.source.seen_at is None:
+            raise DecodeError("no time: neither the message nor the capture has one that can be")
+        return self.source.seen_at
 
     def _identifier(self, value: Any) -> str | None:
         """A name from the wire as bounded, printable text; None if there is none."""
@@ -252,6 +253,11 @@ def _parse_time(value: Any) -> datetime:
     if not 2000 <= time.year < 2100:
         raise DecodeError(f"time: the year {time.year}")
     return time
+
+
+def _is_plausible(time: datetime) -> bool:
+    """Can the difference of two such times be added to a third? From 1970, where a gateway without a clock begins."""
+    return 1970 <= time.year < 2200
 
 
 def _time_or_none(value: Any) -> datetime | None:

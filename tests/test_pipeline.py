@@ -210,6 +210,15 @@ def test_levels_that_are_no_object_are_a_change_of_format_not_a_clean_minute(lev
     assert [f.verdict for f in findings([exchange(tsa_body(event))])] == [Verdict.UNDECODED]
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 9999), (9999, 1)])
+def test_a_capturing_clock_beside_all_sense_is_not_believed(first: int, second: int) -> None:
+    said = [
+        replace(one, sent_at=at(0).replace(year=year))
+        for one, year in ((tsa_exchange(1), first), (locus_exchange(0, True), second))
+    ]
+    assert sorted(f.verdict for f in findings(said)) == [Verdict.MUTE_UNKNOWN, Verdict.UNDECODED]
+
+
 @given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
 def test_no_body_raises(body: bytes, encoding: str | None) -> None:
     assert {f.verdict for f in findings([exchange(body, encoding=encoding)])} == {Verdict.UNDECODED}
