@@ -284,6 +284,24 @@ def test_a_message_that_cannot_be_read_is_one_finding_however_often_it_comes() -
     assert len(findings([exchange(b"no JSON")] * 2)) == 1
 
 
+@pytest.mark.parametrize("status", [200, 409])
+def test_a_link_that_comes_late_reaches_back_to_the_remote_mute(status: int) -> None:
+    said = [
+        controls_exchange(2.1, True),
+        locus_exchange(2.2, False, 409) if status == 200 else controls_exchange(2.2, True),
+        *(tsa_exchange(number, lowest=20 + number) for number in range(3, 7)),
+        locus_exchange(6.5, False, status),
+    ]
+    assert last_words(said) == {f.minute: str(f.verdict) for f in findings(said)}
+
+
+def test_an_address_that_comes_late_brings_its_timeline() -> None:
+    said = [tsa_exchange(1), tsa_exchange(2), replace(tsa_exchange(3), client="192.0.2.11")]
+    timeline = {"192.0.2.11": [(at(0), True)]}
+    assert last_words(said, MuteTracker(timeline)) == dict.fromkeys("123", "flagged")
+    assert verdicts(said, MuteTracker(timeline)) == ["1 flagged", "2 flagged", "3 flagged"]
+
+
 def test_the_number_of_calls_is_bounded_and_none_goes_unjudged() -> None:
     through = pipeline(limits=Limits(calls=2))
     for number in range(5):
