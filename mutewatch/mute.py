@@ -70,7 +70,7 @@ class MuteTracker:
         self._assume = assume
         self._limits = limits
         self._calls: OrderedDict[str, _Call] = OrderedDict()
-        self._participants: OrderedDict[str, list[Change]] = OrderedDict()
+        self._participants: OrderedDict[str, dict[Scope, list[Change]]] = OrderedDict()
         self._calls_of: dict[str, set[str]] = {}
 
     def add(self, event: MuteEvent) -> set[str]:
@@ -155,15 +155,17 @@ class MuteTracker:
         # A participant id outlives a call: what happened to it before this one's first word is not ours.
         own = sorted(_shift(own, offset))
         first = min(own[:1] + list(_shift([known.began] if known.began else [], offset)), default=None)
-        others = _shift((c for name in known.participants for c in self._participants.get(name, ())), offset)
-        ours = (change for change in others if first is None or change.at >= first.at)
-        return own, sorted((*_shift(remote, offset), *ours))
+        switches = {Scope.LOCAL: own, Scope.REMOTE: list(_shift(remote, offset))}
+        for others in (self._participants[name] for name in known.participants if name in self._participants):
+            for scope, changes in others.items():
+                switches[scope] += (c for c in _shift(changes, offset) if first is None or c.at >= first.at)
+        return sorted(switches[Scope.LOCAL]), sorted(switches[Scope.REMOTE])
 
     def _changes(self, event: MuteEvent) -> list[Change]:
         """Where the changes of this event's switch are kept: with its call, or with its participant."""
         if event.call:
             return self._call(event.call).changes[event.scope]
-        return _touch(self._participants, event.participant or "", list, self._limits.calls)
+        return _touch(self._participants, event.participant or "", _no_changes, self._limits.calls)[event.scope]
 
     def _call(self, call: str) -> _Call:
         return _touch(self._calls, call, _Call, self._limits.calls)
@@ -187,6 +189,10 @@ class MuteTracker:
         if len(changes) > self._limits.mute_events_per_call:
             del changes[0]
         return True
+
+
+def _no_changes() -> dict[Scope, list[Change]]:
+    return {scope: [] for scope in Scope}
 
 
 def _touch(known: "OrderedDict[str, T]", key: str, make: Callable[[], T], limit: int) -> T:

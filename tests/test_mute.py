@@ -66,6 +66,16 @@ def own(minutes: float, muted: bool, effective: bool | None = True) -> MuteEvent
             (60, 0, 0),
             id="released by a moderator, still muted by itself",
         ),
+        pytest.param(
+            [own(1, False), remote(2, True), mute_event(3, False, call=None, participant=P)],
+            (60, 0, 0),
+            id="its own switch opened without naming the call: still muted by a moderator",
+        ),
+        pytest.param(
+            [own(1, False), mute_event(2, True, call=None, participant=P), own(4.5, False)],
+            (30, 30, 0),
+            id="its own switch closed without naming the call: opened by naming it",
+        ),
         pytest.param([remote(2, True)], (0, 0, 60), id="a participant that nobody links to the call"),
         pytest.param(
             [mute_event(2, True, participant=P, effective=False), remote(3, False)],
