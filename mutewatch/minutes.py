@@ -98,15 +98,15 @@ class CallMinutes:
         self.unlisted = 0
         before: AudioReport | None = None
         constant = 0
-        unseen: Counter[int] = Counter()
+        named: Counter[int] = Counter()
         for report in self._reports:
-            missing = list(self._missing_between(before, report, unseen)) if before else []
+            missing = list(self._missing_between(before, report, named)) if before else []
             yield from missing
             same = before is not None and not missing and before.values == report.values
             constant = constant + 1 if same else 1
             if self._first_kept and self._first_kept.report is report:
                 constant = self._first_kept.constant_minutes
-            yield Slot(self._identity(report), report.starts_at, report.ends_at, report, constant)
+            yield Slot(self._identity(report, named), report.starts_at, report.ends_at, report, constant)
             before = report
 
     def keep_last(self, count: int) -> None:
@@ -118,23 +118,28 @@ class CallMinutes:
         for report in goes:
             self._remove(report)
             self._let_go(report)
+        if goes and self._reports:
+            self._let_go_missing(self._reports[0])
 
     def _let_go(self, report: AudioReport) -> None:
-        """Remember the number of `report`, and those missing before it. Later ones extend the last run."""
+        """Remember the number of `report`, and those missing before it."""
         if self._gone_until and report.ends_at <= self._gone_until:
             return
         self._gone_until = report.ends_at
+        self._let_go_missing(report)
         number, last = report.number, self._gone[-1] if self._gone else None
         if number is None:
             return
-        if last and number > last.last + 1:
-            self._gone.append(_Run(last.last + 1, number - 1, report.starts_at, is_seen=False))
-            last = None
-        if last and number == last.last + 1:
+        if last and last.is_seen and number == last.last + 1:
             last.last, last.until = number, report.ends_at
         else:
             self._gone.append(_Run(number, number, report.ends_at, is_seen=True))
             del self._gone[: max(0, len(self._gone) - self._limits.runs_per_call)]
+
+    def _let_go_missing(self, report: AudioReport) -> None:
+        last = self._gone[-1] if self._gone else None
+        if last and report.number is not None and report.number > last.last + 1:
+            self._gone.append(_Run(last.last + 1, report.number - 1, report.starts_at, is_seen=False))
 
     def _is_gone(self, report: AudioReport) -> bool:
         """Was this minute seen, and let go since?"""
@@ -155,7 +160,7 @@ class CallMinutes:
                 return known
         return None
 
-    def _missing_between(self, before: AudioReport, after: AudioReport, unseen: "Counter[int]") -> Iterator[Slot]:
+    def _missing_between(self, before: AudioReport, after: AudioReport, named: "Counter[int]") -> Iterator[Slot]:
         if self._gone_until and before.ends_at <= self._gone_until:
             return  # it came late: what lay after it was judged, and let go
         if before.number is None or after.number is None or after.number <= before.number + 1:
@@ -169,16 +174,18 @@ class CallMinutes:
         for position in range(1, min(skipped, most) + 1):
             ends_at = _to_millisecond(before.ends_at + step * position)
             number = before.number + position
-            repeat = len(self._by_number.get(number, ())) + unseen[number] + self._gone_before(number, ends_at)
-            unseen[number] += 1
-            minute = _numbered(number, repeat)
-            yield Slot(minute, ends_at - length, ends_at, None, 0)
+            yield Slot(self._name(number, ends_at, named), ends_at - length, ends_at, None, 0)
 
-    def _identity(self, report: AudioReport) -> str:
+    def _identity(self, report: AudioReport, named: "Counter[int]") -> str:
         if report.number is None:
             return report.ends_at.isoformat(timespec="milliseconds")
-        same_number = self._by_number[report.number]
-        return _numbered(report.number, same_number.index(report) + self._gone_before(report.number, report.ends_at))
+        return self._name(report.number, report.ends_at, named)
+
+    def _name(self, number: int, ends_at: datetime, named: "Counter[int]") -> str:
+        """The number; a suffix tells minutes of one number, seen or missing, apart in order of time."""
+        repeat = named[number] + self._gone_before(number, ends_at)
+        named[number] += 1
+        return _numbered(number, repeat)
 
     def _gone_before(self, number: int, time: datetime) -> int:
         """How many minutes of this number, before `time`, were let go."""

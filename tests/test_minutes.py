@@ -102,6 +102,15 @@ def test_a_minute_keeps_its_name_when_others_of_its_number_are_let_go() -> None:
     assert [slot.minute for slot in call.slots()] == ["1.1", "2.1", "3.1", "4.1"]
 
 
+def test_a_missing_minute_keeps_its_name_before_a_later_one_of_its_number() -> None:
+    call = minutes([report(4), report(6)])
+    assert [slot.minute for slot in call.slots()] == ["4", "5", "6"]
+    call.add(report(5, ends=21))
+    assert [slot.minute for slot in call.slots()] == ["4", "5", "6", "5.1"]
+    call.keep_last(2)
+    assert [slot.minute for slot in call.slots()] == ["6", "5.1"]
+
+
 def test_constant_minutes_that_were_let_go_still_count() -> None:
     call = minutes([report(n, values=gains(50, 47, 44)) for n in range(1, 10)])
     for count in (5, 2):
