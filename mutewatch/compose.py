@@ -80,7 +80,7 @@ class Recorder:
         add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == LIVE))
         for decoded in self.store.facts_since(now - FORGET, RESTORED_MESSAGES):
             self.pipeline.absorb(decoded)
-        self._findings += self.pipeline.advance(now)
+        self.pipeline.advance(now)  # judged when their facts were committed, by all that was known then
 
     def record(self, exchanges: Sequence[Exchange]) -> None:
         """Commit the facts of `exchanges` and the findings that follow, in one transaction.

@@ -48,7 +48,8 @@ def extract(
         fault = str(error)
     sha256 = hashlib.sha256(budget.first_value or body).hexdigest()
     address = names.pseudonym(exchange.client) if exchange.client else None
-    source = Source(signature.ref, exchange.origin, sha256, exchange.sent_at, address)
+    seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
+    source = Source(signature.ref, exchange.origin, sha256, seen_at, address)
     reader = _MessageReader(exchange, message, source, names, budget)
     facts = list(reader.read(document, segments)) if fault is None else [reader.undecoded(fault)]
     return Decoded(
@@ -121,6 +122,9 @@ class _MessageReader:
                 yield from self._audio_report(audio, {**scope, "interval": interval}, position)
             except DecodeError as error:
                 yield self.undecoded(str(error), position, scope)
+        if len(intervals) > self.budget.limits.elements:
+            fault = f"{len(intervals):,} intervals, limit {self.budget.limits.elements}"
+            yield self.undecoded(fault, position, scope)
 
     def _audio_report(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
         values: list[AudioValue] = []
@@ -129,6 +133,8 @@ class _MessageReader:
             values += found
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
+        if len(values) > self.budget.limits.values:
+            yield self.undecoded(f"{len(values):,} values, limit {self.budget.limits.values}", position, scope)
         if not values:
             return
         ends_at = self._time(audio.ends_at, scope)
@@ -174,9 +180,9 @@ class _MessageReader:
         found = _find(expression, scope)
         if found is not None:
             return _parse_time(found)
-        if self.exchange.sent_at is None:
-            raise DecodeError("no time: neither the message nor the capture has one")
-        return self.exchange.sent_at
+        if self.source.seen_at is None:
+            raise DecodeError("no time: neither the message nor the capture has one that can be")
+        return self.source.seen_at
 
     def _identifier(self, value: Any) -> str | None:
         """A name from the wire as bounded, printable text; None if there is none."""
@@ -194,7 +200,9 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
     """The numbers of a group, and what was wrong with those that are there and are no numbers."""
     found = _search(group.objects, scope)
     objects = found if isinstance(found, list) else [found]
-    values, faults = [], []
+    values: list[AudioValue] = []
+    strange = (item for item in objects if item is not None and not isinstance(item, dict))
+    faults = [f"{group.objects}: {decode.describe_type(item)} instead of an object" for item in strange]
     for position, item in enumerate(item for item in objects if isinstance(item, dict)):
         for key in group.fields.keys() & item.keys():
             reading, field = item[key], group.fields[key]
@@ -206,7 +214,7 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
             role = field.role if position == 0 else None
             values.append(AudioValue(name, value, field.unit, field.floor, role))
     order = {key: rank for rank, key in enumerate(group.fields)}
-    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(faults)
+    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(set(faults))
 
 
 @cache
@@ -245,6 +253,11 @@ def _parse_time(value: Any) -> datetime:
     if not 2000 <= time.year < 2100:
         raise DecodeError(f"time: the year {time.year}")
     return time
+
+
+def _is_plausible(time: datetime) -> bool:
+    """Can the difference of two such times be added to a third? From 1970, where a gateway without a clock begins."""
+    return 1970 <= time.year < 2200
 
 
 def _time_or_none(value: Any) -> datetime | None:

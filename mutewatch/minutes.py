@@ -5,13 +5,17 @@ Reports come in any order and more than once; `CallMinutes.minutes` depends only
 - two reports with the same interval number, at most `clock_disagreement_seconds` apart, are one minute (a
   resend): the earlier stands; further apart they are two (the client began to count anew);
 - numbers skipped between two reports are minutes that were not seen, placed evenly between them;
-- what lies before the first and after the last report of a call is not known, so nothing is missing there.
+- what lies before the first and after the last report of a call is not known, so nothing is missing there;
+- of the reports let go their numbers are kept, as runs: what comes again is still a repeat, and a minute keeps
+  its name.
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from math import ceil
 
 from mutewatch.limits import DEFAULT_LIMITS, Limits
@@ -29,6 +33,16 @@ class Slot:
     constant_minutes: int  # this one and those directly before it that carried the same values
 
 
+@dataclass(slots=True)
+class _Run:
+    """Consecutive numbers that were let go: seen, or missing."""
+
+    first: int
+    last: int
+    until: datetime
+    is_seen: bool
+
+
 class CallMinutes:
     """What one client reported in one call under one signature."""
 
@@ -39,6 +53,15 @@ class CallMinutes:
         self._limits = limits
         self._reports: list[AudioReport] = []
         self._by_number: dict[int, list[AudioReport]] = {}
+        self._began_anew = False
+        self._gone: list[_Run] = []
+        self._gone_until: datetime | None = None  # end of the newest report let go
+        self._first_kept: Slot | None = None  # the report after it, with its constant minutes
+
+    @property
+    def is_full(self) -> bool:
+        """Would one report more cost the oldest?"""
+        return len(self._reports) >= self._limits.minutes_per_call
 
     @property
     def first_starts_at(self) -> datetime:
@@ -49,6 +72,8 @@ class CallMinutes:
         if report.source.address:
             self.addresses.add(report.source.address)
         known = self._same_minute(report)
+        if known is None and self._is_gone(report):
+            return None
         if known is not None:
             if _rank(known) <= _rank(report):
                 return None
@@ -56,11 +81,16 @@ class CallMinutes:
         insort(self._reports, report, key=_rank)
         if report.number is not None:
             insort(self._by_number.setdefault(report.number, []), report, key=_rank)
-        if len(self._reports) > self._limits.minutes_per_call:
-            self._remove(self._reports[0])
+        self.keep_last(self._limits.minutes_per_call)
         # The minutes missing before it have changed too, back to the report before it.
         position = bisect_left(self._reports, _rank(report), key=_rank)
         before = self._reports[position - 1].ends_at if position > 0 else report.starts_at
+        numbers = [
+            near.number for near in self._reports[max(0, position - 1) : position + 2] if near.number is not None
+        ]
+        self._began_anew |= any(later <= earlier for earlier, later in pairwise(numbers))
+        if self._began_anew:  # one number more may move the suffixes of any minute
+            before = min(before, self.first_starts_at)
         return min(before, known.starts_at) if known else before
 
     def slots(self) -> Iterator[Slot]:
@@ -68,18 +98,58 @@ class CallMinutes:
         self.unlisted = 0
         before: AudioReport | None = None
         constant = 0
+        named: Counter[int] = Counter()
         for report in self._reports:
-            missing = list(self._missing_between(before, report)) if before else []
+            missing = list(self._missing_between(before, report, named)) if before else []
             yield from missing
             same = before is not None and not missing and before.values == report.values
             constant = constant + 1 if same else 1
-            yield Slot(self._identity(report), report.starts_at, report.ends_at, report, constant)
+            if self._first_kept and self._first_kept.report is report:
+                constant = self._first_kept.constant_minutes
+            yield Slot(self._identity(report, named), report.starts_at, report.ends_at, report, constant)
             before = report
 
     def keep_last(self, count: int) -> None:
         """Let go of all but the `count` newest reports."""
-        for report in self._reports[: max(0, len(self._reports) - count)]:
+        goes = self._reports[: max(0, len(self._reports) - count)]
+        if goes:
+            kept = self._reports[len(goes)] if len(goes) < len(self._reports) else None
+            self._first_kept = next((slot for slot in self.slots() if kept and slot.report is kept), None)
+        for report in goes:
             self._remove(report)
+            self._let_go(report)
+        if goes and self._reports:
+            self._let_go_missing(self._reports[0])
+
+    def _let_go(self, report: AudioReport) -> None:
+        """Remember the number of `report`, and those missing before it."""
+        if self._gone_until and report.ends_at <= self._gone_until:
+            return
+        self._gone_until = report.ends_at
+        self._let_go_missing(report)
+        number, last = report.number, self._gone[-1] if self._gone else None
+        if number is None:
+            return
+        if last and last.is_seen and number == last.last + 1:
+            last.last, last.until = number, report.ends_at
+        else:
+            self._gone.append(_Run(number, number, report.ends_at, is_seen=True))
+            del self._gone[: max(0, len(self._gone) - self._limits.runs_per_call)]
+
+    def _let_go_missing(self, report: AudioReport) -> None:
+        last = self._gone[-1] if self._gone else None
+        if last and report.number is not None and report.number > last.last + 1:
+            self._gone.append(_Run(last.last + 1, report.number - 1, report.starts_at, is_seen=False))
+
+    def _is_gone(self, report: AudioReport) -> bool:
+        """Was this minute seen, and let go since?"""
+        if self._gone_until is None or report.ends_at > self._gone_until:
+            return False
+        if report.number is None:
+            return True
+        return any(
+            run.first <= report.number <= run.last and report.ends_at <= run.until for run in self._gone if run.is_seen
+        )
 
     def _same_minute(self, report: AudioReport) -> AudioReport | None:
         if report.number is None:
@@ -90,7 +160,9 @@ class CallMinutes:
                 return known
         return None
 
-    def _missing_between(self, before: AudioReport, after: AudioReport) -> Iterator[Slot]:
+    def _missing_between(self, before: AudioReport, after: AudioReport, named: "Counter[int]") -> Iterator[Slot]:
+        if self._gone_until and before.ends_at <= self._gone_until:
+            return  # it came late: what lay after it was judged, and let go
         if before.number is None or after.number is None or after.number <= before.number + 1:
             return
         step = (after.ends_at - before.ends_at) / (after.number - before.number)
@@ -102,14 +174,22 @@ class CallMinutes:
         for position in range(1, min(skipped, most) + 1):
             ends_at = _to_millisecond(before.ends_at + step * position)
             number = before.number + position
-            minute = _numbered(number, len(self._by_number.get(number, ())))
-            yield Slot(minute, ends_at - length, ends_at, None, 0)
+            yield Slot(self._name(number, ends_at, named), ends_at - length, ends_at, None, 0)
 
-    def _identity(self, report: AudioReport) -> str:
+    def _identity(self, report: AudioReport, named: "Counter[int]") -> str:
         if report.number is None:
             return report.ends_at.isoformat(timespec="milliseconds")
-        same_number = self._by_number[report.number]
-        return _numbered(report.number, same_number.index(report))
+        return self._name(report.number, report.ends_at, named)
+
+    def _name(self, number: int, ends_at: datetime, named: "Counter[int]") -> str:
+        """The number; a suffix tells minutes of one number, seen or missing, apart in order of time."""
+        repeat = named[number] + self._gone_before(number, ends_at)
+        named[number] += 1
+        return _numbered(number, repeat)
+
+    def _gone_before(self, number: int, time: datetime) -> int:
+        """How many minutes of this number, before `time`, were let go."""
+        return sum(run.first <= number <= run.last and run.until < time for run in self._gone)
 
     def _remove(self, report: AudioReport) -> None:
         self._reports.remove(report)

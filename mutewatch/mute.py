@@ -50,6 +50,7 @@ class _Call:
     participants: set[str] = field(default_factory=set)
     clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
     clock_changes: int = 0
+    began: Change | None = None  # the own switch's first word, once that has been let go
 
 
 class MuteTracker:
@@ -69,7 +70,7 @@ class MuteTracker:
         self._assume = assume
         self._limits = limits
         self._calls: OrderedDict[str, _Call] = OrderedDict()
-        self._participants: OrderedDict[str, list[Change]] = OrderedDict()
+        self._participants: OrderedDict[str, dict[Scope, list[Change]]] = OrderedDict()
         self._calls_of: dict[str, set[str]] = {}
 
     def add(self, event: MuteEvent) -> set[str]:
@@ -135,10 +136,14 @@ class MuteTracker:
         return MuteSummary(seconds[True], seconds[False], seconds[None], ordered, disputed)
 
     def forget_before(self, call: str, time: datetime) -> None:
-        """Let go of changes before `time` but the last of each switch, which still holds."""
-        if known := self._calls.get(call):
-            for changes in known.changes.values():
-                del changes[: max(0, bisect_left(changes, time, key=lambda change: change.at) - 1)]
+        """Let go of changes before `time`, in the client's clock, but the last of each switch, which still holds."""
+        known, offset = self._calls.get(call), self.clock_offset(call)
+        for scope, changes in known.changes.items() if known else ():
+            dated = sorted(zip(_shift(changes, offset), changes, strict=True))
+            gone = max(0, bisect_left(dated, time, key=lambda pair: pair[0].at) - 1)
+            if known and gone and scope is Scope.LOCAL:
+                known.began = known.began or dated[0][1]
+            changes[:] = sorted(change for _shifted, change in dated[gone:])
 
     def _switches(self, call: str) -> tuple[list[Change], list[Change]]:
         """Changes of the own and the remote switch, by the client's clock, in order."""
@@ -149,15 +154,18 @@ class MuteTracker:
         own, remote = known.changes[Scope.LOCAL], known.changes[Scope.REMOTE]
         # A participant id outlives a call: what happened to it before this one's first word is not ours.
         own = sorted(_shift(own, offset))
-        others = _shift((c for name in known.participants for c in self._participants.get(name, ())), offset)
-        ours = (change for change in others if not own or change.at >= own[0].at)
-        return own, sorted((*_shift(remote, offset), *ours))
+        first = min(own[:1] + list(_shift([known.began] if known.began else [], offset)), default=None)
+        switches = {Scope.LOCAL: own, Scope.REMOTE: list(_shift(remote, offset))}
+        for others in (self._participants[name] for name in known.participants if name in self._participants):
+            for scope, changes in others.items():
+                switches[scope] += (c for c in _shift(changes, offset) if first is None or c.at >= first.at)
+        return sorted(switches[Scope.LOCAL]), sorted(switches[Scope.REMOTE])
 
     def _changes(self, event: MuteEvent) -> list[Change]:
         """Where the changes of this event's switch are kept: with its call, or with its participant."""
         if event.call:
             return self._call(event.call).changes[event.scope]
-        return _touch(self._participants, event.participant or "", list, self._limits.calls)
+        return _touch(self._participants, event.participant or "", _no_changes, self._limits.calls)[event.scope]
 
     def _call(self, call: str) -> _Call:
         return _touch(self._calls, call, _Call, self._limits.calls)
@@ -181,6 +189,10 @@ class MuteTracker:
         if len(changes) > self._limits.mute_events_per_call:
             del changes[0]
         return True
+
+
+def _no_changes() -> dict[Scope, list[Change]]:
+    return {scope: [] for scope in Scope}
 
 
 def _touch(known: "OrderedDict[str, T]", key: str, make: Callable[[], T], limit: int) -> T:

@@ -167,19 +167,26 @@ class Pipeline:
         key = (report.client, report.source.signature.id)
         if key not in group.calls:
             group.calls[key] = _Call(CallMinutes(report.client, report.call, report.source.signature, self._limits))
+        addresses = len(group.calls[key].minutes.addresses)
         changed_after = group.calls[key].minutes.add(report)
-        if self._mute.observe_clocks(report.call, report.ends_at, report.source.seen_at):
+        has_moved = 0 < addresses < len(group.calls[key].minutes.addresses)  # and may have another timeline
+        if self._mute.observe_clocks(report.call, report.ends_at, report.source.seen_at) or has_moved:
             self._touch(group_id, LONG_AGO)
         if changed_after is None:
             return False
         group.calls[key].touch(changed_after)
         self._dirty[group_id] = None
+        if group.calls[key].minutes.is_full:  # none goes unjudged
+            self._ready += self._judge_group(group_id)
+            group.calls[key].minutes.keep_last(self._limits.minutes_per_call // 2)
         return True
 
     def _add_mute_event(self, event: MuteEvent) -> None:
         for call in self._mute.add(event):
             # In the client's clock the change may lie elsewhere: judge again whatever it can reach.
-            self._touch(call, event.at - max(self._mute.clock_offset(call), timedelta()))
+            since = event.at - max(self._mute.clock_offset(call), timedelta())
+            # A media request tells which of a participant's earlier remote mutes belong to the call.
+            self._touch(call, LONG_AGO if event.call and event.participant else since)
 
     def _touch(self, group_id: str, since: datetime) -> None:
         if group := self._groups.get(group_id):
@@ -203,7 +210,7 @@ class Pipeline:
         for group_id in self._dirty:
             findings += self._judge_group(group_id)
         self._dirty = {}
-        return findings
+        return list({finding.key: finding for finding in findings}.values())  # the last word on each
 
     def _judge_group(self, group_id: str) -> Iterator[Finding]:
         group = self._groups.get(group_id)

@@ -91,6 +91,14 @@ def test_a_restart_goes_on_with_the_mute_state_and_the_counts(state: StateDirect
     assert (live["name"], live["counts"]["exchanges"], live["counts"]["matched"]) == ("live", 3, 3)
 
 
+def test_a_restart_that_finds_only_half_of_a_long_call_leaves_its_findings_alone(state: StateDirectory) -> None:
+    with_all = build_recorder(state, NO_GUESSES, at(0))
+    with_all.record(BATCH)
+    with_all.close()
+    build_recorder(state, NO_GUESSES, at(12 * 60 + 0.5)).close()  # the press of the button is too long ago
+    assert kept(state) == (2, {"flagged": 1})
+
+
 def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None:
     recorder = build_recorder(state, NO_GUESSES, at(0))
     recorder.record([asked(MUTED), asked(tsa_exchange(1))])

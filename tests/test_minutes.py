@@ -37,6 +37,11 @@ def shape(reports: list[AudioReport], limits: Limits | None = None) -> list[str]
         pytest.param([report(7)], ["7"], id="nothing is known before the first"),
         pytest.param([report(8), report(1, ends=9), report(2, ends=10)], ["8", "1", "2"], id="the count begins anew"),
         pytest.param([report(1), report(2), report(1, ends=5)], ["1", "2", "1.1"], id="and the numbers are told apart"),
+        pytest.param(
+            [report(4), report(6), report(4, ends=20), report(6, ends=22)],
+            ["4", "(5)", "6", "4.1", "(5.1)", "6.1"],
+            id="missing ones too",
+        ),
         pytest.param([report(None, ends=1), report(None, ends=1)], ["2026-03-02T09:01:00.000+00:00"], id="no count"),
         pytest.param(
             [report(1), report(10**8, ends=3)], ["1", "(2)", "(3)", "(4)", str(10**8)], id="a count that lies"
@@ -73,6 +78,56 @@ def test_constant_minutes_are_counted_and_a_gap_begins_anew() -> None:
 
 def test_a_call_is_bounded_and_the_oldest_goes() -> None:
     assert shape([report(n) for n in range(1, 6)], Limits(minutes_per_call=3)) == ["3", "4", "5"]
+
+
+def test_what_was_let_go_and_comes_again_is_a_repeat() -> None:
+    call = minutes([report(n) for n in (1, 2, 4, 5, 6, 7)])
+    call.keep_last(2)
+    assert call.add(report(2)) is None
+    assert [slot.minute for slot in call.slots()] == ["6", "7"]
+
+
+def test_what_comes_when_its_neighbours_were_let_go_makes_nothing_missing() -> None:
+    call = minutes([report(n) for n in (1, 2, 4, 5, 6, 7)])
+    call.keep_last(2)
+    assert call.add(report(3)) is not None
+    assert [slot.minute for slot in call.slots()] == ["3", "6", "7"]
+
+
+def test_a_minute_keeps_its_name_when_others_of_its_number_are_let_go() -> None:
+    call = minutes([report(n) for n in (1, 2, 4)])
+    for number in (1, 2, 3, 4):
+        call.add(report(number, ends=10 + number))
+    call.keep_last(4)
+    assert [slot.minute for slot in call.slots()] == ["1.1", "2.1", "3.1", "4.1"]
+
+
+def test_a_missing_minute_keeps_its_name_before_a_later_one_of_its_number() -> None:
+    call = minutes([report(4), report(6)])
+    assert [slot.minute for slot in call.slots()] == ["4", "5", "6"]
+    call.add(report(5, ends=21))
+    assert [slot.minute for slot in call.slots()] == ["4", "5", "6", "5.1"]
+    call.keep_last(2)
+    assert [slot.minute for slot in call.slots()] == ["6", "5.1"]
+
+
+def test_constant_minutes_that_were_let_go_still_count() -> None:
+    call = minutes([report(n, values=gains(50, 47, 44)) for n in range(1, 10)])
+    for count in (5, 2):
+        call.keep_last(count)
+    assert [slot.constant_minutes for slot in call.slots()] == [8, 9]
+
+
+def test_numbers_let_go_are_remembered_as_runs_and_their_number_is_bounded() -> None:
+    call = minutes([report(n) for n in range(1, 40, 2)], Limits(runs_per_call=3))
+    call.keep_last(1)
+    assert call.add(report(37)) is None
+    assert call.add(report(1)) is not None
+
+
+def test_a_count_that_began_anew_may_rename_any_minute() -> None:
+    call = minutes([report(4), report(6), report(4, ends=20)])
+    assert call.add(report(5, ends=21)) == at(3)
 
 
 def test_adding_tells_after_which_time_something_changed() -> None:

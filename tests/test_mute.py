@@ -66,6 +66,16 @@ def own(minutes: float, muted: bool, effective: bool | None = True) -> MuteEvent
             (60, 0, 0),
             id="released by a moderator, still muted by itself",
         ),
+        pytest.param(
+            [own(1, False), remote(2, True), mute_event(3, False, call=None, participant=P)],
+            (60, 0, 0),
+            id="its own switch opened without naming the call: still muted by a moderator",
+        ),
+        pytest.param(
+            [own(1, False), mute_event(2, True, call=None, participant=P), own(4.5, False)],
+            (30, 30, 0),
+            id="its own switch closed without naming the call: opened by naming it",
+        ),
         pytest.param([remote(2, True)], (0, 0, 60), id="a participant that nobody links to the call"),
         pytest.param(
             [mute_event(2, True, participant=P, effective=False), remote(3, False)],
@@ -135,6 +145,23 @@ def test_what_is_forgotten_leaves_the_state_that_still_holds() -> None:
     tracker.forget_before("C1", at(4))
     assert seconds(tracker) == (60, 0, 0)
     assert seconds(tracker, 2) == (0, 0, 60)
+
+
+def test_what_is_forgotten_is_old_by_the_clients_clock() -> None:
+    tracker = MuteTracker()
+    tracker.observe_clocks("C1", at(63), at(3))  # the capturing clock is an hour behind
+    for minutes, muted in ((1, False), (4.25, True), (4.75, False)):
+        tracker.add(mute_event(minutes, muted, by_client_clock=False))
+    tracker.forget_before("C1", at(64))
+    assert seconds(tracker, 65) == (30, 30, 0)
+
+
+def test_a_moderators_word_outlives_the_clients_first_that_was_forgotten() -> None:
+    tracker = MuteTracker()
+    for event in (own(0, False), remote(1, True), own(2, True), own(3, False)):
+        tracker.add(event)
+    tracker.forget_before("C1", at(4))
+    assert seconds(tracker) == (60, 0, 0)
 
 
 def test_the_number_of_calls_is_bounded_and_the_stalest_goes_first() -> None:

@@ -192,6 +192,33 @@ def test_a_body_of_another_shape_is_undecoded_not_clean(body: bytes) -> None:
     assert {finding.verdict for finding in findings([exchange(body)])} == {Verdict.UNDECODED}
 
 
+def test_intervals_and_values_beyond_the_limit_are_told() -> None:
+    event = tsa_event(1, at(1))
+    interval = event["event"]["intervals"][0]
+    event["event"]["intervals"] = [{**interval, "intervalNumber": number} for number in range(5)]
+    through = pipeline(limits=Limits(elements=3, values=2))
+    through.feed(exchange(tsa_body(event)))
+    found = through.finish()
+    assert {f.reason for f in found if f.verdict == "undecoded"} == {"5 intervals, limit 3", "3 values, limit 2"}
+    assert [len(f.values) for f in found if f.verdict != "undecoded"] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("levels", [[46, 38, 27], "46", 7, True])
+def test_levels_that_are_no_object_are_a_change_of_format_not_a_clean_minute(levels: object) -> None:
+    event = tsa_event(1, at(1))
+    event["event"]["intervals"][0]["audioTransmit"][0]["levels"] = levels
+    assert [f.verdict for f in findings([exchange(tsa_body(event))])] == [Verdict.UNDECODED]
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 9999), (9999, 1)])
+def test_a_capturing_clock_beside_all_sense_is_not_believed(first: int, second: int) -> None:
+    said = [
+        replace(one, sent_at=at(0).replace(year=year))
+        for one, year in ((tsa_exchange(1), first), (locus_exchange(0, True), second))
+    ]
+    assert sorted(f.verdict for f in findings(said)) == [Verdict.MUTE_UNKNOWN, Verdict.UNDECODED]
+
+
 @given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
 def test_no_body_raises(body: bytes, encoding: str | None) -> None:
     assert {f.verdict for f in findings([exchange(body, encoding=encoding)])} == {Verdict.UNDECODED}
@@ -216,6 +243,63 @@ def test_a_call_that_fell_silent_keeps_what_shows_the_gap() -> None:
     through.advance(at(60))
     through.feed(tsa_exchange(6))
     assert [f"{f.minute} {f.verdict}" for f in through.advance(at(61))] == ["4 missing", "5 missing", "6 mute-unknown"]
+
+
+def last_words(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> dict[str, str]:
+    """The verdicts, where each exchange is judged as it comes and what is old is let go."""
+    through, last = pipeline(mute), {}
+    for one in exchanges:
+        through.feed(one)
+        last.update({f.minute: str(f.verdict) for f in through.advance(one.sent_at or at(0))})
+    return last
+
+
+LONG_MEETING = [
+    locus_exchange(0, True),
+    *(tsa_exchange(number, lowest=20 + number % 7) for number in range(1, 41)),
+    locus_exchange(40.1, False),
+]
+
+
+def test_a_resend_that_comes_after_its_neighbours_were_let_go_changes_nothing() -> None:
+    late = replace(tsa_exchange(5, lowest=25), sent_at=at(41))
+    assert last_words([*LONG_MEETING, late]) == last_words(LONG_MEETING)
+
+
+def test_a_count_that_begins_anew_leaves_the_minutes_before_it_alone() -> None:
+    anew = [tsa_exchange(number, 40 + number, lowest=20 + number % 5) for number in range(1, 31)]
+    judged = last_words([*LONG_MEETING, *anew])
+    assert judged == {f.minute: str(f.verdict) for f in findings([*LONG_MEETING, *anew])}
+    assert list(judged.values()).count("flagged") == 41
+
+
+def test_a_call_beyond_the_limit_is_judged_before_it_is_let_go() -> None:
+    through = pipeline(limits=Limits(minutes_per_call=8))
+    for one in LONG_MEETING:
+        through.feed(one)
+    assert [f.verdict for f in through.finish()] == [Verdict.FLAGGED] * 40
+
+
+def test_a_message_that_cannot_be_read_is_one_finding_however_often_it_comes() -> None:
+    assert len(findings([exchange(b"no JSON")] * 2)) == 1
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_a_link_that_comes_late_reaches_back_to_the_remote_mute(status: int) -> None:
+    said = [
+        controls_exchange(2.1, True),
+        locus_exchange(2.2, False, 409) if status == 200 else controls_exchange(2.2, True),
+        *(tsa_exchange(number, lowest=20 + number) for number in range(3, 7)),
+        locus_exchange(6.5, False, status),
+    ]
+    assert last_words(said) == {f.minute: str(f.verdict) for f in findings(said)}
+
+
+def test_an_address_that_comes_late_brings_its_timeline() -> None:
+    said = [tsa_exchange(1), tsa_exchange(2), replace(tsa_exchange(3), client="192.0.2.11")]
+    timeline = {"192.0.2.11": [(at(0), True)]}
+    assert last_words(said, MuteTracker(timeline)) == dict.fromkeys("123", "flagged")
+    assert verdicts(said, MuteTracker(timeline)) == ["1 flagged", "2 flagged", "3 flagged"]
 
 
 def test_the_number_of_calls_is_bounded_and_none_goes_unjudged() -> None:
