@@ -27,7 +27,7 @@ class Limits:
     identifier: int = 128  # characters of a client or call id kept; seen 47
     values: int = 64  # audio-derived values kept of one interval; seen 3
     minutes_per_gap: int = 1440  # missing minutes listed for one gap: a day
-    clock_disagreement_seconds: float = 90  # same interval number, more than this apart: another interval
+    resend_seconds: float = 45  # same interval number, at most this apart: a resend; minutes are further apart
     clock_changes_per_call: int = 16  # corrections after which a call is no longer judged again for its clock
     calls: int = 50_000  # followed at once; the least recently heard is let go first
     minutes_per_call: int = 2_880  # held in memory: two days

@@ -2,7 +2,7 @@
 
 Reports come in any order and more than once; `CallMinutes.minutes` depends only on which ones came. Its rules:
 
-- two reports with the same interval number, at most `clock_disagreement_seconds` apart, are one minute (a
+- two reports with the same interval number, at most `resend_seconds` apart, are one minute (a
   resend): the earlier stands; further apart they are two (the client began to count anew);
 - numbers skipped between two reports are minutes that were not seen, placed evenly between them;
 - what lies before the first and after the last report of a call is not known, so nothing is missing there;
@@ -43,6 +43,46 @@ class _Run:
     is_seen: bool
 
 
+class _LetGo:
+    """The numbers of reports that are no longer held: what comes again is a repeat, and a minute keeps its name."""
+
+    def __init__(self, limit: int) -> None:
+        self.until: datetime | None = None  # end of the newest report let go
+        self._limit = limit
+        self._runs: list[_Run] = []
+
+    def add(self, report: AudioReport) -> None:
+        """Remember the number of `report`, and those missing before it. In order of time."""
+        if self.until and report.ends_at <= self.until:
+            return
+        self.until = report.ends_at
+        self.add_missing_before(report)
+        if report.number is None:
+            return
+        last = self._runs[-1] if self._runs else None
+        if last and last.is_seen and report.number == last.last + 1:
+            last.last, last.until = report.number, report.ends_at
+        else:
+            self._runs.append(_Run(report.number, report.number, report.ends_at, is_seen=True))
+            del self._runs[: max(0, len(self._runs) - self._limit)]
+
+    def add_missing_before(self, report: AudioReport) -> None:
+        last = self._runs[-1] if self._runs else None
+        if last and report.number is not None and report.number > last.last + 1:
+            self._runs.append(_Run(last.last + 1, report.number - 1, report.starts_at, is_seen=False))
+
+    def holds(self, report: AudioReport) -> bool:
+        """Was this minute seen, and let go since?"""
+        if self.until is None or report.ends_at > self.until:
+            return False
+        number, seen = report.number, (run for run in self._runs if run.is_seen)
+        return number is None or any(run.first <= number <= run.last and report.ends_at <= run.until for run in seen)
+
+    def count(self, number: int, before: datetime) -> int:
+        """How many minutes of this number, before that time, were let go."""
+        return sum(run.first <= number <= run.last and run.until < before for run in self._runs)
+
+
 class CallMinutes:
     """What one client reported in one call under one signature."""
 
@@ -54,8 +94,7 @@ class CallMinutes:
         self._reports: list[AudioReport] = []
         self._by_number: dict[int, list[AudioReport]] = {}
         self._began_anew = False
-        self._gone: list[_Run] = []
-        self._gone_until: datetime | None = None  # end of the newest report let go
+        self._gone = _LetGo(limits.runs_per_call)
         self._first_kept: Slot | None = None  # the report after it, with its constant minutes
 
     @property
@@ -72,7 +111,7 @@ class CallMinutes:
         if report.source.address:
             self.addresses.add(report.source.address)
         known = self._same_minute(report)
-        if known is None and self._is_gone(report):
+        if known is None and self._gone.holds(report):
             return None
         if known is not None:
             if _rank(known) <= _rank(report):
@@ -117,51 +156,21 @@ class CallMinutes:
             self._first_kept = next((slot for slot in self.slots() if kept and slot.report is kept), None)
         for report in goes:
             self._remove(report)
-            self._let_go(report)
+            self._gone.add(report)
         if goes and self._reports:
-            self._let_go_missing(self._reports[0])
-
-    def _let_go(self, report: AudioReport) -> None:
-        """Remember the number of `report`, and those missing before it."""
-        if self._gone_until and report.ends_at <= self._gone_until:
-            return
-        self._gone_until = report.ends_at
-        self._let_go_missing(report)
-        number, last = report.number, self._gone[-1] if self._gone else None
-        if number is None:
-            return
-        if last and last.is_seen and number == last.last + 1:
-            last.last, last.until = number, report.ends_at
-        else:
-            self._gone.append(_Run(number, number, report.ends_at, is_seen=True))
-            del self._gone[: max(0, len(self._gone) - self._limits.runs_per_call)]
-
-    def _let_go_missing(self, report: AudioReport) -> None:
-        last = self._gone[-1] if self._gone else None
-        if last and report.number is not None and report.number > last.last + 1:
-            self._gone.append(_Run(last.last + 1, report.number - 1, report.starts_at, is_seen=False))
-
-    def _is_gone(self, report: AudioReport) -> bool:
-        """Was this minute seen, and let go since?"""
-        if self._gone_until is None or report.ends_at > self._gone_until:
-            return False
-        if report.number is None:
-            return True
-        return any(
-            run.first <= report.number <= run.last and report.ends_at <= run.until for run in self._gone if run.is_seen
-        )
+            self._gone.add_missing_before(self._reports[0])
 
     def _same_minute(self, report: AudioReport) -> AudioReport | None:
         if report.number is None:
             return next((known for known in self._reports if _rank(known) == _rank(report)), None)
-        tolerance = self._limits.clock_disagreement_seconds
+        tolerance = self._limits.resend_seconds
         for known in self._by_number.get(report.number, ()):
             if abs((known.ends_at - report.ends_at).total_seconds()) <= tolerance:
                 return known
         return None
 
     def _missing_between(self, before: AudioReport, after: AudioReport, named: "Counter[int]") -> Iterator[Slot]:
-        if self._gone_until and before.ends_at <= self._gone_until:
+        if self._gone.until and before.ends_at <= self._gone.until:
             return  # it came late: what lay after it was judged, and let go
         if before.number is None or after.number is None or after.number <= before.number + 1:
             return
@@ -183,13 +192,9 @@ class CallMinutes:
 
     def _name(self, number: int, ends_at: datetime, named: "Counter[int]") -> str:
         """The number; a suffix tells minutes of one number, seen or missing, apart in order of time."""
-        repeat = named[number] + self._gone_before(number, ends_at)
+        repeat = named[number] + self._gone.count(number, ends_at)
         named[number] += 1
         return _numbered(number, repeat)
-
-    def _gone_before(self, number: int, time: datetime) -> int:
-        """How many minutes of this number, before `time`, were let go."""
-        return sum(run.first <= number <= run.last and run.until < time for run in self._gone)
 
     def _remove(self, report: AudioReport) -> None:
         self._reports.remove(report)

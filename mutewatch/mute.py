@@ -6,6 +6,7 @@ unknown seconds. Its rules:
 - a call has two switches, the client's own and the remote one; it is muted if either one is, and unmuted
   only if its own switch is known to be open;
 - each switch keeps its state from one event to the next; before the first event it is unknown;
+- a remote mute is the participant's: it holds in every call that joins as this participant;
 - an event that the server refused, or whose answer was not seen, changes nothing;
 - where the client's word is missing the operator's timeline is asked, then the operator's assumption;
 - events stamped by the capturing clock are moved to the client's clock, which the minutes are in.
@@ -27,9 +28,7 @@ from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
 T = TypeVar("T")
 
 EVERYONE = "*"  # the client name of a timeline entry that holds for all
-CLOCK_JITTER = timedelta(
-    seconds=2
-)  # clocks closer than this are taken to agree; network and batching delays are below it
+CLOCK_JITTER = timedelta(seconds=2)  # closer than this clocks are taken to agree: delays on the way are smaller
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,7 +49,6 @@ class _Call:
     participants: set[str] = field(default_factory=set)
     clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
     clock_changes: int = 0
-    began: Change | None = None  # the own switch's first word, once that has been let go
 
 
 class MuteTracker:
@@ -138,11 +136,9 @@ class MuteTracker:
     def forget_before(self, call: str, time: datetime) -> None:
         """Let go of changes before `time`, in the client's clock, but the last of each switch, which still holds."""
         known, offset = self._calls.get(call), self.clock_offset(call)
-        for scope, changes in known.changes.items() if known else ():
+        for changes in known.changes.values() if known else ():
             dated = sorted(zip(_shift(changes, offset), changes, strict=True))
             gone = max(0, bisect_left(dated, time, key=lambda pair: pair[0].at) - 1)
-            if known and gone and scope is Scope.LOCAL:
-                known.began = known.began or dated[0][1]
             changes[:] = sorted(change for _shifted, change in dated[gone:])
 
     def _switches(self, call: str) -> tuple[list[Change], list[Change]]:
@@ -151,15 +147,11 @@ class MuteTracker:
         if known is None:
             return [], []
         offset = self.clock_offset(call)
-        own, remote = known.changes[Scope.LOCAL], known.changes[Scope.REMOTE]
-        # A participant id outlives a call: what happened to it before this one's first word is not ours.
-        own = sorted(_shift(own, offset))
-        first = min(own[:1] + list(_shift([known.began] if known.began else [], offset)), default=None)
-        switches = {Scope.LOCAL: own, Scope.REMOTE: list(_shift(remote, offset))}
-        for others in (self._participants[name] for name in known.participants if name in self._participants):
-            for scope, changes in others.items():
-                switches[scope] += (c for c in _shift(changes, offset) if first is None or c.at >= first.at)
-        return sorted(switches[Scope.LOCAL]), sorted(switches[Scope.REMOTE])
+        kept = [known.changes, *(self._participants[p] for p in known.participants if p in self._participants)]
+        own, remote = (
+            sorted(change for changes in kept for change in _shift(changes[scope], offset)) for scope in Scope
+        )
+        return own, remote
 
     def _changes(self, event: MuteEvent) -> list[Change]:
         """Where the changes of this event's switch are kept: with its call, or with its participant."""

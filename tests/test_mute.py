@@ -84,8 +84,8 @@ def own(minutes: float, muted: bool, effective: bool | None = True) -> MuteEvent
         ),
         pytest.param(
             [remote(0, True), mute_event(1, False, participant=P)],
-            (0, 60, 0),
-            id="what was done to the participant in an earlier call is not ours",
+            (60, 0, 0),
+            id="a remote mute is the participant's, and holds in its next call too",
         ),
     ],
 )

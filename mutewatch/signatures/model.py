@@ -91,7 +91,7 @@ class Audio(Strict):
     intervals: Expression
     number: Expression | None = Field(None, description="the client's own count of intervals")
     ends_at: Expression = Field(description="ISO 8601 time of the end of the interval, by the client's clock")
-    period_seconds: float = Field(gt=0, le=3600)
+    period_seconds: float = Field(ge=1, le=3600)
     call: Expression
     client: Expression
     groups: tuple[FieldGroup, ...] = Field(min_length=1)
