@@ -51,6 +51,7 @@ class _Request:
     body: bytes | None = None
     status: int | None = None
     complete: bool = False
+    yielded: bool = False  # passed on before it was complete, because too many were held back
     parts: bytearray = field(default_factory=bytearray)  # of an HTTP/2 body, at most one byte above the limit
 
     def finish(self, frame: _Frame, body: bytes | None, limit: int) -> None:
@@ -68,6 +69,7 @@ class HttpMessages:
         self._door, self._file, self._limits = door, file, limits
         self._ordinal = 0
         self._queue: deque[_Request] = deque()  # every request not yet yielded, oldest first
+        self._held = 0  # bytes of their bodies
         self._http1: OrderedDict[int, deque[_Request]] = OrderedDict()  # by TCP stream
         self._http2: OrderedDict[tuple[int, str], _Request] = OrderedDict()  # by TCP and HTTP/2 stream
         self._ending: OrderedDict[tuple[int, str], bool] = OrderedDict()  # END_STREAM before CONTINUATION
@@ -111,7 +113,7 @@ class HttpMessages:
         if isinstance(method, str):
             headers = _headers1(fields)
             request = _Request(frame, method, str(_find(fields, "http.request.uri") or ""), headers)
-            request.finish(frame, _body1(fields), self._limits.body)
+            self._finish(request, frame, _body1(fields))
             waiting = self._http1.get(frame.stream) or deque()
             _remember(self._http1, frame.stream, waiting, self._limits.streams)
             waiting.append(request)
@@ -134,36 +136,43 @@ class HttpMessages:
                 _remember(self._http2, key, request, self._limits.streams)
                 self._queue.append(request)
                 if ends or self._ending.pop(key, False):
-                    request.finish(frame, b"", self._limits.body)
+                    self._finish(request, frame, b"")
             elif request is not None and ":status" in headers:
                 if not headers[":status"].startswith("1"):
                     request.status = _int(headers[":status"])
             elif request is not None and ends and _same_sender(frame, request.frame):  # trailers
-                request.finish(frame, bytes(request.parts), self._limits.body)
+                self._finish(request, frame, bytes(request.parts))
         elif kind == _DATA and request is not None and _same_sender(frame, request.frame):
             whole = _raw(_find(message, "http2.body.reassembled.data_raw"))
             if whole is None:
                 part = _raw(_find(message, "http2.data.data_raw")) or b""
                 request.parts += part[: self._limits.body + 1 - len(request.parts)]
             if ends:
-                request.finish(frame, whole or bytes(request.parts), self._limits.body)
+                self._finish(request, frame, whole or bytes(request.parts))
         if request is not None and request.complete and request.status is not None:
             self._http2.pop(key, None)
 
+    def _finish(self, request: _Request, frame: _Frame, body: bytes | None) -> None:
+        """The message ends with `frame`, and this is its whole body."""
+        if not request.yielded:
+            self._held -= len(request.body or b"")
+            request.finish(frame, body, self._limits.body)
+            self._held += len(request.body or b"")
+
     def _ready(self) -> Iterator[Exchange]:
         """Yield from the oldest on while they are answered, or while too many are held back."""
-        held = sum(len(request.body or b"") for request in self._queue)
         while self._queue:
             oldest = self._queue[0]
-            full = len(self._queue) > self._limits.waiting or held > self._limits.waiting_bytes
+            full = len(self._queue) > self._limits.waiting or self._held > self._limits.waiting_bytes
             if not full and not (oldest.complete and oldest.status is not None):
                 return
-            held -= len(oldest.body or b"")
             yield self._pop()
 
     def _pop(self) -> Exchange:
         """Return the oldest request as an exchange."""
         request = self._queue.popleft()
+        self._held -= len(request.body or b"")
+        request.yielded = True
         host = request.headers.get(":authority") or request.headers.get("host") or self._names.get(request.frame.stream)
         return self._exchange(request.frame, host, request)
 
