@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from mutewatch.config import LIVE_STATUS
+
 LOG = "live.log"
-STATUS = "live_status.json"
 LOG_BYTES = 8 << 20  # about a week of one line a minute; then live.log becomes live.log.1
 
 
@@ -38,11 +39,11 @@ class Journal:
     def status(self, at: datetime, fields: Mapping[str, object]) -> None:
         """Replace the status file. Raises OSError."""
         text = json.dumps({"at": at.isoformat(), **fields}, indent=1) + "\n"
-        new = self._folder / f".{STATUS}.new"
+        new = self._folder / f".{LIVE_STATUS}.new"
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             os.write(descriptor, text.encode())
         finally:
             os.close(descriptor)
-        new.replace(self._folder / STATUS)
+        new.replace(self._folder / LIVE_STATUS)

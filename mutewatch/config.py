@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mutewatch.errors import OperatorError
 
+LIVE_STATUS = "live_status.json"  # the live proxy's counters, beside its store
+
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:

@@ -3,10 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from mutewatch.pipeline import Counts
 from mutewatch.records import Finding, Verdict
+
+# Counters of the live door that say that something was not inspected, or not recorded in time.
+LIVE_LOSSES: Final = (
+    *("uninspected", "refused_by_client", "gate_errors", "unrecorded", "dropped", "answers_dropped", "too_large"),
+    *("streamed", "cut", "websocket_messages", "raw_messages", "hook_errors", "lost", "answers_lost"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Summary:
     clients: int = 0
     counts: Counts = field(default_factory=Counts)
     model: str | None = None
+    live: dict[str, int] | None = None  # what the live door counted since it was last started
 
     def take(self, findings: Sequence[Finding]) -> None:
         """Count what was found."""
@@ -50,6 +57,7 @@ class Summary:
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
             "model": self.model,
+            "live": self.live,
             "inputs": [asdict(given) for given in self.inputs],
         }
 
@@ -63,7 +71,7 @@ class Summary:
             yield "What could be inferred is a guess: docs/classifier.md says how good it is, and where it fails."
         by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
         yield (
-            f"Read {_count(files, 'file')}: {_count(counts.exchanges, 'message')}, "
+            f"Read {_count(files, 'input')}: {_count(counts.exchanges, 'message')}, "
             f"{counts.matched} from known endpoints ({by_signature})."
         )
         if counts.matched:
@@ -84,6 +92,10 @@ class Summary:
             yield "No message was read, so this says nothing about leaks."
         elif not counts.matched and not counts.dark:
             yield "Nothing matched a signature: that no leak was found here does not mean that there was none."
+        passed = {name: self.live[name] for name in LIVE_LOSSES if self.live and self.live.get(name)}
+        if passed:
+            told = ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in passed.items())
+            yield f"The live proxy did not see or record everything since it was last started ({told})."
         if self.verdicts["mute-unknown"]:
             yield (
                 "Whether the client was muted is not known for some minutes: these are not clean. "

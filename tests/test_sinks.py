@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mutewatch.commands.output import Format
+from mutewatch.commands.report import report
+from mutewatch.config import LIVE_STATUS
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
@@ -18,6 +21,7 @@ from mutewatch.sinks.csv_file import CsvSink
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.record import finding_from_record, finding_record
 from mutewatch.sinks.table import TableSink
+from mutewatch.store import Store
 from mutewatch.summary import Summary
 from tests.facts import at, exchange, tsa_body, tsa_event
 
@@ -97,6 +101,15 @@ def test_the_table_fits_eighty_columns() -> None:
     assert any("flagged" in line and "46/38/27 dB" in line and "music 75%, 1 missing" in line for line in lines)
     assert any("missing" in line for line in lines)
     assert any(line.startswith("undecoded: ") for line in lines)
+
+
+def test_a_report_says_what_the_live_proxy_could_not_see(tmp_path: Path) -> None:
+    with Store(tmp_path / "mutewatch.db") as store:
+        store.record((), findings())
+    (tmp_path / LIVE_STATUS).write_text('{"at": "2026-03-02", "messages": 9, "refused_by_client": 2, "lost": 0}')
+    report(tmp_path / "mutewatch.db", Format.TABLE, tmp_path / "out.txt")
+    text = " ".join((tmp_path / "out.txt").read_text().split())
+    assert "did not see or record everything since it was last started (refused by client: 2)" in text
 
 
 @pytest.mark.shared

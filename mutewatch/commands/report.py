@@ -1,8 +1,10 @@
 """`mutewatch report`: what a store holds, as `scan` would print it."""
 
+import json
 from pathlib import Path
 
 from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.config import LIVE_STATUS
 from mutewatch.errors import OperatorError
 from mutewatch.pipeline import Counts
 from mutewatch.store import Store
@@ -16,7 +18,17 @@ def report(store_path: Path, output_format: Format, output: Path | None) -> None
     with Store(store_path) as store:
         findings = list(store.findings())
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
-    summary = Summary(inputs=inputs, counts=add_counts(Counts(), (given.counts for given in inputs)))
+    counts = add_counts(Counts(), (given.counts for given in inputs))
+    summary = Summary(inputs=inputs, counts=counts, live=_live_counters(store_path.with_name(LIVE_STATUS)))
     summary.take(findings)
     with open_output(output) as file:
         print_findings(findings, summary, output_format, file)
+
+
+def _live_counters(status: Path) -> dict[str, int] | None:
+    """What the live proxy beside the store has counted; None if none has run here."""
+    try:
+        counted = json.loads(status.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {name: number for name, number in counted.items() if isinstance(number, int)}

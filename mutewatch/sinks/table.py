@@ -62,15 +62,21 @@ def _call_table(findings: Sequence[Finding]) -> Table:
 
 
 def _cells(finding: Finding) -> tuple[Text, ...]:
-    mute = finding.mute
     return (
         Text(f"{finding.starts_at:%H:%M:%S}" if finding.starts_at else ""),
         Text(finding.verdict, style=STYLES[finding.verdict]),
-        Text(f"{mute.muted_seconds:.0f} s" if mute and finding.verdict is not Verdict.MISSING else ""),
+        Text(_muted(finding)),
         Text(_values(finding)),
         Text(_guess(finding.guess)),
         Text(_where(finding.source.origin) if finding.source else ""),
     )
+
+
+def _muted(finding: Finding) -> str:
+    """Seconds muted; a question mark where some are not known."""
+    if finding.mute is None or finding.verdict is Verdict.MISSING:
+        return ""
+    return f"{finding.mute.muted_seconds:.0f} s" + ("?" if finding.mute.unknown_seconds >= 1 else "")
 
 
 def _values(finding: Finding) -> str:
