@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 signatures_app = typer.Typer(help="The telemetry endpoints that mutewatch knows.", no_args_is_help=True)
@@ -23,7 +24,7 @@ StateOption = Annotated[
     Path | None,
     typer.Option(
         "--state",
-        help="Directory for store, keys and certificates. [default: $MUTEWATCH_STATE or ~/.local/state/mutewatch]",
+        help="Directory for store, keys and certificates. (default: $MUTEWATCH_STATE or ~/.local/state/mutewatch)",
         show_default=False,
     ),
 ]
@@ -44,6 +45,26 @@ ShowClientsOption = Annotated[
 SignatureOption = Annotated[
     list[Path] | None, typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False)
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"mutewatch {version('mutewatch')}")
+        except PackageNotFoundError:
+            print("mutewatch, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Takes the options that stand before a command."""
 
 
 @app.command()
@@ -157,7 +178,7 @@ def live(
 def report(
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="The store to show. [default: that of `mutewatch live`]", show_default=False),
+        typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
     ] = None,
     output_format: Annotated[
         Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
@@ -201,7 +222,7 @@ def signatures_validate(paths: Annotated[list[Path], typer.Argument(help="Signat
 @signatures_app.command("test")
 def signatures_test(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Signature files. [default: the bundled ones]", show_default=False)
+        list[Path] | None, typer.Argument(help="Signature files. (default: the bundled ones)", show_default=False)
     ] = None,
 ) -> None:
     """Decode the fixtures inside the signatures and compare the facts."""
@@ -235,7 +256,7 @@ def classifier_train(
 def classifier_evaluate(
     data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights file. [default: the shipped one]", show_default=False)
+        Path | None, typer.Option("--weights", help="Weights file. (default: the shipped one)", show_default=False)
     ] = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Score only recordings that the training held out.")

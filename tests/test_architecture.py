@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("addons", "pcap_tools", "classifier", "certs")
 # The composition root: the only modules of the core that know the rooms.
-ROOT_MODULES = ("mutewatch/cli.py", "mutewatch/compose.py", "mutewatch/commands/")
+ROOT_MODULES = ("mutewatch/__main__.py", "mutewatch/cli.py", "mutewatch/compose.py", "mutewatch/commands/")
 NOT_IN_THE_CORE = ("mitmproxy", "scapy", "pyshark", "torch", "socket", "asyncio")
 
 

@@ -309,3 +309,21 @@ def test_a_body_has_one_hash_however_it_was_packed_and_whatever_memory_was_left_
         path.write_text(line)
         record = Run("scan", path, "--format", "jsonl", state=state).records[0]
         assert record["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([], ["scan"], ["live"], ["report"], ["demo"], ["doctor"]),
+        *(["signatures"], ["signatures", "test"], ["classifier", "train"], ["classifier", "evaluate"]),
+    ],
+    ids=" ".join,
+)
+def test_every_command_explains_itself_in_eighty_columns(
+    arguments: list[str], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = Run(*arguments, "--help", state=state)
+    assert run.code == 0
+    assert "Usage" in run.out
+    assert max(map(len, run.out.splitlines())) <= 80

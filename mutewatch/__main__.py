@@ -1,0 +1,5 @@
+"""`python -m mutewatch` is the command line."""
+
+from mutewatch.cli import main
+
+main()
