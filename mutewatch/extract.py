@@ -117,16 +117,18 @@ class _MessageReader:
         intervals = _search(audio.intervals, scope)
         if not isinstance(intervals, list):
             raise DecodeError(f"nothing at {audio.intervals}")
-        for interval in intervals[: self.budget.limits.elements]:
+        for number, interval in enumerate(intervals[: self.budget.limits.elements], 1):
+            # Assumed: of several intervals in one message the last ends at `ends_at`, each a period after the other.
+            earlier = timedelta(seconds=audio.period_seconds) * (len(intervals) - number)
             try:
-                yield from self._audio_report(audio, {**scope, "interval": interval}, position)
+                yield from self._audio_report(audio, {**scope, "interval": interval}, position, earlier)
             except DecodeError as error:
                 yield self.undecoded(str(error), position, scope)
         if len(intervals) > self.budget.limits.elements:
             fault = f"{len(intervals):,} intervals, limit {self.budget.limits.elements}"
             yield self.undecoded(fault, position, scope)
 
-    def _audio_report(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
+    def _audio_report(self, audio: Audio, scope: Scope, position: int, earlier: timedelta) -> Iterator[Fact]:
         values: list[AudioValue] = []
         for group in audio.groups:
             found, faults = _values(group, scope)
@@ -137,7 +139,7 @@ class _MessageReader:
             yield self.undecoded(f"{len(values):,} values, limit {self.budget.limits.values}", position, scope)
         if not values:
             return
-        ends_at = self._time(audio.ends_at, scope)
+        ends_at = self._time(audio.ends_at, scope) - earlier
         yield AudioReport(
             self.source,
             self._client(audio.client, scope),

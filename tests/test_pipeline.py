@@ -1,5 +1,6 @@
 """The way through the house: exchanges in, findings out, whatever the order."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -185,6 +186,17 @@ def test_one_bad_element_costs_only_itself() -> None:
     )
     found = findings([exchange(body, sent_at=at(2))])
     assert sorted(f.verdict for f in found) == [Verdict.MUTE_UNKNOWN, Verdict.UNDECODED]
+
+
+def test_several_intervals_in_one_message_follow_each_other() -> None:
+    event = tsa_event(8, at(8))
+    first = json.loads(json.dumps(event["event"]["intervals"][0])) | {"intervalNumber": 7}
+    event["event"]["intervals"].insert(0, first)
+    found = findings([locus_exchange(6.5, False), locus_exchange(7.5, True), exchange(tsa_body(event), sent_at=at(8))])
+    assert [(f.minute, f.ends_at, f.verdict) for f in found] == [
+        ("7", at(7), Verdict.MUTE_UNKNOWN),
+        ("8", at(8), Verdict.FLAGGED),
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"7", b'{"telemetrics": 7}', b'{"telemetrics": [7, null, []]}'])
