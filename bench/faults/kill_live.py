@@ -8,7 +8,7 @@ server received must be in the store, by SHA-256: exit code 1 if one is missing,
 
 The waiting time is set to a minute here: a slow disk may make the proxy forward a message unrecorded after
 its two seconds, by design and counted, and that is not what is measured. With `--record-timeout 0.001`
-messages leave before their commit, and most runs find some missing: that shows that the harness can.
+messages leave before their commit, and many runs find some missing: that shows that the harness can.
 """
 
 import argparse
