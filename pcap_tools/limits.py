@@ -24,6 +24,9 @@ class ReadLimits:
     block: int = 16 * MiB  # of one pcapng block; libpcap's
     interfaces: int = 4_096  # of one pcapng section
     options: int = 1_024  # of one pcapng block
+    chunk: int = 2 * MiB  # of a capture in memory at once, twice: fits the cache, fastest of 256 KiB to 4 MiB
+    expansion_free: int = 64 * MiB  # a compressed capture may give this much, and beyond it ...
+    expansion_ratio: int = 200  # ... this many times its size; real captures 1.1 to 20
     streams: int = 100_000  # TCP streams and HTTP/2 streams remembered while reading a capture
     waiting: int = 10_000  # requests held back until their response is seen; then passed on without a status
     waiting_bytes: int = 64 * MiB  # the same, by their bodies
