@@ -25,6 +25,11 @@ class ReadLimits:
     interfaces: int = 4_096  # of one pcapng section
     options: int = 1_024  # of one pcapng block
     chunk: int = 2 * MiB  # of a capture in memory at once, twice: fits the cache, fastest of 256 KiB to 4 MiB
+    fragmented: int = 1_024  # IP datagrams in pieces that wait for the rest; Linux holds 4 MiB of them
+    first_segments: int = 8  # of a stream without a beginning, before its lowest is taken for the first
+    hole_bytes: int = 1 * MiB  # that wait behind a lost segment; Suricata and Zeek 256 KiB to 1 MiB
+    hole_segments: int = 4_096
+    hole_seconds: int = 120  # by the capturing clock; longer than TCP goes on trying, in practice
     expansion_free: int = 64 * MiB  # a compressed capture may give this much, and beyond it ...
     expansion_ratio: int = 200  # ... this many times its size; real captures 1.1 to 20
     streams: int = 100_000  # TCP streams and HTTP/2 streams remembered while reading a capture
