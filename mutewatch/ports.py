@@ -5,15 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding
+from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding, Flow
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a reader may need beside the file. `keylogs`: NSS key log files for captures."""
+    """What a reader may need beside the file, and whom it tells what it finds on the way.
+
+    For captures: `keylogs` are NSS key log files; `is_host` says which host names are of interest (all, if
+    nobody says), `addresses` which servers are; `follow` goes on reading a file that grows.
+    """
 
     keylogs: tuple[Path, ...] = ()
+    is_host: Callable[[str], bool] = field(default=lambda _name: True)
+    addresses: tuple[str, ...] = ()
+    follow: bool = False
     on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far
+    on_flow: Callable[[Flow], None] = field(default=lambda _flow: None)  # each flow that was looked into, once
 
 
 class Reader(Protocol):

@@ -21,20 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pcap_tools.capture.magic import PCAP_MAGIC, PCAPNG_MAGIC
 from pcap_tools.capture.source import Source, SourceError, open_source
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
 Positions = npt.NDArray[np.intp]
 
-PCAP_MAGIC = {  # byte order, and bytes of a packet's header
-    b"\xd4\xc3\xb2\xa1": ("<", 16),
-    b"\xa1\xb2\xc3\xd4": (">", 16),
-    b"\x4d\x3c\xb2\xa1": ("<", 16),  # nanoseconds
-    b"\xa1\xb2\x3c\x4d": (">", 16),
-    b"\x34\xcd\xb2\xa1": ("<", 24),  # Kuznetsov's variant, old Linux
-    b"\xa1\xb2\xcd\x34": (">", 24),
-}
-PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS, _SECRETS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 10, 6
 _OPTIONS_AT = {_SECTION: 16, _INTERFACE: 8, _STATISTICS: 12}  # size of the fixed part that options follow

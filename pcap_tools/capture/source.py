@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol
 
+from pcap_tools.capture.magic import GZIP_MAGIC, ZSTD_MAGIC
 from pcap_tools.files import open_input
 from pcap_tools.limits import ReadLimits
 
 STDIN = Path("-")
-GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PAUSE_SECONDS = 0.05  # a pipe that gives nothing for so long has no more for now
 _POLL_SECONDS = 0.25  # how soon a growing file is looked at again
 _READ = 1 << 20  # compressed bytes at once

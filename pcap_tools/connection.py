@@ -1,0 +1,247 @@
+"""One TCP connection of a capture: from its segments to HTTP messages, with an account of what stayed dark.
+
+Until its first bytes say what it is, a connection only holds them. Then it is either opened, as TLS or as
+plain HTTP, or it is none of ours. Behind a CONNECT to a proxy, the same starts anew inside.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mutewatch.records import FlowOutcome
+from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
+from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.message import HttpMessage
+from pcap_tools.limits import ReadLimits
+from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
+from pcap_tools.tcp import TcpSide
+from pcap_tools.tls.handshake import ClientHello
+from pcap_tools.tls.keylog import KeyLog
+from pcap_tools.tls.session import TlsSession, TlsState
+
+End = tuple[bytes, int]  # address, port
+_BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
+
+
+class Basis(StrEnum):
+    """Why a flow was chosen."""
+
+    SNI = "server name"
+    HTTP_HOST = "Host"
+    KEY = "key in log"
+    ADDRESS = "address"
+    QUIC = "QUIC"
+
+
+@dataclass(slots=True)
+class Burst:
+    """What a client sent at once, as far as can be told from outside."""
+
+    time_ns: int | None
+    size: int
+    last_ns: int | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known of a flow without opening it."""
+
+    first: Stamp
+    last: Stamp
+    sent: list[int] = field(default_factory=lambda: [0, 0])  # payload bytes by side
+    cut_segments: int = 0
+    bursts: list[Burst] = field(default_factory=list)
+
+    def add(self, side: Side, size: int, cut: int, stamp: Stamp, most: int) -> None:
+        self.last = max(self.last, stamp)
+        self.first = min(self.first, stamp)
+        self.sent[side] += size + cut
+        self.cut_segments += bool(cut)
+        if side is not Side.CLIENT or not size + cut:
+            return
+        newest = self.bursts[-1] if self.bursts else None
+        now = stamp.time_ns
+        if newest and newest.last_ns is not None and now is not None and 0 <= now - newest.last_ns < _BURST_NS:
+            newest.size, newest.last_ns = newest.size + size + cut, now
+        elif len(self.bursts) < most:
+            self.bursts.append(Burst(now, size + cut, now))
+
+
+class Connection:
+    """Takes segments, gives messages. `client` and `server` are as far as is known who is who."""
+
+    def __init__(self, client: End, server: End, stamp: Stamp, keylog: KeyLog, limits: ReadLimits) -> None:
+        self.client, self.server = client, server
+        self.basis: Basis | None = None  # None: not decided yet
+        self.host: str | None = None
+        self.hello: ClientHello | None = None
+        self.tally = Tally(stamp, stamp)
+        self.messages = 0
+        self._keylog, self._limits = keylog, limits
+        self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
+        self._held: list[Piece] = []
+        self._stack: Stack | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return all(side.is_finished for side in self._tcp)
+
+    def restarts_with(self, segment: Segment) -> bool:
+        """Does this SYN open another connection between the same ends?"""
+        if not segment.flags & SYN or segment.flags & ACK:
+            return False
+        side = self._tcp[self._side(segment)]
+        return side.has_begun and self.tally.sent[side.side] > 0 and side.distance(segment.sequence + 1) != 0
+
+    def begin(self, segment: Segment) -> None:
+        """The conversation begins with this segment of the client."""
+        self._tcp[Side.CLIENT].begin_at(segment.sequence)
+        if segment.flags & ACK:
+            self._tcp[Side.SERVER].begin_at(segment.acknowledged)
+
+    def feed(self, segment: Segment) -> list[HttpMessage]:
+        """Take one segment; return the messages that are complete with it."""
+        side = self._side(segment)
+        tcp = self._tcp[side]
+        self.tally.add(side, len(segment.payload), segment.cut, segment.stamp, self._limits.bursts)
+        sequence = segment.sequence
+        if segment.flags & SYN:
+            sequence = (sequence + 1) & 0xFFFFFFFF
+            tcp.begin_at(sequence)
+        fin = bool(segment.flags & FIN)
+        return self._take(tcp.feed(sequence, segment.payload, segment.cut, segment.stamp, fin=fin))
+
+    def drain(self) -> list[HttpMessage]:
+        """No more segments come: what waited for others is read as it is."""
+        return [message for tcp in self._tcp for message in self._take(tcp.finish())]
+
+    def finish(self) -> list[HttpMessage]:
+        """Nothing more comes, and nothing waits."""
+        return self._count(self._stack.finish()) if self._stack is not None else []
+
+    def first_bytes(self) -> tuple[bytes, bool]:
+        """What the client said first, as far as it is held, and whether the beginning was missed."""
+        begin = b""
+        for piece in self._held:
+            if piece.side is Side.CLIENT:
+                if isinstance(piece, Gap):
+                    return begin, not begin
+                begin += piece.data
+        return begin, False
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(len(piece.data) for piece in self._held if isinstance(piece, Data))
+
+    @property
+    def has_gap(self) -> bool:
+        """Is something held of which the beginning was missed?"""
+        return any(isinstance(piece, Gap) for piece in self._held)
+
+    def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
+        """It is one of ours: read on, from its first byte."""
+        self.basis, self.host = basis, host
+        self._stack = Stack(self._keylog, self._limits, is_tls=is_tls)
+        held, self._held = self._held, []
+        return self._take(held)
+
+    @property
+    def outcome(self) -> tuple[FlowOutcome, str]:
+        """What became of the flow, and the details in words."""
+        if self._stack is None:
+            return FlowOutcome.NO_HANDSHAKE, "too little of it was captured"
+        outcome, detail = self._stack.outcome(self.messages)
+        lost = sum(side.lost for side in self._tcp)
+        cut = sum(side.cut_segments for side in self._tcp)
+        parts = [detail] if detail else []
+        if lost:
+            parts.append(f"{lost:,} bytes lost in the capture")
+        if cut:
+            parts.append(f"{cut:,} packets cut by the snap length")
+            if outcome not in (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT, FlowOutcome.NO_KEY):
+                outcome = FlowOutcome.CUT
+        if (lost or cut) and outcome is FlowOutcome.DECRYPTED:
+            outcome = FlowOutcome.PARTLY
+        return outcome, "; ".join(parts)
+
+    @property
+    def server_name(self) -> str | None:
+        """Who the client wants to talk to, by the best evidence there is."""
+        return (self._stack.server_name if self._stack else None) or self.host
+
+    def _side(self, segment: Segment) -> Side:
+        return Side.CLIENT if (segment.source, segment.source_port) == self.client else Side.SERVER
+
+    def _take(self, pieces: list[Piece]) -> list[HttpMessage]:
+        if self._stack is None:
+            self._held += pieces
+            return []
+        messages: list[HttpMessage] = []
+        for piece in pieces:
+            messages += self._stack.feed(piece)
+        return self._count(messages)
+
+    def _count(self, messages: list[HttpMessage]) -> list[HttpMessage]:
+        self.messages += len(messages)
+        return messages
+
+
+class Stack:
+    """TLS, if there is any, and HTTP in it; and again the same behind a CONNECT."""
+
+    def __init__(self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, depth: int = 0) -> None:
+        self._keylog, self._limits, self._depth = keylog, limits, depth
+        self.tls = TlsSession(keylog, limits.tls) if is_tls else None
+        self.http = HttpConnection(limits.http, on_tunnel=self._tunnel)
+        self._inner: Stack | None = None
+        self._tunnelled: list[HttpMessage] = []
+
+    @property
+    def server_name(self) -> str | None:
+        inner = self._inner.server_name if self._inner else None
+        return inner or (self.tls.account.sni if self.tls else None)
+
+    def feed(self, piece: Piece) -> list[HttpMessage]:
+        messages: list[HttpMessage] = []
+        for plain in self.tls.feed(piece) if self.tls else (piece,):
+            messages += self.http.feed(plain)
+        return messages + self._from_tunnel()
+
+    def finish(self) -> list[HttpMessage]:
+        messages: list[HttpMessage] = []
+        for plain in self.tls.finish() if self.tls else ():
+            messages += self.http.feed(plain)
+        messages += self.http.finish()
+        return messages + self._from_tunnel() + (self._inner.finish() if self._inner else [])
+
+    def outcome(self, messages: int) -> tuple[FlowOutcome, str]:
+        if self._inner is not None:
+            return self._inner.outcome(messages)
+        if self.tls is None:
+            return (FlowOutcome.CLEARTEXT if messages else FlowOutcome.NOT_HTTP), ""
+        account = self.tls.account
+        outcome = _OUTCOMES[account.state]
+        if outcome is FlowOutcome.DECRYPTED and not messages:
+            outcome = FlowOutcome.NOT_HTTP
+        return outcome, account.detail
+
+    def _tunnel(self, piece: Piece) -> None:
+        if self._inner is None and self._depth < self._limits.tunnels:
+            self._inner = Stack(self._keylog, self._limits, is_tls=True, depth=self._depth + 1)
+        if self._inner is not None:
+            self._tunnelled += self._inner.feed(piece)
+
+    def _from_tunnel(self) -> list[HttpMessage]:
+        messages, self._tunnelled = self._tunnelled, []
+        return messages
+
+
+_OUTCOMES = {
+    TlsState.OPENED: FlowOutcome.DECRYPTED,
+    TlsState.PARTLY: FlowOutcome.PARTLY,
+    TlsState.NO_KEY: FlowOutcome.NO_KEY,
+    TlsState.BAD_KEY: FlowOutcome.BAD_KEY,
+    TlsState.NO_HANDSHAKE: FlowOutcome.NO_HANDSHAKE,
+    TlsState.UNSUPPORTED: FlowOutcome.UNSUPPORTED,
+    TlsState.ECH: FlowOutcome.ECH,
+    TlsState.NOT_TLS: FlowOutcome.NOT_HTTP,
+}

@@ -1,0 +1,331 @@
+"""Chooses the flows of a capture that are worth opening, and feeds them.
+
+A flow is ours if its ClientHello or HTTP request names a telemetry host, if its client_random is in the key
+log, or if its server has an address that such a host has: from a DNS answer, from another flow, or as the
+operator says. What is not ours costs a look at its first bytes and is forgotten.
+
+What a later packet says of an earlier one (an address, a key) is kept for a second pass over the file:
+`look_again` says whether there is something to look for. A stream that cannot be read twice is read with
+what is known at each moment.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pcap_tools.capture.dns import answers
+from pcap_tools.capture.framing import Batch, Positions
+from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
+from pcap_tools.capture.quic import InitialHellos
+from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sift, Sifted, Wanted, hash_flow
+from pcap_tools.connection import Basis, Connection, End, Tally
+from pcap_tools.http.message import HttpMessage
+from pcap_tools.limits import ReadLimits
+from pcap_tools.stream import Side, Stamp
+from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
+from pcap_tools.tls.keylog import KeyLog
+
+Key = tuple[End, End]
+Found = Iterator[tuple[Connection, HttpMessage]]
+
+
+@dataclass(slots=True)
+class Interest:
+    """What the operator looks for. `is_host` says of a host name whether it is one."""
+
+    is_host: Callable[[str], bool]
+    addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
+
+
+@dataclass(slots=True)
+class QuicFlow:
+    """A QUIC connection to a telemetry host: it is seen, not read."""
+
+    client: End
+    server: End
+    host: str | None
+    tally: Tally
+
+
+class FlowTable:
+    """Takes chunks of packets, gives HTTP messages with their connections."""
+
+    def __init__(self, interest: Interest, keylog: KeyLog, limits: ReadLimits, *, reads_once: bool) -> None:
+        self.closed: list[Connection] = []  # finished, for the account
+        self.quic: dict[Key, QuicFlow] = {}
+        self.not_ours: Counter[str] = Counter()  # what was looked at and left
+        self.dissector = Dissector(limits)
+        self._interest, self._keylog, self._limits = interest, keylog, limits
+        self._addresses = dict(interest.addresses)  # and those that were found out
+        self._initials = InitialHellos()
+        self._sift, self._wanted = Sift(), Wanted()
+        self._flows: OrderedDict[Key, Connection] = OrderedDict()
+        self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
+        self._done: set[Key] = set()  # read in the first pass
+        self._randoms: OrderedDict[bytes, None] = OrderedDict()  # of flows that were left for want of a key
+        self._recent: list[Sifted] = []  # of this chunk and the one before
+        self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
+        for address in self._addresses if self._by_address else ():
+            self._wanted.add_address(address)
+
+    def take(self, batches: Iterable[Batch]) -> Found:
+        """Take the packets of one chunk; yield the messages that are complete with it."""
+        before, self._recent = self._recent, []
+        known = before
+        for batch in batches:
+            sifted = self._sift.sift(batch)
+            segments, fresh = self._begin(sifted)
+            wanted = self._wanted.choose(sifted, self._sift)
+            if fresh:
+                for earlier in known:
+                    yield from self._feed(earlier, earlier.tcp[np.isin(earlier.flows, fresh)], {})
+            yield from self._feed(sifted, np.union1d(wanted, sifted.others), segments)
+            self._recent.append(sifted)
+            known = before + self._recent
+
+    def look_again(self) -> bool:
+        """After a pass, prepare a second one for what is known only now. False if there is nothing to look for."""
+        keys = any(random in self._keylog for random in self._randoms)
+        addresses = [address for address in self._addresses if self._wanted.was_passed_over(address)]
+        if not keys and (self._by_address or not addresses):
+            return False
+        self._done.update((min(one.client, one.server), max(one.client, one.server)) for one in self.closed)
+        self._recent, self._wanted, self._by_address = [], Wanted(), True
+        self._left.clear()
+        self._randoms.clear()
+        for address in addresses:
+            self._wanted.add_address(address)
+        return True
+
+    def finish(self) -> Found:
+        """Nothing more comes in this pass: yield what is left in the open connections."""
+        while self._flows:
+            key, connection = self._flows.popitem(last=False)
+            yield from self._close(key, connection)
+
+    def _begin(self, sifted: Sifted) -> tuple[dict[int, Segment], list[int]]:
+        """Look at what may begin a conversation. Return the segments looked at, and hashes of flows not seen yet."""
+        segments: dict[int, Segment] = {}
+        fresh: list[int] = []
+        for index in sifted.starts.tolist():
+            segment = self._dissect(sifted.batch, index)
+            if not isinstance(segment, Segment) or not self._may_begin(segment):
+                continue
+            segments[index] = segment
+            key = _key(segment)
+            if key in self._done or (key in self._flows and not self._is_new(self._flows[key], segment)):
+                continue
+            flow = hash_flow(segment.source, segment.source_port, segment.target, segment.target_port)
+            if key in self._flows:
+                continue  # a new connection of the same ends: seen again, in its place, by `_segment`
+            self._add(key, segment, from_start=True)
+            fresh.append(flow)
+        return segments, fresh
+
+    def _may_begin(self, segment: Segment) -> bool:
+        """Is this the beginning of a conversation that may be ours?"""
+        payload = segment.payload
+        if payload[:1] == b"\x16":
+            hello = client_hello_from_records(payload)
+            if isinstance(hello, ClientHello) and self._basis(hello, segment.target) is None:
+                self._pass_over(hello)
+                return False
+            return hello is not None
+        if not payload or not any(method.startswith(payload[:4]) for method in METHODS):
+            return False
+        host = _http_host(payload)
+        return host is None or self._interest.is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
+
+    def _pass_over(self, hello: ClientHello) -> None:
+        self.not_ours["TLS"] += 1
+        if len(self._randoms) < self._limits.streams:
+            self._randoms[hello.random] = None
+
+    def _basis(self, hello: ClientHello, server: bytes) -> Basis | None:
+        """Why a TLS flow is ours; None: it is not."""
+        if hello.sni is not None and self._interest.is_host(hello.sni):
+            return Basis.SNI
+        if hello.random in self._keylog:
+            return Basis.KEY
+        if server in self._interest.addresses or (server in self._addresses and (hello.sni is None or hello.has_ech)):
+            return Basis.ADDRESS
+        return None
+
+    def _feed(self, sifted: Sifted, chosen: Positions, segments: dict[int, Segment]) -> Found:
+        for index in chosen.tolist():
+            packet = segments.get(index) or self._dissect(sifted.batch, index)
+            if isinstance(packet, Segment):
+                yield from self._segment(packet)
+            elif packet is not None:
+                self._datagram(packet)
+
+    def _dissect(self, batch: Batch, index: int) -> Segment | Datagram | None:
+        data, original = batch.packet(index)
+        stamp = Stamp(int(batch.frames[index]), batch.time_ns(index))
+        return self.dissector.dissect(batch.interface.link_type, data, original, stamp)
+
+    def _segment(self, segment: Segment) -> Found:
+        key = _key(segment)
+        if key in self._done:
+            return
+        connection = self._flows.get(key)
+        if connection is not None and self._is_new(connection, segment):
+            yield from self._close(key, self._flows.pop(key))
+            connection = None
+        if connection is None:
+            if segment.payload and key not in self._left and self._may_begin(segment):
+                connection = self._add(key, segment, from_start=True)
+            elif self._is_watched(segment) and key not in self._left:
+                connection = self._add(key, segment, from_start=False)
+            else:
+                return
+            if len(self._flows) > self._limits.streams:
+                yield from self._close(*self._flows.popitem(last=False))
+        for message in connection.feed(segment):
+            yield connection, message
+        if connection.basis is None:
+            yield from self._decide(key, connection)
+        elif connection.is_finished:
+            yield from self._close(key, self._flows.pop(key))
+
+    def _is_new(self, connection: Connection, segment: Segment) -> bool:
+        return connection.restarts_with(segment)
+
+    def _is_watched(self, segment: Segment) -> bool:
+        if not self._by_address:
+            return False
+        return segment.source in self._addresses or segment.target in self._addresses
+
+    def _add(self, key: Key, segment: Segment, *, from_start: bool) -> Connection:
+        source, target = (segment.source, segment.source_port), (segment.target, segment.target_port)
+        is_answer = not from_start and (
+            segment.flags & (SYN | ACK) == SYN | ACK
+            or (not segment.flags & SYN and source[0] in self._addresses)
+        )
+        client, server = (target, source) if is_answer else (source, target)
+        connection = Connection(client, server, segment.stamp, self._keylog, self._limits)
+        if from_start:
+            connection.begin(segment)
+        self._flows[key] = connection
+        self._wanted.add_flow(hash_flow(*source, *target))
+        return connection
+
+    def _drop(self, key: Key) -> None:
+        self._wanted.drop_flow(hash_flow(*key[0], *key[1]))
+
+    def _decide(self, key: Key, connection: Connection, *, is_last: bool = False) -> Found:
+        """Open the connection if its first bytes show that it is ours, or drop it if they show that it is not."""
+        begin, missed = connection.first_bytes()
+        server = connection.server[0]
+        is_watched = self._by_address and server in self._addresses
+        opened: list[HttpMessage] | None = None
+        if begin[:1] == b"\x16" and not missed:
+            hello = client_hello_from_records(begin)
+            if isinstance(hello, ClientHello):
+                connection.hello = hello
+                basis = self._basis(hello, server)
+                if basis is None:
+                    return self._leave(key, hello, is_watched)
+                if basis is Basis.SNI:
+                    self._watch(server, hello.sni)
+                opened = connection.open(basis, hello.sni or self._addresses.get(server), is_tls=True)
+            elif hello is None and not is_watched:
+                return self._leave(key, None, is_watched)
+        elif begin and not missed and any(method.startswith(begin[:4]) for method in METHODS):
+            host = _http_host(begin)
+            if host is not None or begin.startswith(b"PRI"):
+                if not (host is None or self._interest.is_host(host)):
+                    return self._leave(key, None, is_watched)
+                opened = connection.open(Basis.HTTP_HOST, host, is_tls=False)
+        if opened is None:
+            enough = is_last or connection.held_bytes > self._limits.undecided or connection.has_gap
+            if not enough:
+                return iter(())
+            if not is_watched:
+                return self._leave(key, None, is_watched)
+            is_http = b" HTTP/1." in begin[: self._limits.undecided]
+            opened = connection.open(Basis.ADDRESS, self._addresses.get(server), is_tls=not is_http)
+        return ((connection, message) for message in opened)
+
+    def _leave(self, key: Key, hello: ClientHello | None, is_watched: bool) -> Found:
+        if hello is not None:
+            self._pass_over(hello)
+        if key in self._flows:
+            del self._flows[key]
+            self._drop(key)
+        if is_watched:
+            self._left[key] = None
+            if len(self._left) > self._limits.streams:
+                self._left.popitem(last=False)
+        return iter(())
+
+    def _close(self, key: Key, connection: Connection) -> Found:
+        self._drop(key)
+        for message in connection.drain():
+            yield connection, message
+        if connection.basis is None:
+            yield from self._decide(key, connection, is_last=True)
+        for message in connection.finish():
+            yield connection, message
+        if connection.basis is not None:
+            self.closed.append(connection)
+
+    def _watch(self, address: bytes, host: str | None) -> None:
+        """From now on this address is known to be a telemetry host's."""
+        if len(self._addresses) < self._limits.streams:
+            self._addresses.setdefault(address, host)
+            if self._by_address:
+                self._wanted.add_address(address)
+
+    def _datagram(self, packet: Datagram) -> None:
+        if packet.source_port in DNS_PORTS:
+            for name, address in answers(packet.payload):
+                if self._interest.is_host(name):
+                    self._watch(address, name)
+        elif QUIC_PORT in (packet.source_port, packet.target_port):
+            self._quic(packet)
+
+    def _quic(self, packet: Datagram) -> None:
+        """Note a QUIC handshake with a telemetry host, by its server name or its address."""
+        source, target = (packet.source, packet.source_port), (packet.target, packet.target_port)
+        is_client = packet.target_port == QUIC_PORT
+        key = (source, target) if is_client else (target, source)
+        flow = self.quic.get(key)
+        if flow is None:
+            hello = self._initials.feed(packet.payload) if is_client else None
+            host = hello.sni if hello else None
+            known = self._addresses.get(key[1][0])
+            if not (host and self._interest.is_host(host)) and key[1][0] not in self._addresses:
+                return
+            if len(self.quic) >= self._limits.streams:
+                return
+            flow = self.quic[key] = QuicFlow(*key, host or known, Tally(packet.stamp, packet.stamp))
+        side = Side.CLIENT if is_client else Side.SERVER
+        flow.tally.add(side, len(packet.payload), 0, packet.stamp, self._limits.bursts)
+
+
+def _key(segment: Segment) -> Key:
+    one, other = (segment.source, segment.source_port), (segment.target, segment.target_port)
+    return (one, other) if one < other else (other, one)
+
+
+def _http_host(head: bytes) -> str | None:
+    """Return the host that a request names, "" if its head names none; None while the head is not complete."""
+    end = head.find(b"\r\n\r\n")
+    lines = head[: end if end >= 0 else len(head)].split(b"\n")
+    target = lines[0].split(b" ")[1:2]
+    for line in lines[1:] if end >= 0 or len(lines) > 1 else ():
+        name, colon, value = line.partition(b":")
+        if colon and name.strip().lower() == b"host" and (end >= 0 or line.endswith(b"\r")):
+            return _without_port(value)
+    if end < 0:
+        return None
+    return _without_port(target[0].partition(b"://")[2].partition(b"/")[0] or target[0]) if target else ""
+
+
+def _without_port(value: bytes) -> str:
+    text = value.strip().decode("latin-1").lower()
+    name = text.rpartition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
+    return name.rstrip(".")

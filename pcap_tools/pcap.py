@@ -1,0 +1,259 @@
+"""Reads packet captures: chooses the flows of telemetry hosts, opens them, and accounts for each.
+
+A first pass over the file chooses and opens flows as it goes; a second one, only where needed, looks for
+those that became known too late (`flows`). Memory is bounded whatever the size of the file. A capture that
+is damaged is read up to the damage, and then InputError says where that is; the files of one rotated
+capture can be read as one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from mutewatch.errors import InputError, OperatorError
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Burst, Exchange, Flow, FlowOutcome, Origin
+from pcap_tools.capture.magic import GZIP_MAGIC, PCAP_MAGIC, PCAPNG_MAGIC, ZSTD_MAGIC
+from pcap_tools.files import open_input
+from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
+
+if TYPE_CHECKING:
+    from pcap_tools.connection import Connection
+    from pcap_tools.flows import Found, QuicFlow
+    from pcap_tools.http.exchange import Place
+    from pcap_tools.http.message import HttpMessage
+    from pcap_tools.tls.keylog import KeyLog
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_SECRETS = "no TLS secrets in it; a key log has lines such as CLIENT_RANDOM …: set SSLKEYLOGFILE for the client"
+
+
+class CaptureReader:
+    """Yields the HTTP messages of the telemetry flows in a pcap or pcapng file, plain, gzip or zstd."""
+
+    name = "pcap"
+
+    def __init__(self, limits: ReadLimits = DEFAULT_READ_LIMITS) -> None:
+        self._limits = limits
+
+    def sniff(self, head: bytes) -> bool:
+        return head[:4] in PCAP_MAGIC or head[:4] in (PCAPNG_MAGIC, ZSTD_MAGIC) or head[:2] == GZIP_MAGIC
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
+        """Yield one exchange for each request and websocket message, and one for each flow that stayed dark."""
+        return self.read_rotated((path,), options)
+
+    def read_rotated(self, paths: Sequence[Path], options: ReadOptions) -> Iterator[Exchange]:
+        """The same for several files that hold one capture, one after the other."""
+        for exchange, _ in self.read_messages(paths, options):
+            yield exchange
+
+    def read_messages(
+        self, paths: Sequence[Path], options: ReadOptions
+    ) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
+        """The same, with the whole messages that the exchanges were made of; None for a dark flow."""
+        reading = _Reading(tuple(paths), options, self._limits, self.name)
+        try:
+            yield from reading.run()
+        finally:
+            reading.close()
+
+
+@dataclass(slots=True)
+class _File:
+    """One file of a capture, and what came of it."""
+
+    path: Path
+    first_frame: int  # how many packets the earlier files hold
+    damage: tuple[str, int | None] | None = None
+    is_readable: bool = True
+
+
+class _Reading:
+    """One reading of one capture."""
+
+    def __init__(self, paths: tuple[Path, ...], options: ReadOptions, limits: ReadLimits, door: str) -> None:
+        from pcap_tools.flows import FlowTable, Interest
+        from pcap_tools.tls.keylog import KeyLog
+
+        self._paths, self._options, self._limits, self._door = paths, options, limits, door
+        self._keylog = KeyLog()
+        self._key_files = [_KeyFile(path, open_input(path)) for path in options.keylogs]
+        self._poll_keys()
+        addresses = {_address(text): None for text in options.addresses}
+        self._table = FlowTable(
+            Interest(options.is_host, dict(addresses)), self._keylog, limits, reads_once=self._reads_once
+        )
+        self._files: list[_File] = []
+        self._ordinal = 0
+
+    @property
+    def _reads_once(self) -> bool:
+        return self._options.follow or Path("-") in self._paths
+
+    def run(self) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
+        for key_file in self._key_files:
+            if not key_file.has_secrets and not self._options.follow:
+                raise OperatorError(f"{key_file.path}: {_NO_SECRETS}")
+        yield from self._pass()
+        if not self._reads_once and self._table.look_again():
+            yield from self._pass()
+        yield from self._account()
+        for file in self._files:
+            if file.damage is not None:
+                reason, offset = file.damage
+                raise InputError(file.path, f"incomplete: {reason}" if file.is_readable else reason, offset)
+
+    def close(self) -> None:
+        for key_file in self._key_files:
+            key_file.handle.close()
+
+    def _pass(self) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
+        """Go through all files once."""
+        self._files.clear()
+        before = behind = 0
+        for path in self._paths:
+            self._files.append(_File(path, before))
+            before, consumed = yield from self._walk(self._files[-1], behind)
+            behind += consumed
+        yield from self._exchanges(self._table.finish())
+
+    def _walk(self, file: _File, behind: int) -> Generator[tuple[Exchange, "HttpMessage | None"], None, tuple[int, int]]:
+        """Go through one file; return the number of packets so far, and the bytes of this file."""
+        from pcap_tools.capture.framing import Walk, Wholeness
+        from pcap_tools.capture.source import open_source
+
+        source = open_source(file.path, self._limits, follow=self._options.follow)
+        try:
+            walk = Walk(source, self._limits, file.first_frame, self._keylog.add)
+            for batches in walk.chunks():
+                yield from self._exchanges(self._table.take(batches))
+                self._options.on_bytes(behind + source.consumed)
+                if self._options.follow:
+                    self._poll_keys()
+        finally:
+            source.close()
+        if walk.framing.wholeness is not Wholeness.COMPLETE:
+            file.damage = (walk.framing.reason or "unreadable", walk.framing.offset)
+            file.is_readable = walk.framing.wholeness is Wholeness.INCOMPLETE
+        return file.first_frame + walk.packets, source.consumed
+
+    def _exchanges(self, found: "Found") -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
+        from pcap_tools.http.exchange import to_exchange
+
+        for connection, message in found:
+            self._ordinal += 1
+            yield to_exchange(message, connection.server_name, self._place(connection, message)), message
+
+    def _place(self, connection: "Connection", message: "HttpMessage") -> "Place":
+        from pcap_tools.http.exchange import Place
+
+        file, frame = self._locate(message.last.frame)
+        return Place(
+            client=_text(connection.client[0]),
+            port=connection.server[1],
+            origin=Origin(self._door, file, self._ordinal, frame),
+            connection=self._name(connection),
+        )
+
+    def _name(self, connection: "Connection") -> str:
+        file, frame = self._locate(connection.tally.first.frame)
+        return f"{file}#{frame}"
+
+    def _locate(self, frame: int) -> tuple[str, int]:
+        """Return which file a packet is in, and its number there."""
+        at = bisect_right(self._files, frame - 1, key=lambda file: file.first_frame) - 1
+        return str(self._files[at].path), frame - self._files[at].first_frame
+
+    def _account(self) -> Iterator[tuple[Exchange, None]]:
+        """Say of every chosen flow what became of it; a dark one gives an exchange of its own."""
+        for connection in self._table.closed:
+            outcome, detail = connection.outcome
+            flow = self._flow(connection, connection.server_name, str(connection.basis), outcome, detail)
+            self._options.on_flow(replace(flow, messages=connection.messages))
+            if not connection.messages and outcome is not FlowOutcome.ECH:
+                yield self._dark(flow), None
+        for quic in self._table.quic.values():
+            flow = self._flow(quic, quic.host, "QUIC", FlowOutcome.QUIC, "HTTP/3 is not read here")
+            self._options.on_flow(flow)
+            yield self._dark(flow), None
+
+    def _dark(self, flow: Flow) -> Exchange:
+        self._ordinal += 1
+        return Exchange(
+            sent_at=flow.started_at,
+            client=flow.client,
+            host=flow.host,
+            port=flow.port,
+            method="",
+            path="",
+            query="",
+            body=None,
+            origin=Origin(self._door, flow.file, self._ordinal, flow.first_frame),
+            connection=f"{flow.file}#{flow.first_frame}",
+        )
+
+    def _flow(self, one: "Connection | QuicFlow", host: str | None, basis: str, outcome: FlowOutcome, detail: str) -> Flow:
+        file, first = self._locate(one.tally.first.frame)
+        return Flow(
+            file=file,
+            client=_text(one.client[0]),
+            client_port=one.client[1],
+            server=_text(one.server[0]),
+            port=one.server[1],
+            host=host,
+            basis=basis,
+            outcome=outcome,
+            detail=detail,
+            first_frame=first,
+            last_frame=self._locate(one.tally.last.frame)[1],
+            started_at=_time(one.tally.first.time_ns),
+            ended_at=_time(one.tally.last.time_ns),
+            client_bytes=one.tally.sent[0],
+            server_bytes=one.tally.sent[1],
+            messages=0,
+            bursts=tuple(Burst(_time(burst.time_ns), burst.size) for burst in one.tally.bursts),
+        )
+
+    def _poll_keys(self) -> None:
+        for key_file in self._key_files:
+            key_file.poll(self._keylog)
+
+
+@dataclass(slots=True)
+class _KeyFile:
+    """A key log, which may still grow."""
+
+    path: Path
+    handle: BinaryIO
+    has_secrets: bool = False
+    _rest: bytes = field(default=b"")
+
+    def poll(self, keylog: "KeyLog") -> None:
+        """Add the lines that are new. A last line without an end is taken as it is, and again once it has one."""
+        while more := self.handle.read(1 << 20):
+            lines, newline, self._rest = (self._rest + more).rpartition(b"\n")
+            self.has_secrets |= bool(keylog.add(lines + newline))
+        self.has_secrets |= bool(self._rest and keylog.add(self._rest))
+
+
+def _address(text: str) -> bytes:
+    try:
+        return ip_address(text).packed
+    except ValueError:
+        raise OperatorError(f"{text}: not an IP address, such as 192.0.2.7 or 2001:db8::7") from None
+
+
+def _text(address: bytes) -> str:
+    return str(ip_address(address))
+
+
+def _time(time_ns: int | None) -> datetime | None:
+    try:
+        return None if time_ns is None else _EPOCH + timedelta(microseconds=time_ns // 1000)
+    except OverflowError:
+        return None
