@@ -45,6 +45,20 @@ ShowClientsOption = Annotated[
 SignatureOption = Annotated[
     list[Path] | None, typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False)
 ]
+KeylogOption = Annotated[
+    list[Path] | None,
+    typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),
+]
+EngineOption = Annotated[
+    Literal["native", "tshark"], typer.Option("--engine", help="What decodes captures; tshark is the reference.")
+]
+AddressOption = Annotated[
+    list[str] | None,
+    typer.Option("--address", help="Also look into flows of this server in captures. Repeatable.", show_default=False),
+]
+RotatedOption = Annotated[
+    bool, typer.Option("--rotated", help="The files hold one capture, one after the other (tcpdump -C, -G).")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,14 +86,12 @@ def scan(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Captures (pcap, pcapng), HAR files, mitmproxy flow dumps, JSON Lines of exchanges, API-hook logs.",
+            help="Captures (pcap, pcapng, .gz, .zst, - for stdin), HAR files, mitmproxy flow dumps, JSON Lines of "
+            "exchanges, API-hook logs.",
             show_default=False,
         ),
     ],
-    keylog: Annotated[
-        list[Path] | None,
-        typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),
-    ] = None,
+    keylog: KeylogOption = None,
     mute: MuteOption = None,
     assume: AssumeOption = None,
     output_format: Annotated[
@@ -87,9 +99,15 @@ def scan(
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
-    engine: Annotated[
-        Literal["tshark"], typer.Option("--engine", help="What decodes captures: tshark is the reference.")
-    ] = "tshark",
+    engine: EngineOption = "native",
+    address: AddressOption = None,
+    rotated: RotatedOption = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on reading a capture that still grows, until Ctrl-C.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Ask tshark for a second opinion on the flows that were opened.")
+    ] = False,
     fail_on: Annotated[
         Literal["flagged"] | None, typer.Option("--fail-on", help="Exit with 1 if there are flagged minutes.")
     ] = None,
@@ -117,12 +135,40 @@ def scan(
         format=Format(output_format),
         output=output,
         store=store,
+        engine=engine,
+        addresses=tuple(address or ()),
+        rotated=rotated,
+        follow=follow,
+        verify=verify,
         fail_on_flagged=fail_on == "flagged",
         require_match=require_match,
     )
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
     raise typer.Exit(run(paths, options, judging))
+
+
+@app.command()
+def convert(
+    paths: Annotated[list[Path], typer.Argument(help="Captures: pcap, pcapng, .gz, .zst.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="What to write: .mitm (mitmproxy flows), .har, or .pcapng.")
+    ],
+    keylog: KeylogOption = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="Host names to take, e.g. '*.webex.com'. Repeatable. (default: all that open)"),
+    ] = None,
+    address: AddressOption = None,
+    rotated: RotatedOption = False,
+) -> None:
+    """Write the HTTP messages of captures as mitmproxy flows or HAR, or their flows as a small capture.
+
+    Replay the flows with `mitmweb -r out.mitm` or `mitmdump -nr out.mitm`.
+    """
+    from mutewatch.commands.convert import convert as run
+
+    raise typer.Exit(run(paths, output, tuple(keylog or ()), tuple(host or ()), tuple(address or ()), rotated))
 
 
 @app.command()

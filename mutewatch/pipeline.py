@@ -84,7 +84,7 @@ class Pipeline:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.counts = Counts()
-        self._signatures, self._names, self._model, self._limits = signatures, names, model, limits
+        self._signatures, self.names, self._model, self._limits = signatures, names, model, limits
         self._mute = mute or MuteTracker(limits=limits)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
@@ -96,6 +96,10 @@ class Pipeline:
         """Which model guesses; None without one."""
         return self._model.model_id if self._model else None
 
+    def is_host(self, host: str) -> bool:
+        """Is `host` (lower case, without port) one that a signature knows?"""
+        return any(signature.is_for(host) for signature in self._signatures)
+
     def feed(self, exchange: Exchange, *, again: bool = False) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.
 
@@ -103,7 +107,7 @@ class Pipeline:
         looked at only where the answer matters.
         """
         if not exchange.method:
-            self.counts.dark += any(signature.is_for(exchange.host) for signature in self._signatures)
+            self.counts.dark += exchange.host is not None and self.is_host(exchange.host)
             return []
         counts = Counts() if again else self.counts
         counts.exchanges += 1
@@ -121,7 +125,7 @@ class Pipeline:
             if exchange.body is None:
                 counts.unread += 1
                 continue
-            decoded = extract(exchange, signature, message, segments, self._names, self._limits)
+            decoded = extract(exchange, signature, message, segments, self.names, self._limits)
             counts.undecoded += bool(decoded.undecoded)
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)

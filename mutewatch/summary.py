@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from mutewatch.pipeline import Counts
-from mutewatch.records import Finding, Verdict
+from mutewatch.records import Finding, Flow, FlowOutcome, Verdict
+from mutewatch.sinks.flows import flow_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
 LIVE_LOSSES: Final = (
@@ -34,6 +35,8 @@ class Summary:
     clients: int = 0
     counts: Counts = field(default_factory=Counts)
     model: str | None = None
+    flows: list[Flow] = field(default_factory=list)  # of captures
+    opinions: list[str] = field(default_factory=list)  # tshark's, where it was asked
     live: dict[str, int] | None = None  # what the live door counted since it was last started
 
     def take(self, findings: Sequence[Finding]) -> None:
@@ -46,6 +49,10 @@ class Summary:
     def errors(self) -> list[str]:
         return [given.error for given in self.inputs if given.error]
 
+    @property
+    def _outcomes(self) -> Counter[FlowOutcome]:
+        return Counter(flow.outcome for flow in self.flows)
+
     def record(self) -> dict[str, Any]:
         """As the last line of JSON Lines."""
         return {
@@ -56,6 +63,7 @@ class Summary:
             "calls": self.calls,
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
+            "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
             "model": self.model,
             "live": self.live,
             "inputs": [asdict(given) for given in self.inputs],
@@ -79,7 +87,8 @@ class Summary:
                 f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
                 f"could not be read; {counts.repeats} repeated."
             )
-        if counts.dark:
+        yield from flow_lines(self.flows)
+        if counts.dark and not self.flows:
             yield (
                 f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "
                 "the capture, or no HTTP in it. What went through it is not known."

@@ -69,14 +69,16 @@ class Tally:
 class Connection:
     """Takes segments, gives messages. `client` and `server` are as far as is known who is who."""
 
-    def __init__(self, client: End, server: End, stamp: Stamp, keylog: KeyLog, limits: ReadLimits) -> None:
+    def __init__(
+        self, client: End, server: End, stamp: Stamp, keylog: KeyLog, limits: ReadLimits, keep_responses: bool = False
+    ) -> None:
         self.client, self.server = client, server
         self.basis: Basis | None = None  # None: not decided yet
         self.host: str | None = None
         self.hello: ClientHello | None = None
         self.tally = Tally(stamp, stamp)
         self.messages = 0
-        self._keylog, self._limits = keylog, limits
+        self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
         self._stack: Stack | None = None
@@ -140,7 +142,7 @@ class Connection:
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
         self.basis, self.host = basis, host
-        self._stack = Stack(self._keylog, self._limits, is_tls=is_tls)
+        self._stack = Stack(self._keylog, self._limits, is_tls=is_tls, keep_responses=self._keep_responses)
         held, self._held = self._held, []
         return self._take(held)
 
@@ -188,10 +190,10 @@ class Connection:
 class Stack:
     """TLS, if there is any, and HTTP in it; and again the same behind a CONNECT."""
 
-    def __init__(self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, depth: int = 0) -> None:
-        self._keylog, self._limits, self._depth = keylog, limits, depth
+    def __init__(self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, keep_responses: bool, depth: int = 0) -> None:
+        self._keylog, self._limits, self._keep_responses, self._depth = keylog, limits, keep_responses, depth
         self.tls = TlsSession(keylog, limits.tls) if is_tls else None
-        self.http = HttpConnection(limits.http, on_tunnel=self._tunnel)
+        self.http = HttpConnection(limits.http, keep_responses=keep_responses, on_tunnel=self._tunnel)
         self._inner: Stack | None = None
         self._tunnelled: list[HttpMessage] = []
 
@@ -226,7 +228,9 @@ class Stack:
 
     def _tunnel(self, piece: Piece) -> None:
         if self._inner is None and self._depth < self._limits.tunnels:
-            self._inner = Stack(self._keylog, self._limits, is_tls=True, depth=self._depth + 1)
+            self._inner = Stack(
+                self._keylog, self._limits, is_tls=True, keep_responses=self._keep_responses, depth=self._depth + 1
+            )
         if self._inner is not None:
             self._tunnelled += self._inner.feed(piece)
 

@@ -37,6 +37,7 @@ class Interest:
 
     is_host: Callable[[str], bool]
     addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
+    keep_responses: bool = False  # are the bodies of responses wanted too?
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class FlowTable:
             if not isinstance(segment, Segment) or not self._may_begin(segment):
                 continue
             segments[index] = segment
-            key = _key(segment)
+            key = flow_key(segment)
             if key in self._done or (key in self._flows and not self._is_new(self._flows[key], segment)):
                 continue
             flow = hash_flow(segment.source, segment.source_port, segment.target, segment.target_port)
@@ -167,7 +168,7 @@ class FlowTable:
         return self.dissector.dissect(batch.interface.link_type, data, original, stamp)
 
     def _segment(self, segment: Segment) -> Found:
-        key = _key(segment)
+        key = flow_key(segment)
         if key in self._done:
             return
         connection = self._flows.get(key)
@@ -205,7 +206,7 @@ class FlowTable:
             or (not segment.flags & SYN and source[0] in self._addresses)
         )
         client, server = (target, source) if is_answer else (source, target)
-        connection = Connection(client, server, segment.stamp, self._keylog, self._limits)
+        connection = Connection(client, server, segment.stamp, self._keylog, self._limits, self._interest.keep_responses)
         if from_start:
             connection.begin(segment)
         self._flows[key] = connection
@@ -306,7 +307,8 @@ class FlowTable:
         flow.tally.add(side, len(packet.payload), 0, packet.stamp, self._limits.bursts)
 
 
-def _key(segment: Segment) -> Key:
+def flow_key(segment: Segment) -> Key:
+    """The ends of a segment's flow, the same for both directions."""
     one, other = (segment.source, segment.source_port), (segment.target, segment.target_port)
     return (one, other) if one < other else (other, one)
 

@@ -37,8 +37,8 @@ class CaptureReader:
 
     name = "pcap"
 
-    def __init__(self, limits: ReadLimits = DEFAULT_READ_LIMITS) -> None:
-        self._limits = limits
+    def __init__(self, limits: ReadLimits = DEFAULT_READ_LIMITS, *, keep_responses: bool = False) -> None:
+        self._limits, self._keep_responses = limits, keep_responses
 
     def sniff(self, head: bytes) -> bool:
         return head[:4] in PCAP_MAGIC or head[:4] in (PCAPNG_MAGIC, ZSTD_MAGIC) or head[:2] == GZIP_MAGIC
@@ -56,7 +56,7 @@ class CaptureReader:
         self, paths: Sequence[Path], options: ReadOptions
     ) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
         """The same, with the whole messages that the exchanges were made of; None for a dark flow."""
-        reading = _Reading(tuple(paths), options, self._limits, self.name)
+        reading = _Reading(tuple(paths), options, self._limits, self.name, self._keep_responses)
         try:
             yield from reading.run()
         finally:
@@ -76,7 +76,9 @@ class _File:
 class _Reading:
     """One reading of one capture."""
 
-    def __init__(self, paths: tuple[Path, ...], options: ReadOptions, limits: ReadLimits, door: str) -> None:
+    def __init__(
+        self, paths: tuple[Path, ...], options: ReadOptions, limits: ReadLimits, door: str, keep_responses: bool
+    ) -> None:
         from pcap_tools.flows import FlowTable, Interest
         from pcap_tools.tls.keylog import KeyLog
 
@@ -86,7 +88,7 @@ class _Reading:
         self._poll_keys()
         addresses = {_address(text): None for text in options.addresses}
         self._table = FlowTable(
-            Interest(options.is_host, dict(addresses)), self._keylog, limits, reads_once=self._reads_once
+            Interest(options.is_host, dict(addresses), keep_responses), self._keylog, limits, reads_once=self._reads_once
         )
         self._files: list[_File] = []
         self._ordinal = 0

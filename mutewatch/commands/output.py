@@ -12,6 +12,7 @@ from rich.console import Console
 from mutewatch.errors import OperatorError
 from mutewatch.records import Finding
 from mutewatch.sinks.csv_file import CsvSink
+from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.table import TableSink
 from mutewatch.summary import Summary
@@ -28,6 +29,8 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
     if output_format is Format.JSONL:
         lines = JsonLinesSink(file)
         lines.write(findings)
+        for flow in summary.flows:
+            lines.write_record(flow_record(flow))
         lines.write_record(summary.record())
         lines.flush()
     elif output_format is Format.CSV:

@@ -1,14 +1,16 @@
 """`mutewatch scan`: saved traffic in, findings out."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from mutewatch.commands.output import Format, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
@@ -16,10 +18,10 @@ from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Decoded, Finding, Verdict
+from mutewatch.records import Decoded, Finding, Flow, Verdict
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
-from pcap_tools import reader_for
+from pcap_tools import read_inputs
 
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
 
@@ -44,6 +46,11 @@ class ScanOptions:
     format: Format = Format.TABLE
     output: Path | None = None
     store: Path | None = None
+    engine: str = "native"
+    addresses: tuple[str, ...] = ()
+    rotated: bool = False
+    follow: bool = False
+    verify: bool = False
     fail_on_flagged: bool = False
     require_match: bool = False
 
@@ -69,6 +76,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         print_findings(findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
+    for opinion in summary.opinions:
+        print(f"mutewatch: {opinion}", file=sys.stderr)
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
@@ -90,23 +99,46 @@ def _scan_files(
 ) -> bool:
     """Feed all files; return False if Ctrl-C ended that early."""
     try:
-        with _progress(paths) as begin:
-            for path in paths:
-                summary.inputs.append(InputSummary(str(path), {}, f"{path}: not read to its end: interrupted"))
-                reading = ReadOptions(options.keylogs, begin(path))
-                summary.inputs[-1] = _scan_file(path, pipeline, store, reading)
+        with _progress(paths, pipeline) as begin:
+            for group in _groups(paths, options):
+                name = " ".join(map(str, group))
+                summary.inputs.append(InputSummary(name, {}, f"{name}: not read to its end: interrupted"))
+                summary.inputs[-1] = _scan_group(group, pipeline, store, options, summary, begin(group))
     except KeyboardInterrupt:
-        return False
+        return options.follow  # it is how following ends
     return True
 
 
-def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: ReadOptions) -> InputSummary:
+def _groups(paths: Sequence[Path], options: ScanOptions) -> Iterator[tuple[Path, ...]]:
+    """Each file by itself, or all as one rotated capture."""
+    if options.rotated:
+        yield tuple(paths)
+    else:
+        yield from ((path,) for path in paths)
+
+
+def _scan_group(
+    paths: tuple[Path, ...],
+    pipeline: Pipeline,
+    store: Store | None,
+    options: ScanOptions,
+    summary: Summary,
+    on_bytes: Callable[[int], None],
+) -> InputSummary:
+    """Feed one input: a file, or all files of a rotated capture."""
     before = counts_record(pipeline.counts)
     facts: list[Decoded] = []
+    flows: list[Flow] = []
+    bodies: Counter[bytes] = Counter()
     error = None
+    reading = ReadOptions(
+        options.keylogs, pipeline.is_host, options.addresses, options.follow, on_bytes=on_bytes, on_flow=flows.append
+    )
     try:
-        for exchange in reader_for(path).read(path, options):
+        for exchange in read_inputs(paths, reading, engine=options.engine, as_one=options.rotated):
             facts += pipeline.feed(exchange)
+            if options.verify and exchange.method and exchange.body:
+                bodies[sha256(exchange.body).digest()] += 1
             if store is None:
                 facts.clear()
             elif len(facts) >= FACTS_AT_ONCE:
@@ -116,7 +148,13 @@ def _scan_file(path: Path, pipeline: Pipeline, store: Store | None, options: Rea
         error = str(fault)
     if store is not None:
         store.record(facts, ())
-    return InputSummary(str(path), difference(counts_record(pipeline.counts), before), error)
+    if options.verify and flows:
+        from pcap_tools.verify import second_opinion
+
+        summary.opinions.append(str(second_opinion(paths, flows, bodies, reading)))
+    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in flows]
+    name = " ".join(map(str, paths))
+    return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
 
 
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
@@ -147,21 +185,26 @@ def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
 
 
 @contextmanager
-def _progress(paths: Sequence[Path]) -> Iterator[Callable[[Path], Callable[[int], None]]]:
-    """On a terminal, a bar on stderr over the bytes of all files.
+def _progress(
+    paths: Sequence[Path], pipeline: Pipeline
+) -> Iterator[Callable[[Sequence[Path]], Callable[[int], None]]]:
+    """On a terminal, a bar on stderr over the bytes of all files, with what was found so far.
 
-    Yields what to call at the start of each file; it gives what the file's reader calls with its bytes consumed.
+    Yields what to call at the start of each input; it gives what the input's reader calls with its bytes consumed.
     """
     sizes = {path: path.stat().st_size if path.is_file() else 0 for path in paths}
     console = Console(stderr=True)
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        *(TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+        TextColumn("{task.fields[found]} found"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=sum(sizes[path] for path in paths))
+        task = progress.add_task("reading", total=sum(sizes.values()) or None, found=0)
         done = 0
 
-        def begin(path: Path) -> Callable[[int], None]:
+        def begin(group: Sequence[Path]) -> Callable[[int], None]:
             nonlocal done
-            before, done = done, done + sizes[path]
-            return lambda consumed: progress.update(task, completed=before + consumed)
+            before, done = done, done + sum(sizes[path] for path in group)
+            return lambda consumed: progress.update(task, completed=before + consumed, found=pipeline.counts.matched)
 
         yield begin

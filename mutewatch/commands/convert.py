@@ -1,0 +1,94 @@
+"""`mutewatch convert`: the HTTP messages of captures, as mitmproxy flows, HAR or a small capture."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from mutewatch.commands.scan import Exit
+from mutewatch.errors import InputError, OperatorError
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Exchange, Flow
+from mutewatch.signatures import match_host
+from mutewatch.sinks.flows import flow_lines
+from pcap_tools import STDIN, reader_for
+from pcap_tools.flow_writer import WRITERS
+from pcap_tools.http.message import HttpMessage
+from pcap_tools.pcap import CaptureReader
+
+CAPTURE = ".pcapng"
+
+
+def convert(
+    paths: Sequence[Path],
+    output: Path,
+    keylogs: tuple[Path, ...],
+    hosts: tuple[str, ...],
+    addresses: tuple[str, ...],
+    rotated: bool,
+) -> Exit:
+    """Read the captures at `paths`, write `output`, say what was left out; return the exit code."""
+    if output.suffix not in (*WRITERS, CAPTURE):
+        raise OperatorError(f"{output}: end the name with {', '.join(WRITERS)} or {CAPTURE}, to say what to write")
+    if output.resolve() in [path.resolve() for path in paths]:
+        raise OperatorError(f"{output} is one of the inputs: choose another name")
+    flows: list[Flow] = []
+    options = ReadOptions(keylogs, _chosen(hosts), addresses, on_flow=flows.append)
+    faults: list[InputError] = []
+    groups = [tuple(paths)] if rotated else [(path,) for path in paths]
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise OperatorError(f"cannot write {output}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        if output.suffix == CAPTURE:
+            count = _carve(groups, options, flows, file, faults)
+        else:
+            count = WRITERS[output.suffix](_messages(groups, options, faults), file)
+    for line in flow_lines(flows):
+        print(line)
+    print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {output}.")
+    for fault in faults:
+        print(f"mutewatch: {fault}", file=sys.stderr)
+    return Exit.UNREADABLE if faults or any(not flow.messages for flow in flows) else Exit.RAN
+
+
+def _chosen(hosts: tuple[str, ...]) -> Callable[[str], bool]:
+    if not hosts:
+        return lambda _name: True
+    return lambda name: any(match_host(host, name) for host in hosts)
+
+
+def _messages(
+    groups: Sequence[tuple[Path, ...]], options: ReadOptions, faults: list[InputError]
+) -> Iterator[tuple[Exchange, HttpMessage | None]]:
+    """Yield the messages of all captures; what cannot be read ends up among the faults."""
+    for paths in groups:
+        try:
+            for path in paths:
+                _check_kind(path)
+            yield from CaptureReader(keep_responses=True).read_messages(paths, options)
+        except InputError as fault:
+            faults.append(fault)
+
+
+def _check_kind(path: Path) -> None:
+    if path != STDIN and not isinstance(reader_for(path), CaptureReader):
+        raise InputError(path, "is not a capture")
+
+
+def _carve(
+    groups: Sequence[tuple[Path, ...]],
+    options: ReadOptions,
+    flows: list[Flow],
+    file: BinaryIO,
+    faults: list[InputError],
+) -> int:
+    """Write the packets of the chosen flows of all captures."""
+    from pcap_tools.carve import carve, flow_keys
+
+    for _ in _messages(groups, options, faults):
+        pass
+    paths = [path for group in groups for path in group]
+    return carve(paths, flow_keys(flows), options.keylogs, file)

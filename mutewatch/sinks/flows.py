@@ -1,0 +1,81 @@
+"""What became of the flows of a capture: as records for programs, as sentences for people."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from statistics import median
+from typing import Final
+
+from mutewatch.records import Burst, Flow, FlowOutcome
+from mutewatch.sinks.record import Record
+
+SHOWN = 20  # flows in a text; all are in the JSON Lines
+_NEXT_STEP: Final = {
+    FlowOutcome.NO_KEY: "set SSLKEYLOGFILE before the client starts, and give that file of the same session",
+    FlowOutcome.BAD_KEY: "the key log names this session but its secrets do not open it: is the file whole?",
+    FlowOutcome.NO_HANDSHAKE: "start the capture before the client connects",
+    FlowOutcome.CUT: "capture whole packets (tcpdump -s 0)",
+    FlowOutcome.QUIC: "block UDP port 443, and the client falls back to TCP",
+    FlowOutcome.ECH: "the name is encrypted: a key log shows what is inside",
+    FlowOutcome.UNSUPPORTED: "try --engine tshark",
+    FlowOutcome.PARTLY: "",
+}
+
+
+def flow_record(flow: Flow) -> Record:
+    """Return `flow` as JSON-ready values; sizes are bytes of TCP or UDP payload."""
+    return {
+        "type": "flow",
+        "outcome": flow.outcome.value,
+        "detail": flow.detail or None,
+        "file": flow.file,
+        "first_frame": flow.first_frame,
+        "last_frame": flow.last_frame,
+        "client": flow.client,
+        "client_port": flow.client_port,
+        "server": flow.server,
+        "port": flow.port,
+        "host": flow.host,
+        "chosen_by": flow.basis,
+        "started_at": _time(flow.started_at),
+        "ended_at": _time(flow.ended_at),
+        "client_bytes": flow.client_bytes,
+        "server_bytes": flow.server_bytes,
+        "messages": flow.messages,
+        "bursts": [{"at": _time(burst.at), "size": burst.size} for burst in flow.bursts],
+    }
+
+
+def flow_lines(flows: Sequence[Flow]) -> Iterator[str]:
+    """Say in sentences how many flows were opened, and of each that was not, why and what to do."""
+    if not flows:
+        return
+    counts = Counter(flow.outcome for flow in flows)
+    told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in FlowOutcome if counts[outcome])
+    yield f"Flows of telemetry hosts: {told}."
+    closed = [flow for flow in flows if flow.outcome not in (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT)]
+    for flow in closed[:SHOWN]:
+        detail = f" ({flow.detail})" if flow.detail else ""
+        yield f"  {flow.host or flow.server}, frames {flow.first_frame} to {flow.last_frame}: {flow.outcome}{detail}"
+        if not flow.messages:
+            yield f"    {rhythm(flow.bursts)}"
+    if len(closed) > SHOWN:
+        yield f"  and {len(closed) - SHOWN} more (--format jsonl shows all)"
+    for outcome, step in _NEXT_STEP.items():
+        if step and counts[outcome]:
+            yield f"What to do about “{outcome.value}”: {step}."
+
+
+def rhythm(bursts: Sequence[Burst]) -> str:
+    """Say how much a client sent, and how regularly: a beacon shows without its keys."""
+    if not bursts:
+        return "nothing was sent by the client"
+    times = [burst.at for burst in bursts if burst.at]
+    steps = [(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)]
+    size = median(burst.size for burst in bursts)
+    every = f", one every {median(steps):.0f} s at the median" if len(steps) > 1 else ""
+    return f"the client sent {len(bursts)} times, {size:,.0f} bytes at the median{every}"
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None
