@@ -246,6 +246,5 @@ _OUTCOMES = {
     TlsState.BAD_KEY: FlowOutcome.BAD_KEY,
     TlsState.NO_HANDSHAKE: FlowOutcome.NO_HANDSHAKE,
     TlsState.UNSUPPORTED: FlowOutcome.UNSUPPORTED,
-    TlsState.ECH: FlowOutcome.ECH,
     TlsState.NOT_TLS: FlowOutcome.NOT_HTTP,
 }

@@ -7,6 +7,8 @@ passing a smaller `ReadLimits` to the reader.
 from dataclasses import dataclass
 
 from mutewatch.limits import DEFAULT_LIMITS
+from pcap_tools.http.limits import DEFAULT_HTTP_LIMITS, HttpLimits
+from pcap_tools.tls.limits import DEFAULT_TLS_LIMITS, TlsLimits
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 
@@ -35,6 +37,11 @@ class ReadLimits:
     streams: int = 100_000  # TCP streams and HTTP/2 streams remembered while reading a capture
     waiting: int = 10_000  # requests held back until their response is seen; then passed on without a status
     waiting_bytes: int = 64 * MiB  # the same, by their bodies
+    undecided: int = 64 * KiB  # of a client's first bytes, before it is known what they are
+    tunnels: int = 4  # CONNECT inside CONNECT
+    bursts: int = 10_000  # times and sizes kept of a flow that stays dark: a week of minutes
+    tls: TlsLimits = DEFAULT_TLS_LIMITS
+    http: HttpLimits = DEFAULT_HTTP_LIMITS
     silence_seconds: float = 60  # tshark may show nothing for this long, and ...
     silence_bytes_per_second: int = MiB  # ... longer by the capture's size at this speed; seen 40 MiB/s
 

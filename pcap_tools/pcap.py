@@ -24,7 +24,6 @@ from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 if TYPE_CHECKING:
     from pcap_tools.connection import Connection
     from pcap_tools.flows import Found, QuicFlow
-    from pcap_tools.http.exchange import Place
     from pcap_tools.http.message import HttpMessage
     from pcap_tools.tls.keylog import KeyLog
 
@@ -145,22 +144,23 @@ class _Reading:
         return file.first_frame + walk.packets, source.consumed
 
     def _exchanges(self, found: "Found") -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
-        from pcap_tools.http.exchange import to_exchange
+        from pcap_tools.http.exchange import Route, to_exchange
 
         for connection, message in found:
             self._ordinal += 1
-            yield to_exchange(message, connection.server_name, self._place(connection, message)), message
-
-    def _place(self, connection: "Connection", message: "HttpMessage") -> "Place":
-        from pcap_tools.http.exchange import Place
-
-        file, frame = self._locate(message.last.frame)
-        return Place(
-            client=_text(connection.client[0]),
-            port=connection.server[1],
-            origin=Origin(self._door, file, self._ordinal, frame),
-            connection=self._name(connection),
-        )
+            file, frame = self._locate(message.last.frame)
+            route = Route(
+                self._door,
+                file,
+                _text(connection.client[0]),
+                connection.server[1],
+                sni=connection.server_name,
+                connection=self._name(connection),
+            )
+            exchange = to_exchange(message, route, self._ordinal)
+            if frame != message.last.frame:
+                exchange = replace(exchange, origin=replace(exchange.origin, frame=frame))
+            yield exchange, message
 
     def _name(self, connection: "Connection") -> str:
         file, frame = self._locate(connection.tally.first.frame)
