@@ -14,11 +14,12 @@ from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide
-from pcap_tools.tls.handshake import ClientHello
+from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
 from pcap_tools.tls.keylog import KeyLog
 from pcap_tools.tls.session import TlsSession, TlsState
 
 End = tuple[bytes, int]  # address, port
+_RETRANSMITTED = 1 << 24  # bytes back from the end that may be seen once more
 _BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
 
 
@@ -93,6 +94,13 @@ class Connection:
             return False
         side = self._tcp[self._side(segment)]
         return side.has_begun and self.tally.sent[side.side] > 0 and side.distance(segment.sequence + 1) != 0
+
+    def has_read(self, segment: Segment) -> bool:
+        """Is this beginning of a conversation one that this connection has read, seen once more?"""
+        hello = client_hello_from_records(segment.payload) if segment.payload[:1] == b"\x16" else None
+        if isinstance(hello, ClientHello) and self.hello is not None:
+            return hello.random == self.hello.random
+        return -_RETRANSMITTED < self._tcp[self._side(segment)].distance(segment.sequence) < 0
 
     def begin(self, segment: Segment) -> None:
         """The conversation begins with this segment of the client."""

@@ -12,6 +12,7 @@ what is known at each moment.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 
@@ -65,6 +66,7 @@ class FlowTable:
         self._flows: OrderedDict[Key, Connection] = OrderedDict()
         self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
         self._done: set[Key] = set()  # read in the first pass
+        self._ended: dict[Key, Connection] = {}  # the last of those ends, closed
         self._randoms: OrderedDict[bytes, None] = OrderedDict()  # of flows that were left for want of a key
         self._recent: list[Sifted] = []  # of this chunk and the one before
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
@@ -73,18 +75,29 @@ class FlowTable:
 
     def take(self, batches: Iterable[Batch]) -> Found:
         """Take the packets of one chunk; yield the messages that are complete with it."""
-        before, self._recent = self._recent, []
-        known = before
+        chosen: list[tuple[int, Batch, int]] = []  # frame, and where it is
+        looked_at: dict[int, Segment] = {}  # by frame
+        recent: list[Sifted] = []
+        fresh: list[int] = []
         for batch in batches:
             sifted = self._sift.sift(batch)
-            segments, fresh = self._begin(sifted)
-            wanted = self._wanted.choose(sifted, self._sift)
-            if fresh:
-                for earlier in known:
-                    yield from self._feed(earlier, earlier.tcp[np.isin(earlier.flows, fresh)], {})
-            yield from self._feed(sifted, np.union1d(wanted, sifted.others), segments)
-            self._recent.append(sifted)
-            known = before + self._recent
+            fresh += self._begin(sifted, looked_at)
+            chosen += _places(sifted, np.union1d(self._wanted.choose(sifted, self._sift), sifted.others))
+            recent.append(sifted)
+        if fresh:  # what came before the beginning, too: packets do not always stand in their order
+            for earlier in (*self._recent, *recent[:-1]):
+                chosen += _places(earlier, earlier.tcp[np.isin(earlier.flows, fresh)])
+        self._recent = recent
+        last = 0
+        for frame, batch, index in sorted(chosen, key=itemgetter(0)):
+            if frame == last:
+                continue
+            last = frame
+            packet = looked_at.get(frame) or self._dissect(batch, index)
+            if isinstance(packet, Segment):
+                yield from self._segment(packet)
+            elif packet is not None:
+                self._datagram(packet)
 
     def look_again(self) -> bool:
         """After a pass, prepare a second one for what is known only now. False if there is nothing to look for."""
@@ -106,24 +119,26 @@ class FlowTable:
             key, connection = self._flows.popitem(last=False)
             yield from self._close(key, connection)
 
-    def _begin(self, sifted: Sifted) -> tuple[dict[int, Segment], list[int]]:
-        """Look at what may begin a conversation. Return the segments looked at, and hashes of flows not seen yet."""
-        segments: dict[int, Segment] = {}
+    def _begin(self, sifted: Sifted, looked_at: dict[int, Segment]) -> list[int]:
+        """Look at what may begin a conversation. Return the hashes of flows that were not known."""
         fresh: list[int] = []
         for index in sifted.starts.tolist():
             segment = self._dissect(sifted.batch, index)
-            if not isinstance(segment, Segment) or not self._may_begin(segment):
+            if not isinstance(segment, Segment):
                 continue
-            segments[index] = segment
+            looked_at[segment.stamp.frame] = segment
             key = flow_key(segment)
-            if key in self._done or (key in self._flows and not self._is_new(self._flows[key], segment)):
-                continue
-            flow = hash_flow(segment.source, segment.source_port, segment.target, segment.target_port)
-            if key in self._flows:
-                continue  # a new connection of the same ends: seen again, in its place, by `_segment`
-            self._add(key, segment, from_start=True)
-            fresh.append(flow)
-        return segments, fresh
+            if key not in self._flows and self._is_beginning(key, segment):
+                self._add(key, segment, from_start=True)
+                fresh.append(hash_flow(*key[0], *key[1]))
+        return fresh
+
+    def _is_beginning(self, key: Key, segment: Segment) -> bool:
+        """Does a conversation begin here that may be ours, and that was not read yet?"""
+        if key in self._done or not self._may_begin(segment):
+            return False
+        ended = self._ended.get(key)
+        return ended is None or not ended.has_read(segment)
 
     def _may_begin(self, segment: Segment) -> bool:
         """Is this the beginning of a conversation that may be ours?"""
@@ -154,14 +169,6 @@ class FlowTable:
             return Basis.ADDRESS
         return None
 
-    def _feed(self, sifted: Sifted, chosen: Positions, segments: dict[int, Segment]) -> Found:
-        for index in chosen.tolist():
-            packet = segments.get(index) or self._dissect(sifted.batch, index)
-            if isinstance(packet, Segment):
-                yield from self._segment(packet)
-            elif packet is not None:
-                self._datagram(packet)
-
     def _dissect(self, batch: Batch, index: int) -> Segment | Datagram | None:
         data, original = batch.packet(index)
         stamp = Stamp(int(batch.frames[index]), batch.time_ns(index))
@@ -172,16 +179,16 @@ class FlowTable:
         if key in self._done:
             return
         connection = self._flows.get(key)
-        if connection is not None and self._is_new(connection, segment):
+        if connection is not None and connection.restarts_with(segment):
             yield from self._close(key, self._flows.pop(key))
             connection = None
         if connection is None:
-            if segment.payload and key not in self._left and self._may_begin(segment):
-                connection = self._add(key, segment, from_start=True)
-            elif self._is_watched(segment) and key not in self._left:
-                connection = self._add(key, segment, from_start=False)
-            else:
+            if key in self._left or (key in self._ended and not segment.flags & SYN and not segment.payload):
                 return
+            from_start = bool(segment.payload) and self._is_beginning(key, segment)
+            if not from_start and (key in self._ended or not self._is_watched(segment)):
+                return
+            connection = self._add(key, segment, from_start=from_start)
             if len(self._flows) > self._limits.streams:
                 yield from self._close(*self._flows.popitem(last=False))
         for message in connection.feed(segment):
@@ -190,9 +197,6 @@ class FlowTable:
             yield from self._decide(key, connection)
         elif connection.is_finished:
             yield from self._close(key, self._flows.pop(key))
-
-    def _is_new(self, connection: Connection, segment: Segment) -> bool:
-        return connection.restarts_with(segment)
 
     def _is_watched(self, segment: Segment) -> bool:
         if not self._by_address:
@@ -235,8 +239,8 @@ class FlowTable:
             elif hello is None and not is_watched:
                 return self._leave(key, None, is_watched)
         elif begin and not missed and any(method.startswith(begin[:4]) for method in METHODS):
-            host = _http_host(begin)
-            if host is not None or begin.startswith(b"PRI"):
+            host = None if begin.startswith(b"PRI") else _http_host(begin)
+            if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
                 if not (host is None or self._interest.is_host(host)):
                     return self._leave(key, None, is_watched)
                 opened = connection.open(Basis.HTTP_HOST, host, is_tls=False)
@@ -272,6 +276,7 @@ class FlowTable:
             yield connection, message
         if connection.basis is not None:
             self.closed.append(connection)
+            self._ended[key] = connection
 
     def _watch(self, address: bytes, host: str | None) -> None:
         """From now on this address is known to be a telemetry host's."""
@@ -305,6 +310,11 @@ class FlowTable:
             flow = self.quic[key] = QuicFlow(*key, host or known, Tally(packet.stamp, packet.stamp))
         side = Side.CLIENT if is_client else Side.SERVER
         flow.tally.add(side, len(packet.payload), 0, packet.stamp, self._limits.bursts)
+
+
+def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
+    frames = sifted.batch.frames
+    return ((int(frames[index]), sifted.batch, index) for index in chosen.tolist())
 
 
 def flow_key(segment: Segment) -> Key:

@@ -97,9 +97,6 @@ class _Reading:
         return self._options.follow or Path("-") in self._paths
 
     def run(self) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
-        for key_file in self._key_files:
-            if not key_file.has_secrets and not self._options.follow:
-                raise OperatorError(f"{key_file.path}: {_NO_SECRETS}")
         yield from self._pass()
         if not self._reads_once and self._table.look_again():
             yield from self._pass()
@@ -108,6 +105,9 @@ class _Reading:
             if file.damage is not None:
                 reason, offset = file.damage
                 raise InputError(file.path, f"incomplete: {reason}" if file.is_readable else reason, offset)
+        for key_file in self._key_files:
+            if not key_file.has_secrets:
+                raise InputError(key_file.path, _NO_SECRETS)
 
     def close(self) -> None:
         for key_file in self._key_files:
