@@ -25,7 +25,7 @@ from pcap_tools.connection import Basis, Connection, End, Tally
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Side, Stamp
-from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
+from pcap_tools.tls.handshake import ClientHello, client_hello_from_records, glance
 from pcap_tools.tls.keylog import KeyLog
 
 Key = tuple[End, End]
@@ -68,6 +68,7 @@ class FlowTable:
         self._done: set[Key] = set()  # read in the first pass
         self._ended: dict[Key, Connection] = {}  # the last of those ends, closed
         self._randoms: OrderedDict[bytes, None] = OrderedDict()  # of flows that were left for want of a key
+        self._names: dict[str, bool] = {}  # what the operator's interest said of them
         self._recent: list[Sifted] = []  # of this chunk and the one before
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
         for address in self._addresses if self._by_address else ():
@@ -122,7 +123,11 @@ class FlowTable:
     def _begin(self, sifted: Sifted, looked_at: dict[int, Segment]) -> list[int]:
         """Look at what may begin a conversation. Return the hashes of flows that were not known."""
         fresh: list[int] = []
-        for index in sifted.starts.tolist():
+        for index, payload, end in zip(
+            sifted.starts.tolist(), sifted.payloads.tolist(), sifted.ends.tolist(), strict=True
+        ):
+            if self._is_others(sifted.batch.buffer, payload, end):
+                continue
             segment = self._dissect(sifted.batch, index)
             if not isinstance(segment, Segment):
                 continue
@@ -132,6 +137,17 @@ class FlowTable:
                 self._add(key, segment, from_start=True)
                 fresh.append(hash_flow(*key[0], *key[1]))
         return fresh
+
+    def _is_others(self, buffer: bytearray, payload: int, end: int) -> bool:
+        """Is this a whole ClientHello to somebody else, of no known key? Nearly all are."""
+        seen = glance(buffer, payload, end)
+        if seen is None:
+            return False
+        random, name = seen
+        if name is None or random in self._keylog or self._is_host(name):
+            return False
+        self._pass_over(random)
+        return True
 
     def _is_beginning(self, key: Key, segment: Segment) -> bool:
         """Does a conversation begin here that may be ours, and that was not read yet?"""
@@ -146,22 +162,30 @@ class FlowTable:
         if payload[:1] == b"\x16":
             hello = client_hello_from_records(payload)
             if isinstance(hello, ClientHello) and self._basis(hello, segment.target) is None:
-                self._pass_over(hello)
+                self._pass_over(hello.random)
                 return False
             return hello is not None
         if not payload or not any(method.startswith(payload[:4]) for method in METHODS):
             return False
         host = _http_host(payload)
-        return host is None or self._interest.is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
+        return host is None or self._is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
 
-    def _pass_over(self, hello: ClientHello) -> None:
+    def _pass_over(self, random: bytes) -> None:
         self.not_ours["TLS"] += 1
         if len(self._randoms) < self._limits.streams:
-            self._randoms[hello.random] = None
+            self._randoms[random] = None
+
+    def _is_host(self, name: str) -> bool:
+        known = self._names.get(name)
+        if known is None:
+            known = self._interest.is_host(name)
+            if len(self._names) < self._limits.streams:
+                self._names[name] = known
+        return known
 
     def _basis(self, hello: ClientHello, server: bytes) -> Basis | None:
         """Why a TLS flow is ours; None: it is not."""
-        if hello.sni is not None and self._interest.is_host(hello.sni):
+        if hello.sni is not None and self._is_host(hello.sni):
             return Basis.SNI
         if hello.random in self._keylog:
             return Basis.KEY
@@ -241,7 +265,7 @@ class FlowTable:
         elif begin and not missed and any(method.startswith(begin[:4]) for method in METHODS):
             host = None if begin.startswith(b"PRI") else _http_host(begin)
             if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
-                if not (host is None or self._interest.is_host(host)):
+                if not (host is None or self._is_host(host)):
                     return self._leave(key, None, is_watched)
                 opened = connection.open(Basis.HTTP_HOST, host, is_tls=False)
         if opened is None:
@@ -256,7 +280,7 @@ class FlowTable:
 
     def _leave(self, key: Key, hello: ClientHello | None, is_watched: bool) -> Found:
         if hello is not None:
-            self._pass_over(hello)
+            self._pass_over(hello.random)
         if key in self._flows:
             del self._flows[key]
             self._drop(key)
@@ -288,7 +312,7 @@ class FlowTable:
     def _datagram(self, packet: Datagram) -> None:
         if packet.source_port in DNS_PORTS:
             for name, address in answers(packet.payload):
-                if self._interest.is_host(name):
+                if self._is_host(name):
                     self._watch(address, name)
         elif QUIC_PORT in (packet.source_port, packet.target_port):
             self._quic(packet)
@@ -303,7 +327,7 @@ class FlowTable:
             hello = self._initials.feed(packet.payload) if is_client else None
             host = hello.sni if hello else None
             known = self._addresses.get(key[1][0])
-            if not (host and self._interest.is_host(host)) and key[1][0] not in self._addresses:
+            if not (host and self._is_host(host)) and key[1][0] not in self._addresses:
                 return
             if len(self.quic) >= self._limits.streams:
                 return

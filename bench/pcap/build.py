@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tests.captures.conversations import START, Conversation, converse
 from tests.captures.openssl import TLS12, Settings
-from tests.captures.packets import Frame, Tcp, frames, segments
-from tests.captures.variants_http import talk_http2
+from tests.captures.packets import Frame, frames, segments
+from tests.captures.scripts import http2
 
 HOUR_NS = 3_600 * 10**9
 _CLIENTS = [bytes([10, 1, 0, number]) for number in range(10, 40)]
@@ -44,31 +44,23 @@ def build(path: Path, keylog: Path, size: int, seed: int = 1, posts: int = 500) 
     talks = [
         converse(Settings(), count=posts // 10, flows=10),
         converse(Settings(version=TLS12), count=posts // 10, flows=10),
-        converse(Settings(alpn=("h2",)), talk_http2, count=30, flows=2),
+        converse(Settings(alpn=("h2",)), http2(), count=30, flows=2),
     ]
     keylog.write_bytes(b"".join(talk.keylog for talk in talks))
-    telemetry = _spread(talks)
-    packets = written = 0
+    connections = tuple(itertools.chain.from_iterable(talk.connections for talk in talks))
+    bodies = tuple(itertools.chain.from_iterable(talk.bodies for talk in talks))
+    telemetry = frames(segments(Conversation(connections, b"", bodies)))
+    packets = 0
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
-        for at, data in _merge(_background(random.Random(seed), size), telemetry, size):
+        for at, data in _merge(_background(random.Random(seed), size), telemetry):
             seconds, rest = divmod(at, 10**9)
             file.write(struct.pack("<IIII", seconds, rest // 1000, len(data), len(data)) + data)
             packets += 1
-        written = sum(len(frame.data) + 16 for frame in telemetry)
-    return Built(packets, written, tuple(itertools.chain.from_iterable(talk.bodies for talk in talks)))
+    return Built(packets, sum(len(frame.data) + 16 for frame in telemetry), bodies)
 
 
-def _spread(talks: list[Conversation]) -> list[Frame]:
-    """The packets of all conversations, spread over the hour; each has ports of its own."""
-    found: list[Frame] = []
-    for number, talk in enumerate(talks):
-        found += frames(segments(talk, Tcp(port=52_000 + 100 * number)))
-    first, last = min(row.time for row in found), max(row.time for row in found)
-    return sorted(found, key=lambda row: (row.time - first) / (last - first))
-
-
-def _merge(background: Iterator[tuple[float, bytes]], telemetry: list[Frame], size: int) -> Iterator[tuple[int, bytes]]:
+def _merge(background: Iterator[tuple[float, bytes]], telemetry: list[Frame]) -> Iterator[tuple[int, bytes]]:
     """Yield (time, packet) of both, telemetry at even distances."""
     waiting = iter(enumerate(telemetry, 1))
     number, frame = next(waiting, (0, None))
@@ -116,7 +108,7 @@ def _tls(rng: random.Random, noise: bytes, flows: list[_TlsFlow]) -> bytes:
     if len(flows) < _OPEN_FLOWS or rng.random() < _NEW_FLOW:
         ports = rng.randrange(1_024, 50_000)
         flow = _TlsFlow(rng.choice(_CLIENTS), rng.choice(_SERVERS), ports, rng.getrandbits(31), rng.getrandbits(31))
-        del flows[: len(flows) - _OPEN_FLOWS + 1]
+        del flows[: max(0, len(flows) - _OPEN_FLOWS + 1)]
         flows.append(flow)
         hello = _client_hello(rng, rng.choice(_OTHER_HOSTS))
         packet = _tcp(flow.client, flow.server, (flow.port, 443), flow.sent, flow.received, hello)

@@ -58,6 +58,8 @@ class Sifted:
     tcp: Positions  # the plain TCP packets
     flows: Positions  # hash of the flow of each of `tcp`
     starts: Positions  # may begin a conversation over TCP
+    payloads: Positions  # where in the buffer the payload of each of `starts` begins
+    ends: Positions  # and where it ends
     others: Positions  # must be looked at for what they are: tunnels, fragments, DNS answers, QUIC handshakes
 
 
@@ -123,7 +125,7 @@ class Sift:
         if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
             nothing = np.zeros(0, np.intp)
             self.addresses, self.has_payload = (nothing, nothing), np.zeros(0, np.bool_)
-            return Sifted(batch, nothing, nothing, nothing, np.arange(len(batch.heads)))
+            return Sifted(batch, *[nothing] * 5, np.arange(len(batch.heads)))
         view = _View(batch)
         ip, is_ip, others = view.find_ip(link_type)
         self.not_ip += int(len(ip) - np.count_nonzero(is_ip | others))
@@ -133,9 +135,11 @@ class Sift:
         tcp = np.flatnonzero(is_plain & (protocol == TCP))
         udp = np.flatnonzero(is_plain & (protocol == UDP))
         flows = self._flows(view, ip[tcp], transport[tcp])
-        starts = self._starts(view, transport[tcp], size[tcp])
+        starts, payloads, sizes = self._starts(view, transport[tcp], size[tcp])
+        ends = np.minimum(payloads + sizes, view.end[tcp[starts]])
         chosen = self._datagrams(view, transport[udp])
-        return Sifted(batch, tcp, flows, tcp[starts], np.union1d(np.flatnonzero(others), udp[chosen]))
+        rest = np.union1d(np.flatnonzero(others), udp[chosen])
+        return Sifted(batch, tcp, flows, tcp[starts], payloads, ends, rest)
 
     def _flows(self, view: "_View", ip: Positions, transport: Positions) -> Any:
         """Return the hash of each TCP packet's flow; keeps those of its addresses."""
@@ -149,16 +153,14 @@ class Sift:
         both = (ports >> np.uint32(16)) + (ports & np.uint32(0xFFFF))
         return ((source + target) * factor + both * np.uint32(40503)) >> shift
 
-    def _starts(self, view: "_View", transport: Positions, size: Positions) -> Mask:
-        """Which TCP packets have a payload that may begin a conversation?"""
+    def _starts(self, view: "_View", transport: Positions, size: Positions) -> tuple[Positions, Positions, Positions]:
+        """Return which TCP packets may begin a conversation, and where and how long their payload is."""
         header = (view.octets[transport + 12] >> 4).astype(np.intp) * 4
         payload, length = transport + header, size - header
         self.has_payload = length > 0
-        starts: Mask = self.has_payload & _FIRST_BYTES[view.octets[payload]]
-        some = np.flatnonzero(starts)
-        if len(some):
-            starts[some] = _is_start(view, payload[some], length[some])
-        return starts
+        starts = np.flatnonzero(self.has_payload & _FIRST_BYTES[view.octets[payload]])
+        starts = starts[_is_start(view, payload[starts], length[starts])]
+        return starts, payload[starts], length[starts]
 
     def _datagrams(self, view: "_View", transport: Positions) -> Mask:
         """Which UDP packets are DNS answers, QUIC handshakes or VXLAN?"""

@@ -29,9 +29,10 @@ class KeyLog:
         self.generation = 0
         self.ignored = 0  # lines that are not understood; comments and labels of no use here are not counted
         self._secrets: dict[Label, dict[bytes, bytes]] = {label: {} for label in Label}
+        self._randoms: set[bytes] = set()
 
     def __contains__(self, client_random: bytes) -> bool:
-        return any(client_random in secrets for secrets in self._secrets.values())
+        return client_random in self._randoms
 
     def __len__(self) -> int:
         return sum(map(len, self._secrets.values()))
@@ -65,5 +66,6 @@ class KeyLog:
             return False
         if self._secrets[label].get(random) != secret and len(self) < _MOST_SECRETS:
             self._secrets[label][random] = secret
+            self._randoms.add(random)
             self.generation += 1
         return True
