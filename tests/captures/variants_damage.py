@@ -1,0 +1,123 @@
+"""The variants whose packets suffered: loss, order, repetition, cuts. Most are TLS 1.3; some TLS 1.2."""
+
+import functools
+from collections.abc import Callable
+
+from tests.captures import damage
+from tests.captures.capture import Capture, capture, merged
+from tests.captures.conversations import Conversation, converse, tls13
+from tests.captures.files import Pcapng, cut, pcap
+from tests.captures.openssl import TLS12, Settings
+from tests.captures.packets import Frame, Ip, Segment, Tcp, frames, segments
+
+Damage = Callable[[list[Segment]], list[Segment]]
+
+
+@functools.cache
+def tls12() -> Conversation:
+    return converse(Settings(version=TLS12))
+
+
+def damaged(change: Damage, least: int = 60, *, whole: bool | None = None, tcp: Tcp | None = None) -> Capture:
+    """Return the TLS 1.3 conversation with this damage."""
+    talk = tls13()
+    return capture(talk, pcap(frames(change(segments(talk, tcp or Tcp())))), least=least, whole=whole)
+
+
+def damaged12(change: Damage, least: int = 60, *, whole: bool | None = None) -> Capture:
+    talk = tls12()
+    return capture(talk, pcap(frames(change(segments(talk)))), least=least, whole=whole)
+
+
+def framed(ip: Ip, change: Callable[[list[Frame]], list[Frame]] = list, tcp: Tcp | None = None) -> Capture:
+    """Return the TLS 1.3 conversation in packets of this kind."""
+    talk = tls13()
+    return capture(talk, pcap(change(frames(segments(talk, tcp or Tcp()), "ethernet", ip))))
+
+
+def snapped(length: int) -> Capture:
+    talk = tls13()
+    rows = damage.snapped(frames(segments(talk)), length)
+    return capture(talk, pcap(rows, snaplen=length), least=0)
+
+
+def twice_seen() -> Capture:
+    """The same packets on two interfaces, the second without link layer and a little later."""
+    talk = tls13()
+    rows = segments(talk)
+    later = [Frame(one.time + 2_000, one.data, None, 1) for one in frames(rows, "raw")]
+    both = merged(frames(rows), later)
+    return capture(talk, Pcapng().section().interface().interface("raw").packets(both).done(), name="capture.pcapng")
+
+
+def cut_off() -> Capture:
+    """The file ends in the middle of the last packet."""
+    talk = tls13()
+    return capture(talk, cut(pcap(frames(segments(talk))), 30))
+
+
+def reused(stride: int) -> Capture:
+    """Two connections, one after the other, between the same two ports."""
+    talk = converse(Settings(), apart=True)
+    return capture(talk, pcap(frames(segments(talk, Tcp(same_ports=True, stride=stride)))))
+
+
+def large(*, zero_length: bool) -> Capture:
+    """Frames above 64 KiB, as segmentation offload shows them: their IP length cannot say it."""
+    talk = converse(Settings(), count=4, size=100_000)
+    return capture(talk, pcap(frames(segments(talk, Tcp(mss=90_000)), "ethernet", Ip(zero_length=zero_length))))
+
+
+def wrapped() -> Capture:
+    return damaged(list, tcp=Tcp(first=((1 << 32) - 20_000, (1 << 32) - 900)))
+
+
+def middle(rows: list[Segment]) -> list[Segment]:
+    return damage.from_middle(rows)
+
+
+DAMAGED: dict[str, Callable[[], Capture]] = {
+    "reordered": lambda: damaged(damage.reordered),
+    "reordered_far": lambda: damaged(damage.far_reordered),
+    "duplicated": lambda: damaged(damage.duplicated),
+    "overlapping": lambda: damaged(damage.overlapping),
+    "retransmitted_larger": lambda: damaged(damage.retransmitted_larger),
+    "one_lost": lambda: damaged(lambda rows: damage.without(rows, [90]), 59),
+    "one_lost_tls12": lambda: damaged12(lambda rows: damage.without(rows, [90]), 59),
+    "first_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [91]), 59),
+    "last_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [92]), 59),
+    "many_lost": lambda: damaged(lambda rows: damage.without_each(rows, 17), 50),
+    "many_lost_tls12": lambda: damaged12(lambda rows: damage.without_each(rows, 17), 50),
+    "server_lost": lambda: damaged(lambda rows: damage.without_server(rows, [20, 21, 30])),
+    "reordered_and_lost": lambda: damaged(lambda rows: damage.without(damage.reordered(rows), [90, 130]), 58),
+    "mid_stream": lambda: damaged(middle, 58),
+    "mid_stream_tls12": lambda: damaged12(middle, 30),
+    "mid_record": lambda: damaged(lambda rows: damage.from_middle(rows, 25), 57),
+    "client_only": lambda: damaged(lambda rows: damage.one_side(rows, client=True), whole=False),
+    "client_only_tls12": lambda: damaged12(lambda rows: damage.one_side(rows, client=True), 0),
+    "server_only": lambda: damaged(lambda rows: damage.one_side(rows, client=False), 0),
+    "server_hello_first": lambda: damaged(damage.server_hello_first, whole=False),
+    "server_hello_first_tls12": lambda: damaged12(damage.server_hello_first),
+    "no_syn": lambda: damaged(damage.without_syn),
+    "no_syn_reordered": lambda: damaged(lambda rows: damage.reordered(damage.without_syn(rows))),
+    "client_hello_bytewise": lambda: damaged(lambda rows: damage.split(rows, damage.bytewise)),
+    "client_hello_in_name": lambda: damaged(lambda rows: damage.split(rows, damage.in_server_name)),
+    "client_hello_in_head": lambda: damaged(lambda rows: damage.split(rows, damage.in_record_head)),
+    "backwards": lambda: damaged(damage.backwards),
+    "last_packet_cut": cut_off,
+    "twice_seen": twice_seen,
+    "fragments_v4": lambda: framed(Ip(fragment=576)),
+    "fragments_v4_reversed": lambda: framed(Ip(fragment=576), damage.fragments_reversed),
+    "fragments_v6": lambda: framed(Ip(fragment=576), tcp=Tcp(version=6)),
+    "snaplen_96": lambda: snapped(96),
+    "snaplen_600": lambda: snapped(600),
+    "bad_checksums": lambda: framed(Ip(bad_checksums=True)),
+    "zero_ip_length": lambda: framed(Ip(zero_length=True), tcp=Tcp(mss=60_000)),
+    "large_frames": lambda: large(zero_length=True),
+    "tso": lambda: framed(Ip(), tcp=Tcp(mss=60_000)),
+    "small_segments": lambda: framed(Ip(), tcp=Tcp(mss=100)),
+    "no_acks": lambda: framed(Ip(stamps=False), tcp=Tcp(acks=False)),
+    "sequence_wrap": wrapped,
+    "ports_reused": lambda: reused(1_000_003),
+    "ports_reused_near": lambda: reused(7),
+}
