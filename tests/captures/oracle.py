@@ -7,6 +7,7 @@ from pathlib import Path
 
 _FIELDS = {
     "http.file_data_raw",
+    "data.data_raw",  # where a body with Content-Encoding stands
     "http2.data.data_raw",
     "http2.body.reassembled.data_raw",
     "websocket.payload_raw",
@@ -16,7 +17,7 @@ _OPTIONS = ("tcp.reassemble_out_of_order:TRUE", "http.decompress_body:FALSE")
 
 def tshark_bodies(path: Path, keylog: Path | None = None) -> list[bytes]:
     """Return every body that tshark shows for HTTP/1.1, HTTP/2 and websockets, both directions, as sent."""
-    command = ["tshark", "-r", str(path), "-T", "json", "-x", "--no-duplicate-keys"]
+    command = ["tshark", "-r", str(path), "-T", "json", "-x", "--no-duplicate-keys", "-J", "http http2 websocket data"]
     command += ["-Y", "http or http2.data.data or websocket"]
     for option in (*_OPTIONS, *([f"tls.keylog_file:{keylog}"] if keylog else [])):
         command += ["-o", option]

@@ -5,5 +5,6 @@ from collections.abc import Callable
 from tests.captures.capture import Capture
 from tests.captures.variants_damage import DAMAGED
 from tests.captures.variants_files import FILES
+from tests.captures.variants_talks import TALKS
 
-VARIANTS: dict[str, Callable[[], Capture]] = {**FILES, **DAMAGED}
+VARIANTS: dict[str, Callable[[], Capture]] = {**TALKS, **FILES, **DAMAGED}

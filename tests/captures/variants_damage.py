@@ -3,13 +3,15 @@
 import functools
 from collections.abc import Callable
 
-from tests.captures import damage
+from tests.captures import damage, scripts
 from tests.captures.capture import Capture, capture, merged
-from tests.captures.conversations import Conversation, converse, tls13
+from tests.captures.conversations import Conversation, converse, resume, tls13
 from tests.captures.files import Pcapng, cut, pcap
-from tests.captures.openssl import TLS12, Settings
+from tests.captures.openssl import TLS12, TLS13, Settings
 from tests.captures.packets import Frame, Ip, Segment, Tcp, frames, segments
 
+_CBC = Settings(version=TLS12, ciphers="ECDHE-ECDSA-AES128-SHA256")
+_P384 = Settings(groups="P-384")
 Damage = Callable[[list[Segment]], list[Segment]]
 
 
@@ -27,6 +29,19 @@ def damaged(change: Damage, least: int = 60, *, whole: bool | None = None, tcp: 
 def damaged12(change: Damage, least: int = 60, *, whole: bool | None = None) -> Capture:
     talk = tls12()
     return capture(talk, pcap(frames(change(segments(talk)))), least=least, whole=whole)
+
+
+def damaged_talk(talk: Conversation, change: Damage, least: int) -> Capture:
+    """Return another conversation with this damage, too much for tshark."""
+    return capture(talk, pcap(frames(change(segments(talk)))), least=least, whole=False)
+
+
+def http2(version: int) -> Conversation:
+    return converse(Settings(version=version, alpn=("h2",)), scripts.http2())
+
+
+def without_90th(rows: list[Segment]) -> list[Segment]:
+    return damage.without(rows, [90])
 
 
 def framed(ip: Ip, change: Callable[[list[Frame]], list[Frame]] = list, tcp: Tcp | None = None) -> Capture:
@@ -72,6 +87,10 @@ def wrapped() -> Capture:
     return damaged(list, tcp=Tcp(first=((1 << 32) - 20_000, (1 << 32) - 900)))
 
 
+def client_only(rows: list[Segment]) -> list[Segment]:
+    return damage.one_side(rows, client=True)
+
+
 def middle(rows: list[Segment]) -> list[Segment]:
     return damage.from_middle(rows)
 
@@ -82,8 +101,19 @@ DAMAGED: dict[str, Callable[[], Capture]] = {
     "duplicated": lambda: damaged(damage.duplicated),
     "overlapping": lambda: damaged(damage.overlapping),
     "retransmitted_larger": lambda: damaged(damage.retransmitted_larger),
-    "one_lost": lambda: damaged(lambda rows: damage.without(rows, [90]), 59),
-    "one_lost_tls12": lambda: damaged12(lambda rows: damage.without(rows, [90]), 59),
+    "one_lost": lambda: damaged(without_90th, 59),
+    "one_lost_tls12": lambda: damaged12(without_90th, 59),
+    "one_lost_cbc": lambda: damaged_talk(converse(_CBC), without_90th, 59),
+    "one_lost_pipelined": lambda: damaged_talk(converse(Settings(), scripts.pipelined), without_90th, 58),
+    "one_lost_small_writes": lambda: damaged_talk(converse(Settings(), scripts.in_small_writes), without_90th, 59),
+    "one_lost_http2": lambda: damaged_talk(http2(TLS13), without_90th, 57),
+    "one_lost_http2_tls12": lambda: damaged_talk(http2(TLS12), without_90th, 57),
+    "http2_client_only": lambda: damaged_talk(http2(TLS13), client_only, 60),
+    "http2_mid_stream": lambda: damaged_talk(http2(TLS13), middle, 30),
+    "resumed_client_only": lambda: damaged_talk(resume(Settings()), client_only, 60),
+    "retried_client_only": lambda: damaged_talk(converse(Settings(), server=_P384), client_only, 60),
+    "key_update_client_only": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), client_only, 60),
+    "key_update_lost": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), without_90th, 59),
     "first_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [91]), 59),
     "last_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [92]), 59),
     "many_lost": lambda: damaged(lambda rows: damage.without_each(rows, 17), 50),
@@ -93,8 +123,8 @@ DAMAGED: dict[str, Callable[[], Capture]] = {
     "mid_stream": lambda: damaged(middle, 58),
     "mid_stream_tls12": lambda: damaged12(middle, 30),
     "mid_record": lambda: damaged(lambda rows: damage.from_middle(rows, 25), 57),
-    "client_only": lambda: damaged(lambda rows: damage.one_side(rows, client=True), whole=False),
-    "client_only_tls12": lambda: damaged12(lambda rows: damage.one_side(rows, client=True), 0),
+    "client_only": lambda: damaged(client_only, whole=False),
+    "client_only_tls12": lambda: damaged12(client_only, 0),
     "server_only": lambda: damaged(lambda rows: damage.one_side(rows, client=False), 0),
     "server_hello_first": lambda: damaged(damage.server_hello_first, whole=False),
     "server_hello_first_tls12": lambda: damaged12(damage.server_hello_first),
