@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.captures.conversations import Conversation
-from tests.captures.packets import Frame
+from tests.captures.links import Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tests.captures.conversations import HOST
-from tests.captures.packets import MICROSECOND, SYN, Frame, Segment
+from tests.captures.links import Frame
+from tests.captures.packets import MICROSECOND, SYN, Segment
 
 
 def reordered(rows: list[Segment], stride: int = 3) -> list[Segment]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import zstandard
 
-from tests.captures.packets import LINKS, Frame
+from tests.captures.links import LINKS, Frame
 
 SNAPLEN = 262_144
 _MICRO, _NANO, _MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34

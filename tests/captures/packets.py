@@ -1,17 +1,15 @@
-"""Packets of conversations: TCP segments first, then the bytes of frames on a chosen link.
+"""Packets of conversations: TCP segments first, then the bytes of IP packets. `links` makes frames of these.
 
 Plain `struct`: checksums are right unless a test wants them wrong.
 
 - A `Segment` is one TCP packet with its meaning open, so that damage can choose by flow, side and content.
-- A `Frame` is what a capture file holds. `LINKS` names the ways from an IP packet to a frame.
 """
 
 import ipaddress
 import struct
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.captures.conversations import HOST, Chunk, Conversation
+from tests.captures.conversations import Chunk, Conversation
 
 FIN, SYN, PUSH, ACK = 1, 2, 8, 16
 MICROSECOND = 1_000  # ns
@@ -34,20 +32,6 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One record of a capture file. `length`: on the wire, where more than was kept; `interface`: in pcapng."""
-
-    time: int
-    data: bytes
-    length: int | None = None
-    interface: int = 0
-
-    @property
-    def original(self) -> int:
-        return len(self.data) if self.length is None else self.length
-
-
-@dataclass(frozen=True, slots=True)
 class Tcp:
     """How connections become segments. `first`: initial sequence numbers of client and server."""
 
@@ -60,11 +44,11 @@ class Tcp:
     acks: bool = True
 
 
-def segments(conversation: Conversation, tcp: Tcp = Tcp()) -> list[Segment]:
+def segments(conversation: Conversation, tcp: Tcp | None = None) -> list[Segment]:
     """Return the packets of all connections in the order of time."""
     found: list[Segment] = []
     for flow, chunks in enumerate(conversation.connections):
-        found += _Connection(flow, tcp).packets(chunks)
+        found += _Connection(flow, tcp or Tcp()).packets(chunks)
     return sorted(found, key=lambda segment: segment.time)
 
 
@@ -166,109 +150,3 @@ def _ip6(source: bytes, target: bytes, payload: bytes, number: int, ip: Ip) -> l
         head = struct.pack(">IHBB", 0x60000000, length, 44 if ip.fragment else kind, 64)
         packets.append(head + source + target + piece)
     return packets
-
-
-Wrap = Callable[[bytes, bool], bytes]  # an IP packet, from the client? -> a frame
-_MACS = b"\x02\0\0\0\0\x02", b"\x02\0\0\0\0\x01"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A kind of link: its number in capture files, and how it carries an IP packet."""
-
-    number: int
-    wrap: Wrap
-
-
-def _kind(packet: bytes) -> bytes:
-    return b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
-
-
-def _ethernet(tags: bytes = b"", *, padded: bool = True) -> Wrap:
-    def wrap(packet: bytes, from_client: bool) -> bytes:
-        macs = _MACS if from_client else _MACS[::-1]
-        frame = b"".join(macs) + tags + _kind(packet) + packet
-        return frame + bytes(max(0, 60 - len(frame)) if padded else 0)  # shorter frames are padded on the wire
-
-    return wrap
-
-
-def _family(order: str, six: int) -> Wrap:
-    def wrap(packet: bytes, _from_client: bool) -> bytes:
-        return struct.pack(order + "I", six if packet[0] >> 4 == 6 else 2) + packet
-
-    return wrap
-
-
-def _sll(packet: bytes, from_client: bool) -> bytes:
-    return struct.pack(">HHH8s", 4 if from_client else 0, 1, 6, _MACS[1]) + _kind(packet) + packet
-
-
-def _sll2(packet: bytes, from_client: bool) -> bytes:
-    return _kind(packet) + struct.pack(">HIHBB8s", 0, 2, 1, 4 if from_client else 0, 6, _MACS[1]) + packet
-
-
-def _tunnel(protocol: int, head: Callable[[bytes, bool], bytes]) -> Wrap:
-    """Carry packets between two routers in IPv4 `protocol`, behind `head`, which also carries the packet."""
-
-    def wrap(packet: bytes, from_client: bool) -> bytes:
-        payload = head(packet, from_client)
-        ends = (b"\x0a\0\0\x01", b"\x0a\0\0\x02") if from_client else (b"\x0a\0\0\x02", b"\x0a\0\0\x01")
-        outer = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 9, 0, 64, protocol, 0) + b"".join(ends)
-        outer = outer[:10] + struct.pack(">H", checksum(outer)) + outer[12:]
-        return _ethernet()(outer + payload, from_client)
-
-    return wrap
-
-
-def _vxlan(packet: bytes, from_client: bool) -> bytes:
-    inner = _ethernet(padded=False)(packet, from_client)
-    return struct.pack(">HHHH", 55_555, 4_789, 16 + len(inner), 0) + struct.pack(">II", 1 << 27, 42 << 8) + inner
-
-
-def _gre_ethernet(packet: bytes, from_client: bool) -> bytes:
-    return struct.pack(">HHI", 0x2000, 0x6558, 7) + _ethernet(padded=False)(packet, from_client)
-
-
-LINKS = {
-    "ethernet": Link(1, _ethernet()),
-    "vlan": Link(1, _ethernet(b"\x81\x00\x00\x2a")),
-    "qinq": Link(1, _ethernet(b"\x88\xa8\x00\x07\x81\x00\x00\x2a")),
-    "raw": Link(101, lambda packet, _from_client: packet),
-    "null": Link(0, _family("<", 30)),
-    "null_be": Link(0, _family(">", 28)),
-    "loop": Link(108, _family(">", 24)),
-    "sll": Link(113, _sll),
-    "sll2": Link(276, _sll2),
-    "gre": Link(1, _tunnel(47, lambda packet, _from_client: b"\0\0" + _kind(packet) + packet)),
-    "gre_ethernet": Link(1, _tunnel(47, _gre_ethernet)),
-    "vxlan": Link(1, _tunnel(17, _vxlan)),
-}
-
-
-def frames(rows: Iterable[Segment], link: str = "ethernet", ip: Ip = Ip(), *, interface: int = 0) -> list[Frame]:
-    """Return the frames of these segments, in their order."""
-    wrap = LINKS[link].wrap
-    return [
-        Frame(row.time + piece, wrap(packet, row.from_client), None, interface)
-        for number, row in enumerate(rows)
-        for piece, packet in enumerate(ip_packets(row, number + 1, ip))
-    ]
-
-
-def dns_answers(rows: list[Segment]) -> list[Frame]:
-    """Return two answers of a name server, an A and an AAAA record, for the server of these segments."""
-    first = rows[0]
-    found = []
-    for number, (kind, address) in enumerate(((1, first.target[0]), (28, "2001:db8:1::1"))):
-        name = b"".join(bytes([len(part)]) + part.encode() for part in (*HOST.split("."), ""))
-        data = ipaddress.ip_address(address).packed
-        answer = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 300, len(data)) + data
-        message = struct.pack(">HHHHHH", 77 + number, 0x8180, 1, 1, 0, 0) + name + struct.pack(">HH", kind, 1) + answer
-        udp = struct.pack(">HHHH", 53, 40_000, 8 + len(message), 0) + message
-        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), number, 0, 64, 17, 0)
-        head += b"\x0a\0\0\x35" + ipaddress.ip_address(first.source[0]).packed
-        head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-        time = first.time - (20 - number) * 1_000 * MICROSECOND
-        found.append(Frame(time, LINKS["ethernet"].wrap(head + udp, False)))
-    return found

@@ -7,10 +7,12 @@ from tests.captures import damage, scripts
 from tests.captures.capture import Capture, capture, merged
 from tests.captures.conversations import Conversation, converse, resume, tls13
 from tests.captures.files import Pcapng, cut, pcap
+from tests.captures.links import Frame, frames
 from tests.captures.openssl import TLS12, TLS13, Settings
-from tests.captures.packets import Frame, Ip, Segment, Tcp, frames, segments
+from tests.captures.packets import Ip, Segment, Tcp, segments
 
 _CBC = Settings(version=TLS12, ciphers="ECDHE-ECDSA-AES128-SHA256")
+_CHACHA20, _AES256 = Settings(suites="TLS_CHACHA20_POLY1305_SHA256"), Settings(suites="TLS_AES_256_GCM_SHA384")
 _P384 = Settings(groups="P-384")
 Damage = Callable[[list[Segment]], list[Segment]]
 
@@ -23,7 +25,7 @@ def tls12() -> Conversation:
 def damaged(change: Damage, least: int = 60, *, whole: bool | None = None, tcp: Tcp | None = None) -> Capture:
     """Return the TLS 1.3 conversation with this damage."""
     talk = tls13()
-    return capture(talk, pcap(frames(change(segments(talk, tcp or Tcp())))), least=least, whole=whole)
+    return capture(talk, pcap(frames(change(segments(talk, tcp)))), least=least, whole=whole)
 
 
 def damaged12(change: Damage, least: int = 60, *, whole: bool | None = None) -> Capture:
@@ -40,14 +42,15 @@ def http2(version: int) -> Conversation:
     return converse(Settings(version=version, alpn=("h2",)), scripts.http2())
 
 
-def without_90th(rows: list[Segment]) -> list[Segment]:
-    return damage.without(rows, [90])
+def lost(*numbers: int) -> Damage:
+    """Return the loss of these data packets of the clients. In `tls13`, 91 to 93 carry one request."""
+    return lambda rows: damage.without(rows, numbers)
 
 
 def framed(ip: Ip, change: Callable[[list[Frame]], list[Frame]] = list, tcp: Tcp | None = None) -> Capture:
     """Return the TLS 1.3 conversation in packets of this kind."""
     talk = tls13()
-    return capture(talk, pcap(change(frames(segments(talk, tcp or Tcp()), "ethernet", ip))))
+    return capture(talk, pcap(change(frames(segments(talk, tcp), "ethernet", ip))))
 
 
 def snapped(length: int) -> Capture:
@@ -101,21 +104,23 @@ DAMAGED: dict[str, Callable[[], Capture]] = {
     "duplicated": lambda: damaged(damage.duplicated),
     "overlapping": lambda: damaged(damage.overlapping),
     "retransmitted_larger": lambda: damaged(damage.retransmitted_larger),
-    "one_lost": lambda: damaged(without_90th, 59),
-    "one_lost_tls12": lambda: damaged12(without_90th, 59),
-    "one_lost_cbc": lambda: damaged_talk(converse(_CBC), without_90th, 59),
-    "one_lost_pipelined": lambda: damaged_talk(converse(Settings(), scripts.pipelined), without_90th, 58),
-    "one_lost_small_writes": lambda: damaged_talk(converse(Settings(), scripts.in_small_writes), without_90th, 59),
-    "one_lost_http2": lambda: damaged_talk(http2(TLS13), without_90th, 57),
-    "one_lost_http2_tls12": lambda: damaged_talk(http2(TLS12), without_90th, 57),
+    "one_lost": lambda: damaged(lost(92), 59),
+    "one_lost_tls12": lambda: damaged12(lost(92), 59),
+    "one_lost_cbc": lambda: damaged_talk(converse(_CBC), lost(90), 59),
+    "one_lost_pipelined": lambda: damaged_talk(converse(Settings(), scripts.pipelined), lost(90), 55),
+    "one_lost_small_writes": lambda: damaged_talk(converse(Settings(), scripts.in_small_writes), lost(90), 59),
+    "one_head_lost": lambda: damaged_talk(converse(Settings(), scripts.in_small_writes), lost(89), 59),
+    "one_lost_http2": lambda: damaged_talk(http2(TLS13), lost(90), 57),
+    "one_lost_http2_tls12": lambda: damaged_talk(http2(TLS12), lost(90), 57),
     "http2_client_only": lambda: damaged_talk(http2(TLS13), client_only, 60),
     "http2_mid_stream": lambda: damaged_talk(http2(TLS13), middle, 30),
     "resumed_client_only": lambda: damaged_talk(resume(Settings()), client_only, 60),
     "retried_client_only": lambda: damaged_talk(converse(Settings(), server=_P384), client_only, 60),
     "key_update_client_only": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), client_only, 60),
-    "key_update_lost": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), without_90th, 59),
-    "first_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [91]), 59),
-    "last_of_request_lost": lambda: damaged(lambda rows: damage.without(rows, [92]), 59),
+    "key_update_near_loss": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), lost(92), 59),
+    "key_update_lost": lambda: damaged_talk(converse(Settings(), scripts.updating_keys), lost(94), 59),
+    "first_of_request_lost": lambda: damaged(lost(91), 59),
+    "last_of_request_lost": lambda: damaged(lost(93), 59),
     "many_lost": lambda: damaged(lambda rows: damage.without_each(rows, 17), 50),
     "many_lost_tls12": lambda: damaged12(lambda rows: damage.without_each(rows, 17), 50),
     "server_lost": lambda: damaged(lambda rows: damage.without_server(rows, [20, 21, 30])),
@@ -124,6 +129,8 @@ DAMAGED: dict[str, Callable[[], Capture]] = {
     "mid_stream_tls12": lambda: damaged12(middle, 30),
     "mid_record": lambda: damaged(lambda rows: damage.from_middle(rows, 25), 57),
     "client_only": lambda: damaged(client_only, whole=False),
+    "client_only_chacha20": lambda: damaged_talk(converse(_CHACHA20), client_only, 60),
+    "client_only_aes256": lambda: damaged_talk(converse(_AES256), client_only, 60),
     "client_only_tls12": lambda: damaged12(client_only, 0),
     "server_only": lambda: damaged(lambda rows: damage.one_side(rows, client=False), 0),
     "server_hello_first": lambda: damaged(damage.server_hello_first, whole=False),

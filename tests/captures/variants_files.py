@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from tests.captures import files
 from tests.captures.capture import Capture, capture, merged
-from tests.captures.conversations import tls13
+from tests.captures.conversations import converse, tls13
 from tests.captures.files import Pcapng
-from tests.captures.packets import Frame, Ip, Tcp, dns_answers, frames, segments
+from tests.captures.links import Frame, dns_answers, frames, noise
+from tests.captures.openssl import Settings
+from tests.captures.packets import Ip, Tcp, segments
 
 _NG = "capture.pcapng"
 
@@ -19,7 +21,7 @@ def on(link: str, version: int = 4, ip: Ip | None = None) -> Capture:
     """Return the conversation on this kind of link, as pcap."""
     packets = segments(tls13(), Tcp(version=version))
     order = ">" if link == "null_be" else "<"
-    return capture(tls13(), files.pcap(frames(packets, link, ip or Ip()), link, order=order))
+    return capture(tls13(), files.pcap(frames(packets, link, ip), link, order=order))
 
 
 def ng(file: Pcapng, *, embedded: bool = False, whole: bool = True) -> Capture:
@@ -89,6 +91,13 @@ def with_dns() -> Capture:
     return capture(tls13(), files.pcap(merged(dns_answers(segments(tls13())), rows())))
 
 
+def with_noise() -> Capture:
+    """Among a thousand other frames, and another TLS conversation to which there are no keys."""
+    packets = segments(tls13())
+    other = segments(converse(Settings(), host="other.example", flows=3, count=10), Tcp(port=8_443))
+    return capture(tls13(), files.pcap(merged(frames(packets), frames(other), noise(packets))))
+
+
 def keyed(change: Callable[[bytes], bytes], least: int = 60) -> Capture:
     """Return the usual capture beside this form of its key log."""
     return capture(tls13(), files.pcap(rows()), keylog=change(tls13().keylog), least=least)
@@ -120,6 +129,7 @@ FILES: dict[str, Callable[[], Capture]] = {
     "pcap_zst": lambda: capture(tls13(), files.zst(files.pcap(rows())), name="capture.pcap.zst"),
     "pcap_rotated": lambda: capture(tls13(), *files.rotated(rows(), 4), whole=False),
     "pcap_with_dns": with_dns,
+    "pcap_with_noise": with_noise,
     "pcapng": lambda: ng(Pcapng().section().interface().packets(rows())),
     "pcapng_be": lambda: ng(Pcapng(">").section().interface().packets(rows())),
     "pcapng_gz": lambda: capture(tls13(), files.gz(files.pcapng(rows())), name="capture.pcapng.gz"),

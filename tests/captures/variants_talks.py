@@ -6,8 +6,9 @@ from tests.captures import scripts, special
 from tests.captures.capture import Capture, capture
 from tests.captures.conversations import Conversation, Script, converse, resume, talk_plainly, tls13
 from tests.captures.files import pcap
+from tests.captures.links import frames
 from tests.captures.openssl import NO_ENCRYPT_THEN_MAC, NO_TICKET, TLS12, Settings
-from tests.captures.packets import Tcp, frames, segments
+from tests.captures.packets import Tcp, segments
 
 _CHACHA20 = "TLS_CHACHA20_POLY1305_SHA256"
 _LONG_OFFER = ("http/1.1", *(f"padding-{number:040}" for number in range(60)))  # a ClientHello of more than two packets
