@@ -12,14 +12,31 @@ from tests.captures.links import Frame
 from tests.captures.packets import MICROSECOND, SYN, Segment
 
 
-def reordered(rows: list[Segment], stride: int = 3) -> list[Segment]:
-    """Swap neighbouring data packets of one side, each `stride` packets; they keep their places in time."""
-    rows = list(rows)
-    for at in range(3, len(rows) - 1, stride):
-        one, other = rows[at], rows[at + 1]
-        if one.data and other.data and _same(one, other):
-            rows[at], rows[at + 1] = replace(other, time=one.time), replace(one, time=other.time)
+def reordered(rows: list[Segment]) -> list[Segment]:
+    """Swap two neighbours in each flight: the first two or, in every second flight, the last two."""
+    rows, at, late = list(rows), 0, False
+    while at < len(rows) - 2:
+        one, two, three = rows[at : at + 3]
+        if not (one.data and two.data and _same(one, two)):
+            at += 1
+            continue
+        if late and three.data and _same(two, three):
+            rows[at + 1], rows[at + 2] = replace(three, time=two.time), replace(two, time=three.time)
+        else:
+            rows[at], rows[at + 1] = replace(two, time=one.time), replace(one, time=two.time)
+        at, late = at + 3, not late
     return rows
+
+
+def flights_reversed(rows: list[Segment]) -> list[Segment]:
+    """Store the packets of each flight last first."""
+    groups = itertools.groupby(rows, key=lambda row: (row.flow, row.from_client, bool(row.data)))
+    flights = [list(group) for _, group in groups]
+    return [
+        replace(row, time=place.time)
+        for flight in flights
+        for row, place in zip(flight[::-1] if flight[0].data else flight, flight, strict=True)
+    ]
 
 
 def far_reordered(rows: list[Segment], distance: int = 40, every: int = 25) -> list[Segment]:
@@ -67,7 +84,7 @@ def retransmitted_larger(rows: list[Segment]) -> list[Segment]:
     held: Segment | None = None
     for row in rows:
         if held is not None:
-            found += [row, held]
+            found += [row, replace(held, time=row.time + MICROSECOND)]
             held = None
         elif row.from_client and len(row.data) > 1_000:
             found.append(replace(row, data=row.data[:700]))

@@ -100,6 +100,8 @@ def middle(rows: list[Segment]) -> list[Segment]:
 
 DAMAGED: dict[str, Callable[[], Capture]] = {
     "reordered": lambda: damaged(damage.reordered),
+    "reordered_flights": lambda: damaged(damage.flights_reversed),
+    "reordered_tls12": lambda: damaged12(damage.reordered),
     "reordered_far": lambda: damaged(damage.far_reordered),
     "duplicated": lambda: damaged(damage.duplicated),
     "overlapping": lambda: damaged(damage.overlapping),
