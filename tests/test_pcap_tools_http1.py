@@ -143,6 +143,22 @@ def test_tls_behind_connect_needs_no_answer() -> None:
     assert (message.method, message.response) == ("CONNECT", None)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3)])
+def test_behind_a_lost_answer_to_connect_too(order: tuple[int, ...]) -> None:
+    sent: list[Piece] = [
+        Data(C, CONNECT, stamp(1)),
+        Gap(S, None, stamp(4)),
+        Data(C, TLS, stamp(3)),
+        Data(S, TLS + b"!", stamp(4)),
+    ]
+    tunnel: list[Piece] = []
+    connection = HttpConnection(on_tunnel=tunnel.append)
+    messages = [m for index in order for m in connection.feed(sent[index])] + connection.finish()
+    assert [(m.target, m.response) for m in messages] == [("h:443", None)]
+    assert [piece for piece in tunnel if piece.side is C] == [sent[2]]
+    assert [piece for piece in tunnel if piece.side is S][-1:] == [sent[3]]
+
+
 def test_a_refused_connect_is_followed_by_more_requests() -> None:
     refused = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     pieces = talk((C, CONNECT), (S, refused), (C, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n"), (S, OK))
@@ -198,6 +214,7 @@ def test_no_bytes_raise(turns: list[tuple[Side, bytes | int | None]], alpn: str 
         piece = Data(side, what, stamp(frame)) if isinstance(what, bytes) else Gap(side, what, stamp(frame))
         connection.feed(piece)
     connection.finish()
+    assert connection._waiting.held.size == 0
 
 
 def test_what_is_not_http_is_said_to_be_so() -> None:

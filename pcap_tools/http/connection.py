@@ -46,6 +46,7 @@ class HttpConnection:
         self._http1: Http1Connection | None = None
         self._http2: Http2Connection | None = None
         self._websocket: Websocket | None = None
+        self._look_from = 0  # bytes held when it is worth looking again what this is
 
     def feed(self, piece: Piece) -> list[HttpMessage]:
         """Take the next piece of one side and return the messages that are ready."""
@@ -82,7 +83,7 @@ class HttpConnection:
             before = self.account.found
             match before:
                 case Found.UNDECIDED:
-                    self._find(detect(*self._inboxes, self._alpn, self._limits))
+                    self._look()
                 case Found.HTTP1:
                     self._run_http1()
                 case Found.HTTP2 if self._http2 is not None:
@@ -95,6 +96,13 @@ class HttpConnection:
                 case _:
                     for inbox in self._inboxes:
                         inbox.pass_over()
+
+    def _look(self) -> None:
+        """Look what this is, unless little has come since the last time: each look costs all bytes."""
+        held = sum(inbox.held for inbox in self._inboxes)
+        if held >= self._look_from or any(inbox.ended for inbox in self._inboxes):
+            self._find(detect(*self._inboxes, self._alpn, self._limits))
+            self._look_from = held + held // 64
 
     def _find(self, found: Found) -> None:
         """The connection speaks `found` from here on."""
@@ -109,8 +117,9 @@ class HttpConnection:
                 client, server, self._limits, self._keep_responses, self._waiting, self.account
             )
 
-        for inbox in self._inboxes:
-            inbox.crossed = False  # the protocol knows
+        if found is not Found.UNDECIDED:
+            for inbox in self._inboxes:
+                inbox.crossed = False  # the protocol knows
 
     def _run_http1(self) -> None:
         http1 = self._http1

@@ -46,5 +46,5 @@ def _look(inbox: Inbox) -> Found:
             return Found.HTTP1
     if any(looks_like_start(inbox.side, data, start) for start in inbox.starts()):
         return Found.HTTP1
-    chain = find_chain(inbox, is_last=inbox.ended)
-    return Found.HTTP2 if chain is not None and (inbox.crossed or chain == 0) else Found.UNDECIDED
+    offset, is_chain = find_chain(inbox, is_last=inbox.ended)
+    return Found.HTTP2 if is_chain and (inbox.crossed or offset == 0) else Found.UNDECIDED

@@ -168,16 +168,11 @@ class FrameReader:
         return Frame(header, None, self._first, self._inbox.last)
 
     def _search(self) -> bool:
-        """Move to the next plausible chain of frames; False: there is none in what has come so far."""
+        """Move to the next plausible chain of frames, or to where one may begin; False: none is there yet."""
         is_last = self._inbox.ended or self._inbox.gap is not None
-        start = find_chain(self._inbox, is_last=is_last)
-        if start is not None:
-            self._inbox.skip(start)
-            self._synced = True
-            return True
-        if len(self._inbox.data) > 2 * self._limits.undecided:
-            self._inbox.skip(len(self._inbox.data) - self._limits.undecided)
-        return False
+        start, self._synced = find_chain(self._inbox, is_last=is_last)
+        self._inbox.skip(start)
+        return self._synced
 
 
 def read_header(data: bytes | bytearray, offset: int) -> FrameHeader | None:
@@ -189,8 +184,8 @@ def read_header(data: bytes | bytearray, offset: int) -> FrameHeader | None:
     return FrameHeader(int.from_bytes(raw[:3], "big"), raw[3], raw[4], stream)
 
 
-def find_chain(inbox: Inbox, *, is_last: bool) -> int | None:
-    """Return the offset of the first plausible chain of frames; None: there is none, or more must come.
+def find_chain(inbox: Inbox, *, is_last: bool) -> tuple[int, bool]:
+    """Return the offset of the first plausible chain of frames, and True; or of where one may begin, and False.
 
     `is_last`: nothing follows directly on what is there.
     """
@@ -201,10 +196,10 @@ def find_chain(inbox: Inbox, *, is_last: bool) -> int | None:
         if verdict is None and is_last:
             verdict = offset in starts and _count(data, offset) > 1
         if verdict is None:
-            return None
+            return offset, False
         if verdict:
-            return offset
-    return None
+            return offset, True
+    return max(0, len(data) - _HEADER + 1), False
 
 
 def _judge(data: bytearray, offset: int, is_start: bool, ends: set[int]) -> bool | None:

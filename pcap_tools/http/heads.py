@@ -18,6 +18,10 @@ _STRICT = {
     Side.CLIENT: re.compile(_TOKEN + rb"{1,32} [\x21-\x7e]{1,8192} HTTP/1\.[01]\r?\n"),
     Side.SERVER: re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [^\r\n]{0,200})?\r?\n"),
 }
+_BEGUN = {
+    Side.CLIENT: re.compile(_TOKEN + rb"{1,32}(?: [\x21-\x7e]{0,8192}(?: [^\n]{0,9})?)?\Z"),
+    Side.SERVER: re.compile(rb"H(?:T(?:T(?:P(?:/(?:1(?:\.[^\n]{0,210})?)?)?)?)?)?\Z"),
+}
 _END = re.compile(rb"\n\r?\n")
 _DIGITS = 18  # of a Content-Length: an exabyte; int() of thousands of digits is slow
 
@@ -68,6 +72,11 @@ def head_end(data: bytearray, start: int) -> int | None:
 def looks_like_start(side: Side, data: bytearray, offset: int) -> bool:
     """Does a request line or status line, with its line end, stand at `offset`?"""
     return _STRICT[side].match(data, offset) is not None
+
+
+def may_become_start(side: Side, data: bytearray, offset: int) -> bool:
+    """May what stands at `offset`, up to the end, be the beginning of a first line?"""
+    return _BEGUN[side].match(data, offset) is not None
 
 
 def parse_head(side: Side, raw: bytes) -> Head | None:

@@ -10,14 +10,17 @@ It leaves the pairing of requests with responses to `http1_pairs`. Rules:
 - a head of which the first line is there but not the end is given with the fields it has, as `cut`.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from pcap_tools.http.draft import Body
-from pcap_tools.http.heads import Framing, Head, Kind, head_end, looks_like_start, parse_head
+from pcap_tools.http.heads import Framing, Head, Kind, head_end, looks_like_start, may_become_start, parse_head
 from pcap_tools.http.inbox import Inbox
 from pcap_tools.http.limits import HttpLimits
 from pcap_tools.stream import Side, Stamp
+
+_LINE_END = re.compile(rb"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Splitter:
 
     def _is_something_else(self) -> bool:
         """Is a first line there that is none of HTTP/1?"""
-        if self._scanned and b"\n" not in self.inbox.data[self._scanned - 1 :]:
+        if self._scanned and self.inbox.data.find(b"\n", self._scanned - 1) < 0:
             return False
         end = self.inbox.data.find(b"\n", 0, self._limits.head)
         return end >= 0 and parse_head(self.inbox.side, bytes(self.inbox.data[:end])) is None
@@ -138,35 +141,29 @@ class Splitter:
         return found
 
     def _search(self) -> bool:
-        """Move to the next plausible first line; False: there is none in what has come so far."""
-        data, starts = (
-            self.inbox.data,
-            sorted(set(self.inbox.starts()) | ({0} if self._edge and self.inbox.data else set())),
-        )
-        line = 0
-        while (end := data.find(b"\n", line)) >= 0:
-            inside = {start for start in starts if line <= start <= end}
-            if self.inbox.side is Side.CLIENT and (line or self._edge):
-                inside.add(line)
-            for start in sorted(inside):
-                if looks_like_start(self.inbox.side, data, start):
-                    self._settle(start)
-                    return True
-            starts = [start for start in starts if start > end]
-            line = end + 1
-        if self.inbox.side is Side.CLIENT and line:
-            starts = [line, *starts]
-        self._keep_from(min((start for start in starts if start < len(data)), default=len(data)))
+        """Move to the next plausible first line, or to where one may begin; False: none is there yet."""
+        data, side = self.inbox.data, self.inbox.side
+        unfinished = data.rfind(b"\n") + 1
+        for start in self._places():
+            if looks_like_start(side, data, start):
+                self._settle(start)
+                return True
+            if start >= unfinished and may_become_start(side, data, start):
+                self._edge = True
+                self.inbox.skip(start)
+                return False
+        self._edge = side is Side.CLIENT and data.endswith(b"\n")
+        self.inbox.skip(len(data))
         return False
 
-    def _keep_from(self, start: int) -> None:
-        """Pass over what is before an unfinished line; over that too, if it is too long for a first line."""
-        if len(self.inbox.data) - start > self._limits.head:
-            start = len(self.inbox.data)
-        self._edge = start < len(self.inbox.data) or (
-            self.inbox.side is Side.CLIENT and self.inbox.data.endswith(b"\n")
-        )
-        self.inbox.skip(start)
+    def _places(self) -> list[int]:
+        """Return the offsets at which a first line may stand."""
+        data, places = self.inbox.data, set(self.inbox.starts())
+        if self.inbox.side is Side.CLIENT:
+            places.update(end.end() for end in _LINE_END.finditer(data))
+        if self._edge:
+            places.add(0)
+        return sorted(places - {len(data)})
 
     def _settle(self, start: int) -> None:
         self.inbox.skip(start)

@@ -135,7 +135,9 @@ class Http1Connection:
 
     def _is_answer_lost(self) -> bool:
         """Will the server's bytes never say what the answer was? They would have come before the client's next."""
-        return self._server.ended or (self._responses.searching and self._server.newest > self._client.stamp.frame)
+        too_much = self._client.held > self._limits.ahead
+        is_past = self._server.newest > self._client.stamp.frame
+        return self._server.ended or too_much or (self._responses.searching and is_past)
 
     # The server's side
 
@@ -149,11 +151,15 @@ class Http1Connection:
                 self._end_answer(self._answer, progress)
             return progress is not Progress.MORE
         if self._answer_head is None:
-            if self.is_client_in_tunnel and self._asked is not None and _is_tls(self._server.data):
-                self._switch(Switch.TUNNEL, self._asked)  # the answer is lost
+            if self.is_client_in_tunnel and self._is_past_answer():
+                self._switch(Switch.TUNNEL, self._asked)
                 return False
             self._answer_head = self._responses.next_head()
         return self._answer_head is not None and self._begin_answer(self._answer_head)
+
+    def _is_past_answer(self) -> bool:
+        """Is the answer to CONNECT lost, and the server in the tunnel or about to be?"""
+        return _is_tls(self._server.data) or (self._server.gap is not None and not self._server.data)
 
     def _begin_answer(self, found: FoundHead) -> bool:
         """Start with a response if its request is known or will not be known; False: wait."""
@@ -167,7 +173,7 @@ class Http1Connection:
         if request is None and found.is_intact and self._may_come():
             return False
         if request is None and (status == 101 or self._is_before_tls(found)):
-            if self._asked is None and not self._client.ended and self._server.held <= self._limits.ahead:
+            if self._asked is None and self._may_still_end():
                 return False  # there will be a request for it, after which the client waits
             request = self._asked
         if status == 101:
@@ -182,12 +188,15 @@ class Http1Connection:
 
     def _may_come(self) -> bool:
         """May the request of this response still come?"""
-        readable = self._requests.is_intact and not self._client.ended
-        return readable and self._server.held <= self._limits.ahead
+        return self._requests.is_intact and self._may_still_end()
+
+    def _may_still_end(self) -> bool:
+        """May the client's side still come to the point that the server's is at?"""
+        return not self._client.ended and self._server.held <= self._limits.ahead
 
     def _begin_switch(self, found: FoundHead, request: Draft | None) -> bool:
         """Take a 101 response: what follows on both sides is another protocol."""
-        if request is not None and not request.complete and not self._client.ended:
+        if request is not None and not request.complete and self._may_still_end():
             return False
         self._answer_head = None
         tokens = found.head.tokens("upgrade")
