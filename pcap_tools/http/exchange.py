@@ -1,0 +1,71 @@
+"""Turns an `HttpMessage` into the `Exchange` that every door of mutewatch gives."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mutewatch.records import Direction, Exchange, Origin
+from pcap_tools.http.message import HttpMessage, Protocol
+from pcap_tools.stream import Side, Stamp
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who spoke with whom, and where that was read: what an exchange has from below HTTP."""
+
+    door: str  # the reader's name
+    file: str
+    client: str | None  # network address, without port
+    port: int | None  # the server's
+    sni: str | None = None
+    tcp_stream: int | None = None
+    connection: str | None = None
+
+
+def to_exchange(message: HttpMessage, route: Route, ordinal: int) -> Exchange:
+    """Return `message` as the `ordinal`-th exchange of its file, at the time of the packet that completed it."""
+    is_websocket = message.protocol is Protocol.WEBSOCKET
+    path, _, query = path_of(message.target, message.method).partition("?")
+    encoding = next((value for name, value in message.headers if name.lower() == "content-encoding"), None)
+    return Exchange(
+        sent_at=time_of(message.last),
+        client=route.client,
+        host=host_of(message.authority or route.sni),
+        port=route.port,
+        method="WEBSOCKET" if is_websocket else message.method.upper(),
+        path=path,
+        query=query,
+        body=message.body,
+        origin=Origin(route.door, route.file, ordinal, message.last.frame, route.tcp_stream),
+        content_encoding=None if is_websocket else encoding,
+        status=message.response.status if message.response else None,
+        direction=Direction.TO_SERVER if message.side is Side.CLIENT else Direction.TO_CLIENT,
+        connection=route.connection,
+    )
+
+
+def time_of(stamp: Stamp) -> datetime | None:
+    """Return the time of a packet, to the microsecond; None if it has none that a calendar knows."""
+    if stamp.time_ns is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=stamp.time_ns // 1_000)
+    except OverflowError:
+        return None
+
+
+def host_of(text: str | None) -> str | None:
+    """Return a host name in lower case, without port and final dot."""
+    if not text:
+        return None
+    name = text.rpartition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
+    return name.lower().rstrip(".") or None
+
+
+def path_of(target: str, method: str = "") -> str:
+    """Return the path and query of a request target that may be a whole URL, as proxies are sent."""
+    scheme, separator, rest = target.partition("://")
+    if method == "CONNECT" or not separator or not scheme.isalpha():
+        return target
+    return "/" + rest.partition("/")[2]
