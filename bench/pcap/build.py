@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.captures.conversations import START, Conversation, converse
 from tests.captures.openssl import TLS12, Settings
-from tests.captures.packets import Frame, frames, segments
+from tests.captures.links import Frame, frames
+from tests.captures.packets import segments
 from tests.captures.scripts import http2
 
 HOUR_NS = 3_600 * 10**9
