@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mutewatch.records import Flow
-from pcap_tools.capture.framing import Batch, Walk
+from pcap_tools.capture.batch import Batch
+from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.sift import Sift, Wanted, hash_flow
 from pcap_tools.capture.source import open_source

@@ -198,7 +198,9 @@ class Connection:
 class Stack:
     """TLS, if there is any, and HTTP in it; and again the same behind a CONNECT."""
 
-    def __init__(self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, keep_responses: bool, depth: int = 0) -> None:
+    def __init__(
+        self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, keep_responses: bool, depth: int = 0
+    ) -> None:
         self._keylog, self._limits, self._keep_responses, self._depth = keylog, limits, keep_responses, depth
         self.tls = TlsSession(keylog, limits.tls) if is_tls else None
         self.http = HttpConnection(limits.http, keep_responses=keep_responses, on_tunnel=self._tunnel)

@@ -73,8 +73,8 @@ def _flows(messages: Iterable[Read]) -> Iterable["HTTPFlow"]:
 def _flow(
     exchange: Exchange, message: HttpMessage, connections: dict[str | None, tuple["Client", "Server"]]
 ) -> "HTTPFlow":
-    from mitmproxy.http import HTTPFlow, Request
     from mitmproxy.http import Headers as HeaderFields
+    from mitmproxy.http import HTTPFlow, Request
 
     if exchange.connection not in connections:
         connections[exchange.connection] = _ends(exchange)

@@ -16,8 +16,8 @@ from operator import itemgetter
 
 import numpy as np
 
+from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
-from pcap_tools.capture.framing import Batch, Positions
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
 from pcap_tools.capture.quic import InitialHellos
 from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sift, Sifted, Wanted, hash_flow
@@ -230,11 +230,12 @@ class FlowTable:
     def _add(self, key: Key, segment: Segment, *, from_start: bool) -> Connection:
         source, target = (segment.source, segment.source_port), (segment.target, segment.target_port)
         is_answer = not from_start and (
-            segment.flags & (SYN | ACK) == SYN | ACK
-            or (not segment.flags & SYN and source[0] in self._addresses)
+            segment.flags & (SYN | ACK) == SYN | ACK or (not segment.flags & SYN and source[0] in self._addresses)
         )
         client, server = (target, source) if is_answer else (source, target)
-        connection = Connection(client, server, segment.stamp, self._keylog, self._limits, self._interest.keep_responses)
+        connection = Connection(
+            client, server, segment.stamp, self._keylog, self._limits, self._interest.keep_responses
+        )
         if from_start:
             connection.begin(segment)
         self._flows[key] = connection

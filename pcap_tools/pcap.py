@@ -87,7 +87,10 @@ class _Reading:
         self._poll_keys()
         addresses = {_address(text): None for text in options.addresses}
         self._table = FlowTable(
-            Interest(options.is_host, dict(addresses), keep_responses), self._keylog, limits, reads_once=self._reads_once
+            Interest(options.is_host, dict(addresses), keep_responses),
+            self._keylog,
+            limits,
+            reads_once=self._reads_once,
         )
         self._files: list[_File] = []
         self._ordinal = 0
@@ -123,14 +126,16 @@ class _Reading:
             behind += consumed
         yield from self._exchanges(self._table.finish())
 
-    def _walk(self, file: _File, behind: int) -> Generator[tuple[Exchange, "HttpMessage | None"], None, tuple[int, int]]:
+    def _walk(
+        self, file: _File, behind: int
+    ) -> Generator[tuple[Exchange, "HttpMessage | None"], None, tuple[int, int]]:
         """Go through one file; return the number of packets so far, and the bytes of this file."""
         from pcap_tools.capture.framing import Walk, Wholeness
         from pcap_tools.capture.source import open_source
 
         source = open_source(file.path, self._limits, follow=self._options.follow)
         try:
-            walk = Walk(source, self._limits, file.first_frame, self._keylog.add)
+            walk = Walk(source, self._limits, file.first_frame, self._add_secrets)
             for batches in walk.chunks():
                 yield from self._exchanges(self._table.take(batches))
                 self._options.on_bytes(behind + source.consumed)
@@ -199,7 +204,9 @@ class _Reading:
             connection=f"{flow.file}#{flow.first_frame}",
         )
 
-    def _flow(self, one: "Connection | QuicFlow", host: str | None, basis: str, outcome: FlowOutcome, detail: str) -> Flow:
+    def _flow(
+        self, one: "Connection | QuicFlow", host: str | None, basis: str, outcome: FlowOutcome, detail: str
+    ) -> Flow:
         file, first = self._locate(one.tally.first.frame)
         return Flow(
             file=file,
@@ -220,6 +227,9 @@ class _Reading:
             messages=0,
             bursts=tuple(Burst(_time(burst.time_ns), burst.size) for burst in one.tally.bursts),
         )
+
+    def _add_secrets(self, keylog: bytes) -> None:
+        self._keylog.add(keylog)
 
     def _poll_keys(self) -> None:
         for key_file in self._key_files:

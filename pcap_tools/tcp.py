@@ -61,7 +61,7 @@ class TcpSide:
 
     def finish(self) -> list[Piece]:
         """Return what is left, with the gaps that nothing will fill any more."""
-        pieces = self._contiguous() if self._next is not None else []
+        pieces = self._contiguous()
         while self._waiting:
             pieces += self._skip(self._waiting[0][3])
         return pieces
@@ -77,7 +77,7 @@ class TcpSide:
         return near + ((sequence - near + _WRAP // 2) % _WRAP) - _WRAP // 2
 
     def _ready(self, stamp: Stamp) -> list[Piece]:
-        pieces = self._contiguous() if self._next is not None else []
+        pieces = self._contiguous()
         while self._waiting and self._is_too_much(stamp):
             pieces += self._skip(stamp)
         return pieces
@@ -85,7 +85,8 @@ class TcpSide:
     def _contiguous(self) -> list[Piece]:
         """Return what follows directly on what was read, without what was read before."""
         pieces: list[Piece] = []
-        assert self._next is not None
+        if self._next is None:
+            return pieces
         count = 0
         for position, _, payload, stamp in self._waiting:
             if position > self._next:

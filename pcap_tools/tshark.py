@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
+from pcap_tools.capture.framing import Framing, Wholeness, check_framing
+from pcap_tools.capture.magic import PCAP_MAGIC, PCAPNG_MAGIC
 from pcap_tools.files import open_input
-from pcap_tools.capture.framing import PCAP_MAGIC, PCAPNG_MAGIC, Framing, Wholeness, check_framing
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.tshark_http import HttpMessages
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_tools.capture.framing import PCAP_MAGIC, Framing, check_framing
+from pcap_tools.capture.framing import Framing, check_framing
+from pcap_tools.capture.magic import PCAP_MAGIC
 from pcap_tools.limits import ReadLimits
 
 PACKET = b"\x01\x02\x03\x04\x05"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.captures.conversations import START, Conversation, converse
-from tests.captures.openssl import TLS12, Settings
 from tests.captures.links import Frame, frames
+from tests.captures.openssl import TLS12, Settings
 from tests.captures.packets import segments
 from tests.captures.scripts import http2
 

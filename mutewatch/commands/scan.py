@@ -185,9 +185,7 @@ def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
 
 
 @contextmanager
-def _progress(
-    paths: Sequence[Path], pipeline: Pipeline
-) -> Iterator[Callable[[Sequence[Path]], Callable[[int], None]]]:
+def _progress(paths: Sequence[Path], pipeline: Pipeline) -> Iterator[Callable[[Sequence[Path]], Callable[[int], None]]]:
     """On a terminal, a bar on stderr over the bytes of all files, with what was found so far.
 
     Yields what to call at the start of each input; it gives what the input's reader calls with its bytes consumed.

@@ -1,5 +1,6 @@
 """What became of the flows of a capture: as records for programs, as sentences for people."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -71,7 +72,7 @@ def rhythm(bursts: Sequence[Burst]) -> str:
     if not bursts:
         return "nothing was sent by the client"
     times = [burst.at for burst in bursts if burst.at]
-    steps = [(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
     size = median(burst.size for burst in bursts)
     every = f", one every {median(steps):.0f} s at the median" if len(steps) > 1 else ""
     return f"the client sent {len(bursts)} times, {size:,.0f} bytes at the median{every}"

@@ -158,9 +158,12 @@ class Dissector:
             return Segment(source, sport, target, dport, sequence, acknowledged, flags, data[header:], cut, stamp)
         if protocol == UDP:
             sport, dport, _length = struct.unpack_from(">HHH", data)
-            if dport in VXLAN_PORTS and len(data) >= 30 and data[8] & 0x08:  # RFC 7348, 5: the I flag
-                return self._ether(data[28] << 8 | data[29], data[30:], cut, stamp, depth + 1)
-            return Datagram(source, sport, target, dport, data[8:], stamp)
+            if dport not in VXLAN_PORTS or len(data) < 30 or not data[8] & 0x08:  # RFC 7348, 5: the I flag
+                return Datagram(source, sport, target, dport, data[8:], stamp)
+            return self._ether(data[28] << 8 | data[29], data[30:], cut, stamp, depth + 1)
+        return self._tunnel(protocol, data, cut, stamp, depth)
+
+    def _tunnel(self, protocol: int, data: bytes, cut: int, stamp: Stamp, depth: int) -> Segment | Datagram | None:
         if protocol in (IP_IN_IP, IPV6_IN_IP):
             return self._ip(data, cut, stamp, depth + 1)
         if protocol == GRE:

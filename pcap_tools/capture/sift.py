@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pcap_tools.capture.framing import Batch, Positions
+from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.packets import (
     ETHERTYPE_AT,
     GRE,
@@ -125,7 +125,7 @@ class Sift:
         if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
             nothing = np.zeros(0, np.intp)
             self.addresses, self.has_payload = (nothing, nothing), np.zeros(0, np.bool_)
-            return Sifted(batch, *[nothing] * 5, np.arange(len(batch.heads)))
+            return Sifted(batch, nothing, nothing, nothing, nothing, nothing, np.arange(len(batch.heads)))
         view = _View(batch)
         ip, is_ip, others = view.find_ip(link_type)
         self.not_ip += int(len(ip) - np.count_nonzero(is_ip | others))

@@ -40,7 +40,7 @@ class Suite:
     @property
     def name(self) -> str:
         if self.mode is Mode.CHACHA20:
-            return self.mode.value
+            return str(self.mode.value)
         return f"AES_{self.key_size * 8}_{self.mode.value}" + (f"_{self.mac.upper()}" if self.mac else "")
 
 

@@ -1,5 +1,6 @@
 """Reads the two messages of a TLS handshake that go in the clear: ClientHello and ServerHello (RFC 8446, 4.1)."""
 
+import contextlib
 import re
 import struct
 from dataclasses import dataclass
@@ -121,16 +122,13 @@ def client_hello_from_records(data: bytes) -> ClientHello | int | None:
             return 5 - len(head)
         length = int.from_bytes(head[3:], "big")
         message += data[at + 5 : at + 5 + length]
-        if message and message[0] != CLIENT_HELLO:
-            return None
         wanted = 4 + int.from_bytes(message[1:4], "big") if len(message) >= 4 else 4
-        if wanted > _LONGEST_HELLO:
+        if (message and message[0] != CLIENT_HELLO) or wanted > _LONGEST_HELLO:
             return None
         if len(message) >= wanted > 4:
-            try:
+            with contextlib.suppress(HandshakeError):
                 return parse_client_hello(message[:wanted])
-            except HandshakeError:
-                return None
+            return None
         if at + 5 + length >= len(data):
             return wanted - len(message) if len(message) < wanted else 1
         at += 5 + length

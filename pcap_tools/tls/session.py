@@ -134,13 +134,18 @@ class TlsSession:
         return TlsAccount(state, detail, sni, self._alpn, self.client_random, opened, lost, recovered)
 
     def _state(self, opened: int, lost: int) -> tuple[TlsState, str]:
-        hello, answer = self.client_hello, self.server_hello
+        answer = self.server_hello
         if not self._is_tls:
             return TlsState.NOT_TLS, ""
         if any(half.application_records or half.opened for half in self.halves) and opened:
             return (TlsState.PARTLY if lost else TlsState.OPENED), self._loss()
         if answer is not None and not self._is_supported(answer):
             return TlsState.UNSUPPORTED, f"version {answer.version:#06x}, cipher suite {answer.cipher_suite:#06x}"
+        return self._why_closed(lost)
+
+    def _why_closed(self, lost: int) -> tuple[TlsState, str]:
+        """Why no record was opened."""
+        hello, answer = self.client_hello, self.server_hello
         if self.client_random is None:
             gave_up = f"gave up after {self._recovery.trials:,} trials" if self._recovery.is_exhausted else ""
             return TlsState.NO_HANDSHAKE, gave_up or ("no key in the log opens it" if len(self.keylog) else "")
