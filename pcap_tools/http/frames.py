@@ -19,8 +19,14 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, 3.4
 _HEADER = 9  # bytes
 _USUAL_LENGTH = 1 << 14  # of a frame, unless the peer allows more (RFC 9113, 4.2)
 _CHAIN = 3  # frames that follow each other: by chance once in about 10^20 places
-# Where a frame header may stand: length below 2^16, a known type, known flags, a stream id below 2^24.
-_CANDIDATE = re.compile(rb"(?=\x00..[\x00-\x09\x10][\x00\x01\x04\x05\x08\x09\x0c\x0d\x20-\x2d]\x00)", re.DOTALL)
+_ODD = b"[" + b"".join(re.escape(bytes([number])) for number in range(1, 256, 2)) + b"]"
+# Where a frame header may stand: length below 2^16, flags and stream id (below 2^24) as the type has them.
+_CANDIDATE = re.compile(
+    rb"(?=\x00..[\x00-\x03\x05\x09][\x00\x01\x04\x05\x08\x09\x0c\x0d\x20-\x2d]\x00.."
+    + _ODD
+    + rb"|\x00\x00\x04\x08\x00\x00|\x00..[\x04\x06\x07\x10][\x00\x01]\x00\x00\x00\x00)",
+    re.DOTALL,
+)
 
 
 class FrameType(IntEnum):
@@ -47,6 +53,7 @@ _FLAGS = {
     FrameType.PING: 0x01,
     FrameType.CONTINUATION: END_HEADERS,
 }
+_KNOWN = frozenset(FrameType)
 _SIZES = {FrameType.PRIORITY: 5, FrameType.RST_STREAM: 4, FrameType.PING: 8, FrameType.WINDOW_UPDATE: 4}
 _OF_CONNECTION = (FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY, FrameType.PRIORITY_UPDATE)
 
@@ -84,6 +91,7 @@ class FrameReader:
         self._broken: FrameHeader | None = None  # of which `_left` bytes are to be passed over
         self._left = 0
         self._first = inbox.last
+        self._look_from = 0  # bytes held when it is worth searching again
 
     def next_frame(self) -> Frame | Lost | None:
         """Return the next frame, Lost once for each loss, or None until more has come."""
@@ -123,6 +131,7 @@ class FrameReader:
 
     def _lose(self) -> None:
         self._broken, self._synced, self._preface = None, False, False
+        self._look_from = 0
         self._says_lost = True
 
     def _is_past_preface(self) -> bool:
@@ -170,8 +179,12 @@ class FrameReader:
     def _search(self) -> bool:
         """Move to the next plausible chain of frames, or to where one may begin; False: none is there yet."""
         is_last = self._inbox.ended or self._inbox.gap is not None
+        if len(self._inbox.data) < self._look_from and not is_last:
+            return False
         start, self._synced = find_chain(self._inbox, is_last=is_last)
         self._inbox.skip(start)
+        held = len(self._inbox.data)
+        self._look_from = 0 if self._synced else held + held // 64  # each look costs all bytes
         return self._synced
 
 
@@ -229,7 +242,7 @@ def _count(data: bytearray, offset: int) -> int:
 
 def _is_plausible(header: FrameHeader) -> bool:
     """Do type, flags, stream and length fit each other (RFC 9113, section 6)?"""
-    if header.type not in list(FrameType):
+    if header.type not in _KNOWN:
         return False
     kind = FrameType(header.type)
     if header.flags & ~_FLAGS.get(kind, 0) or header.length > _USUAL_LENGTH:

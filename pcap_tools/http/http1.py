@@ -46,6 +46,7 @@ class Splitter:
         self._edge = False  # data[0] may be the start of a line although no piece begins there
         self._lost = False  # since the last head given
         self._scanned = 0  # bytes of `data` known to hold no end of a head
+        self._begun = 0  # bytes of `data` known to be the beginning of what may be a first line
         if inbox.crossed:
             self.lose()
 
@@ -59,7 +60,7 @@ class Splitter:
         self._synced = self.is_intact = False
         self._doubtful = self._edge = False
         self._lost = True
-        self._scanned = 0
+        self._scanned = self._begun = 0
 
     def next_head(self) -> FoundHead | None:
         """Return the next head, or None until more has come."""
@@ -68,6 +69,7 @@ class Splitter:
                 if self.inbox.gap is None:
                     return None
                 self.inbox.cross()
+                self._edge, self._begun = False, 0
                 continue
             self._skip_empty_lines()
             if self._is_something_else():
@@ -143,6 +145,8 @@ class Splitter:
     def _search(self) -> bool:
         """Move to the next plausible first line, or to where one may begin; False: none is there yet."""
         data, side = self.inbox.data, self.inbox.side
+        if 0 < self._begun <= len(data) <= self._limits.head and data.find(b"\n", self._begun) < 0:
+            return False
         unfinished = data.rfind(b"\n") + 1
         for start in self._places():
             if looks_like_start(side, data, start):
@@ -151,7 +155,9 @@ class Splitter:
             if start >= unfinished and may_become_start(side, data, start):
                 self._edge = True
                 self.inbox.skip(start)
+                self._begun = len(data)
                 return False
+        self._begun = 0
         self._edge = side is Side.CLIENT and data.endswith(b"\n")
         self.inbox.skip(len(data))
         return False

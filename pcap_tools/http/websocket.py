@@ -90,6 +90,7 @@ class _Reader:
         self._inflater = inflater
         self._synced = is_synced
         self._closed = False
+        self._look_from = 0  # bytes held when it is worth searching again
         self._frame: _FrameHead | None = None
         self._left = self._at = 0  # bytes of the frame to come, and seen
         self._parts = bytearray()  # of the message
@@ -192,6 +193,7 @@ class _Reader:
         """Nobody knows where the next frame begins."""
         self._spoil(reason)
         self._frame, self._opening, self._synced = None, 0, False
+        self._look_from = 0
         self._account.websocket_lost += 1
 
     def _step_over_gap(self) -> None:
@@ -207,24 +209,34 @@ class _Reader:
         self._inbox.cross()
 
     def _search(self) -> bool:
-        """Move to the first piece that begins with frames which end as a piece ends."""
-        ends = set(self._inbox.ends())
-        waits_from: int | None = None
+        """Move to the first piece that begins with frames which end as a piece ends, or may; False: none yet."""
+        is_last = self._inbox.ended or self._inbox.gap is not None
+        if len(self._inbox.data) < self._look_from and not is_last:
+            return False
+        ends, begun = set(self._inbox.ends()), len(self._inbox.data)
         for start in self._inbox.starts():
-            offset = start
-            while (head := _head(self._inbox.data, offset)) is not None and _is_possible(head, self._inbox.side):
-                offset += head.size + head.length
-                if offset in ends:
-                    self._inbox.skip(start)
-                    self._synced = True
-                    return True
-            if (head is None or offset > len(self._inbox.data)) and waits_from is None:
-                waits_from = start
-        size = len(self._inbox.data)
-        if waits_from is None or size - waits_from > self._limits.body:
-            waits_from = size
-        self._inbox.skip(waits_from)
+            verdict = self._judge(start, ends)
+            if verdict:
+                self._inbox.skip(start)
+                self._synced = True
+                return True
+            if verdict is None:
+                begun = min(begun, start)
+        self._inbox.skip(begun)
+        held = len(self._inbox.data)
+        self._look_from = held + held // 64  # each look costs all bytes
         return False
+
+    def _judge(self, start: int, ends: set[int]) -> bool | None:
+        """Does a chain of frames lead from `start` to the end of a piece? None: more must come."""
+        data, offset = self._inbox.data, start
+        while (head := _head(data, offset)) is not None:
+            offset += head.size + head.length
+            if not _is_possible(head, self._inbox.side):
+                return False
+            if offset in ends:
+                return True
+        return None if offset - start <= self._limits.undecided else False
 
 
 class Websocket:
