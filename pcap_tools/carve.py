@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from mutewatch.records import Flow
 from pcap_tools.capture.batch import Batch
@@ -29,7 +29,7 @@ def carve(
     paths: Sequence[Path],
     keys: set[Key],
     keylogs: Sequence[Path],
-    file: BinaryIO,
+    file: IO[bytes],
     limits: ReadLimits = DEFAULT_READ_LIMITS,
 ) -> int:
     """Write the TCP packets of the flows `keys` to `file`; return how many there are.
@@ -79,7 +79,7 @@ def _walk(path: Path, limits: ReadLimits, on_secrets: Callable[[bytes], None], t
 class _PcapngWriter:
     """Writes packets of any link type, each as an interface of its own, with times in nanoseconds."""
 
-    def __init__(self, file: BinaryIO, secrets: Sequence[bytes]) -> None:
+    def __init__(self, file: IO[bytes], secrets: Sequence[bytes]) -> None:
         self._file, self.count = file, 0
         self._interfaces: dict[int, int] = {}  # number by link type
         file.write(_block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))

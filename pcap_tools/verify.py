@@ -53,7 +53,7 @@ def second_opinion(
     theirs: Counter[bytes] = Counter()
     error = None
     with tempfile.NamedTemporaryFile(prefix="mutewatch-", suffix=".pcapng") as file:  # mode 0600
-        carve(paths, flow_keys(flows), options.keylogs, file.file, limits)
+        carve(paths, flow_keys(flows), options.keylogs, file, limits)
         file.flush()
         try:
             for exchange in TsharkReader(limits).read(Path(file.name), options):

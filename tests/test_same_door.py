@@ -26,7 +26,7 @@ from mutewatch.ports import ReadOptions
 from mutewatch.records import Finding
 from mutewatch.sinks.record import finding_record
 from mutewatch.store import Store
-from pcap_tools import reader_for
+from pcap_tools import read_inputs
 from tests.meeting.client import client_context, connect_through, play
 from tests.meeting.script import OTHER, Message, meeting, truth
 from tests.meeting.server import MeetingServer, connect_proxy
@@ -41,10 +41,9 @@ def plain(findings: list[Finding]) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name not in DOOR_FIELDS} for record in records]
 
 
-def scanned(name: str, state: Path) -> list[dict[str, Any]]:
+def scanned(name: str, state: Path, engine: str = "native") -> list[dict[str, Any]]:
     pipeline = build_pipeline(open_state(state), PipelineOptions(show_clients=True))
-    path = SAMPLE / name
-    for exchange in reader_for(path).read(path, ReadOptions()):
+    for exchange in read_inputs([SAMPLE / name], ReadOptions(), engine=engine):
         pipeline.feed(exchange)
     return plain(pipeline.finish())
 
@@ -64,10 +63,16 @@ def test_har_and_flow_dump_give_the_same_findings(name: str, expected: list[dict
     assert scanned(name, tmp_path / "state") == expected
 
 
-@pytest.mark.tshark
-def test_the_capture_gives_the_same_findings(expected: list[dict[str, Any]], tmp_path: Path, tshark: str) -> None:
-    assert tshark
+def test_the_capture_gives_the_same_findings(expected: list[dict[str, Any]], tmp_path: Path) -> None:
     assert scanned("meeting.pcapng", tmp_path / "state") == expected
+
+
+@pytest.mark.tshark
+def test_the_capture_read_by_tshark_gives_the_same_findings(
+    expected: list[dict[str, Any]], tmp_path: Path, tshark: str
+) -> None:
+    assert tshark
+    assert scanned("meeting.pcapng", tmp_path / "state", "tshark") == expected
 
 
 @pytest.mark.live

@@ -47,7 +47,8 @@ def doctor(root: Path) -> int:
 def _versions(_state: StateDirectory) -> Iterator[Check]:
     ours = _version("mutewatch") or "not installed, running from its folder"
     yield Check("mutewatch", True, f"{ours}, on Python {platform.python_version()}")
-    for name, use in (("mitmproxy", "live proxy, HAR files and flow dumps"), ("pyshark", "captures, with tshark")):
+    uses = {"mitmproxy": "live proxy, HAR files and flow dumps", "pyshark": "a second opinion on captures"}
+    for name, use in uses.items():
         found = _version(name)
         yield Check(name, found is not None, f"{found} ({use})" if found else f"missing: {use}", found is None)
 
@@ -55,11 +56,11 @@ def _versions(_state: StateDirectory) -> Iterator[Check]:
 def _tshark(_state: StateDirectory) -> Iterator[Check]:
     path = shutil.which("tshark")
     if path is None:
-        yield Check("tshark", False, "not installed: captures cannot be read (Debian: apt install tshark)")
+        yield Check("tshark", False, "not installed: no second opinion on captures (Debian: apt install tshark)")
         return
     try:
         told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
-        yield Check("tshark", True, f"{told.split()[2].rstrip('.')} at {path} (captures)")
+        yield Check("tshark", True, f"{told.split()[2].rstrip('.')} at {path} (a second opinion on captures)")
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         yield Check("tshark", False, f"{path} does not run: {error}", is_fault=True)
 

@@ -75,6 +75,8 @@ def rhythm(bursts: Sequence[Burst]) -> str:
     steps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
     size = median(burst.size for burst in bursts)
     every = f", one every {median(steps):.0f} s at the median" if len(steps) > 1 else ""
+    if len(bursts) == 1:
+        return f"the client sent {size:,.0f} bytes at once"
     return f"the client sent {len(bursts)} times, {size:,.0f} bytes at the median{every}"
 
 

@@ -1,0 +1,184 @@
+"""The capture engine as a whole: what it reads from every kind of capture, and its account of what it did not."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mutewatch.errors import InputError, OperatorError
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Direction, Exchange, Flow, FlowOutcome
+from pcap_tools.pcap import CaptureReader
+from tests.captures.capture import Capture, capture
+from tests.captures.conversations import HOST, converse, tls13
+from tests.captures.damage import from_middle
+from tests.captures.files import pcap, pcapng
+from tests.captures.links import dns_answers, frames
+from tests.captures.openssl import Settings
+from tests.captures.packets import segments
+from tests.captures.variants import VARIANTS
+
+SENT_TWICE = {"tls13_early": 1}  # a request in rejected early data is sent again
+
+
+@dataclass
+class Reading:
+    """What came out of a capture."""
+
+    exchanges: list[Exchange]
+    flows: list[Flow]
+    error: str = ""
+
+    @property
+    def sent(self) -> Counter[bytes]:
+        """The bodies that clients sent, as often as they were read."""
+        return Counter(e.body for e in self.exchanges if e.method and e.body and e.direction is Direction.TO_SERVER)
+
+    @property
+    def outcomes(self) -> list[FlowOutcome]:
+        return [flow.outcome for flow in self.flows]
+
+
+def read(
+    made: Capture, folder: Path, *, keylog: Path | None = None, is_host: Callable[[str], bool] = HOST.__eq__
+) -> Reading:
+    paths, own_keylog = made.write(folder)
+    keys = keylog or own_keylog
+    flows: list[Flow] = []
+    reading = Reading([], flows)
+    options = ReadOptions((keys,) if keys else (), is_host, on_flow=flows.append)
+    try:
+        for exchange in CaptureReader().read_rotated(paths, options):
+            reading.exchanges.append(exchange)
+    except InputError as error:
+        reading.error = str(error)
+    return reading
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_it_reads_all_that_the_packets_hold(name: str, tmp_path: Path) -> None:
+    made = VARIANTS[name]()
+    sent = read(made, tmp_path).sent
+    truth = Counter(made.bodies)
+    assert (sent & truth).total() >= made.least
+    assert (sent - truth).total() == SENT_TWICE.get(name, 0), "a body that nobody sent"
+
+
+@pytest.mark.parametrize("name", ["tls13", "http2", "one_lost", "tls12_resumed_ticket", "plain_odd_port"])
+def test_each_exchange_has_the_time_and_frame_of_the_packet_that_completed_it(name: str, tmp_path: Path) -> None:
+    found = read(VARIANTS[name](), tmp_path).exchanges
+    assert len(found) > 50
+    assert [e.origin.ordinal for e in found] == list(range(1, len(found) + 1))
+    assert {e.client for e in found} == {"192.0.2.7"}
+    frames_of = [e.origin.frame for e in found]
+    assert None not in frames_of
+    by_connection: dict[str | None, list[Exchange]] = {}
+    for exchange in found:
+        by_connection.setdefault(exchange.connection, []).append(exchange)
+    for one in by_connection.values():
+        times = [e.sent_at for e in one]
+        assert None not in times
+        assert times == sorted(times)  # type: ignore[type-var]
+
+
+DARK = {
+    "keylog_empty": FlowOutcome.NO_KEY,
+    "client_only_tls12": FlowOutcome.NO_HANDSHAKE,
+}
+
+
+@pytest.mark.parametrize(("name", "outcome"), DARK.items())
+def test_a_flow_that_stays_dark_says_why(name: str, outcome: FlowOutcome, tmp_path: Path) -> None:
+    assert set(read(VARIANTS[name](), tmp_path).outcomes) == {outcome}
+
+
+def without_keys() -> Capture:
+    return capture(tls13(), pcap(frames(segments(tls13()))), keylog=b"", least=0)
+
+
+def test_a_dark_flow_gives_an_exchange_without_method_and_the_rhythm_of_its_client(tmp_path: Path) -> None:
+    reading = read(without_keys(), tmp_path)
+    assert [(e.method, e.host) for e in reading.exchanges] == [("", HOST)] * 2
+    assert reading.outcomes == [FlowOutcome.NO_KEY] * 2
+    for flow in reading.flows:
+        assert len(flow.bursts) >= 30
+        assert flow.client_bytes == sum(burst.size for burst in flow.bursts)
+
+
+def test_a_key_log_of_another_session_is_told_from_one_that_is_none(tmp_path: Path) -> None:
+    other = tmp_path / "other.keys"
+    other.write_bytes(converse(Settings(), count=1, flows=1).keylog)
+    reading = read(without_keys(), tmp_path, keylog=other)
+    assert reading.error == ""
+    assert "other handshakes" in reading.flows[0].detail
+    none = tmp_path / "none.keys"
+    none.write_text("this is a letter\n")
+    assert "no TLS secrets in it; a key log has lines such as" in read(without_keys(), tmp_path, keylog=none).error
+
+
+def test_secrets_that_do_not_open_the_flow_are_said_not_to_fit(tmp_path: Path) -> None:
+    lines = []
+    for line in tls13().keylog.decode().splitlines():
+        label, random, secret = line.split()
+        lines.append(f"{label} {random} {secret[::-1]}\n")
+    keys = tmp_path / "wrong.keys"
+    keys.write_text("".join(lines))
+    assert read(without_keys(), tmp_path, keylog=keys).outcomes == [FlowOutcome.BAD_KEY] * 2
+
+
+def test_flows_of_others_are_left_alone(tmp_path: Path) -> None:
+    reading = read(without_keys(), tmp_path, is_host=lambda _name: False)
+    assert (reading.exchanges, reading.flows) == ([], [])
+
+
+def test_a_flow_without_a_name_is_found_by_the_address_in_a_dns_answer_that_comes_later(tmp_path: Path) -> None:
+    rows = from_middle(segments(tls13()), 20, 0)
+    headless = [row for row in rows if row.flow == 0]
+    later = [*frames(headless), *dns_answers(segments(tls13()))]
+    made = capture(tls13(), pcap(later), least=28)
+    reading = read(made, tmp_path)
+    assert reading.sent.total() >= made.least
+    assert [flow.basis for flow in reading.flows] == ["address"]
+
+
+def test_an_address_that_the_operator_names_is_looked_into(tmp_path: Path) -> None:
+    talk = converse(Settings(), count=3, flows=1, host="")
+    [path], keylog = capture(talk, pcap(frames(segments(talk))), keylog=talk.keylog).write(tmp_path)
+    assert keylog
+    keylog.write_bytes(b"CLIENT_RANDOM " + b"00" * 32 + b" " + b"00" * 48)
+    found = flows_of(path, ReadOptions((keylog,), addresses=("198.51.100.1",)))
+    assert [(flow.basis, flow.outcome) for flow in found] == [("address", FlowOutcome.NO_KEY)]
+
+
+def flows_of(path: Path, options: ReadOptions) -> list[Flow]:
+    found: list[Flow] = []
+    for _ in CaptureReader().read(
+        path, ReadOptions(options.keylogs, options.is_host, options.addresses, on_flow=found.append)
+    ):
+        pass
+    return found
+
+
+def test_an_address_that_is_none_is_said(tmp_path: Path) -> None:
+    [path], _ = without_keys().write(tmp_path)
+    with pytest.raises(OperatorError, match="example: not an IP address, such as"):
+        flows_of(path, ReadOptions(addresses=("example",)))
+
+
+@pytest.mark.parametrize("name", ["dsb_first", "dsb_middle", "dsb_last", "dsb_parts"])
+def test_secrets_anywhere_in_the_file_are_used(name: str, tmp_path: Path) -> None:
+    made = VARIANTS[name]()
+    assert read(made, tmp_path).sent == Counter(made.bodies)
+
+
+def test_a_damaged_file_gives_what_came_before_and_then_says_where(tmp_path: Path) -> None:
+    whole = pcapng(frames(segments(tls13())), keylog=tls13().keylog)
+    path = tmp_path / "cut.pcapng"
+    path.write_bytes(whole[: len(whole) // 2])
+    found: list[Exchange] = []
+    with pytest.raises(InputError, match=r"byte [\d,]+: incomplete: the file ends in the middle of a block"):
+        for exchange in CaptureReader().read(path, ReadOptions(is_host=HOST.__eq__)):
+            found.append(exchange)
+    assert len([e for e in found if e.body]) >= 25
