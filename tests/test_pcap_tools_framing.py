@@ -149,6 +149,12 @@ def test_random_bytes_raise_nothing(tmp_path_factory: pytest.TempPathFactory, st
     check(tmp_path_factory.getbasetemp(), start + tail)
 
 
+@pytest.mark.parametrize("data", [pcap(PACKET, b"", PACKET), section() + interface() + packet() + simple()])
+@pytest.mark.parametrize("chunk", [1, 33])
+def test_a_chunk_may_be_smaller_than_what_is_in_it(tmp_path: Path, data: bytes, chunk: int) -> None:
+    assert check(tmp_path, data, ReadLimits(chunk=chunk)) == check(tmp_path, data)
+
+
 def unpack(shared: Path, folder: Path) -> list[Path]:
     """Return every capture of the archives, unpacked below `folder`."""
     for name in ("tcpdump-tests", "libpcap-tests", "pcapng-generator-le"):

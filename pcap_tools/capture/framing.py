@@ -21,6 +21,7 @@ from pcap_tools.capture.chunk import Chunk, State
 from pcap_tools.capture.source import Source, SourceError, open_source
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
+_LEAST = 32  # bytes of a chunk: the head of a file, of a packet or of a block must fit (24, 24 and 12)
 _SLACK = 512  # bytes behind a chunk that may be looked at without a look at the bounds
 
 
@@ -81,7 +82,7 @@ class Walk:
 
     def _read(self) -> Iterator[tuple[list[Batch], str | None]]:
         """Yield each chunk's batches, with the last what is wrong with the file, if anything is."""
-        size = self._limits.chunk
+        size = max(self._limits.chunk, _LEAST)
         buffers = [bytearray(size + _SLACK), bytearray(size + _SLACK)]
         have, ended = 0, False
         while not ended:
