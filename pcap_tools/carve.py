@@ -14,7 +14,7 @@ from mutewatch.records import Flow
 from pcap_tools.capture.batch import Batch
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Dissector, Segment
-from pcap_tools.capture.sift import Sift, Wanted, hash_flow
+from pcap_tools.capture.sift import Wanted, hash_flow, sift
 from pcap_tools.capture.source import open_source
 from pcap_tools.flows import Key, flow_key
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
@@ -40,13 +40,12 @@ def carve(
     for path in paths:
         _walk(path, limits, secrets.append, lambda _batch: None)
     writer = _PcapngWriter(file, secrets)
-    wanted, sift, dissector = Wanted(), Sift(), Dissector(limits)
+    wanted, dissector = Wanted(), Dissector(limits)
     for (address, port), (other, other_port) in keys:
         wanted.add_flow(hash_flow(address, port, other, other_port))
 
     def take(batch: Batch) -> None:
-        sifted = sift.sift(batch)
-        for index in wanted.choose(sifted, sift).tolist():
+        for index in wanted.choose(sift(batch)).tolist():
             data, original = batch.packet(index)
             packet = dissector.dissect(batch.interface.link_type, data, original, Stamp(0, None))
             if isinstance(packet, Segment) and flow_key(packet) in keys:

@@ -20,7 +20,7 @@ from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
 from pcap_tools.capture.quic import InitialHellos
-from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sift, Sifted, Wanted, hash_flow
+from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
 from pcap_tools.connection import Basis, Connection, End, Tally
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
@@ -62,7 +62,7 @@ class FlowTable:
         self._interest, self._keylog, self._limits = interest, keylog, limits
         self._addresses = dict(interest.addresses)  # and those that were found out
         self._initials = InitialHellos()
-        self._sift, self._wanted = Sift(), Wanted()
+        self._wanted = Wanted()
         self._flows: OrderedDict[Key, Connection] = OrderedDict()
         self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
         self._done: set[Key] = set()  # read in the first pass
@@ -81,9 +81,9 @@ class FlowTable:
         recent: list[Sifted] = []
         fresh: list[int] = []
         for batch in batches:
-            sifted = self._sift.sift(batch)
+            sifted = sift(batch)
             fresh += self._begin(sifted, looked_at)
-            chosen += _places(sifted, np.union1d(self._wanted.choose(sifted, self._sift), sifted.others))
+            chosen += _places(sifted, self._wanted.choose(sifted))
             recent.append(sifted)
         if fresh:  # what came before the beginning, too: packets do not always stand in their order
             for earlier in (*self._recent, *recent[:-1]):

@@ -20,11 +20,12 @@ ETHERTYPE_AT = {ETHERNET: 12, LINUX_SLL: 14, LINUX_SLL2: 0}
 HEADER_SIZE = {ETHERNET: 14, LINUX_SLL: 16, LINUX_SLL2: 20}
 
 IPV4, IPV6, VLAN, QINQ, QINQ_OLD = 0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100
-_MPLS, _PPPOE, _BRIDGED = 0x8847, 0x8864, 0x6558
+MPLS, PPPOE, _BRIDGED = 0x8847, 0x8864, 0x6558
 VLANS = (VLAN, QINQ, QINQ_OLD)
 TCP, UDP, GRE, IP_IN_IP, IPV6_IN_IP = 6, 17, 47, 4, 41
 EXTENSIONS = (0, 43, 60, 135)  # hop-by-hop, routing, destination options, mobility: length in units of 8
 FRAGMENT, AUTHENTICATION = 44, 51
+IPV6_HEADERS = (*EXTENSIONS, FRAGMENT, AUTHENTICATION)
 VXLAN_PORTS = (4789, 8472)  # IANA's, and Linux's old default
 SYN, FIN, ACK = 0x02, 0x01, 0x10
 _DEPTH = 6  # headers of one kind inside each other, before we take it for an attack
@@ -91,9 +92,9 @@ class Dissector:
             ethertype, data, tags = data[2] << 8 | data[3], data[4:], tags + 1
         if ethertype in (IPV4, IPV6):
             return self._ip(data, cut, stamp, depth)
-        if ethertype == _PPPOE:
+        if ethertype == PPPOE:
             return self._ip(data[8:], cut, stamp, depth) if data[6:8] in (b"\0\x21", b"\0\x57") else None
-        if ethertype == _MPLS:
+        if ethertype == MPLS:
             while not data[2] & 1:  # not the bottom of the stack
                 data = data[4:]
             return self._ip(data[4:], cut, stamp, depth)

@@ -64,7 +64,7 @@ class Splitter:
 
     def next_head(self) -> FoundHead | None:
         """Return the next head, or None until more has come."""
-        while True:
+        while self.inbox.data or self.inbox.gap is not None:
             if not self._synced and not self._search():
                 if self.inbox.gap is None:
                     return None
@@ -72,20 +72,19 @@ class Splitter:
                 self._edge, self._begun = False, 0
                 continue
             self._skip_empty_lines()
-            if self._is_something_else():
-                self._reject()
-                continue
             end = head_end(self.inbox.data, self._scanned - 2)
             end = end if end is not None and end <= self._limits.head else None
+            if end is None and self._is_something_else():
+                self._reject()
+                continue
             if end is None and len(self.inbox.data) <= self._limits.head:
                 self._scanned = len(self.inbox.data)
                 if self.inbox.gap is None and not self.inbox.ended:
                     return None
-                if not self.inbox.data and self.inbox.gap is None:
-                    return None
             found = self._whole(end) if end is not None else self._cut()
             if found is not None:
                 return found
+        return None
 
     def _skip_empty_lines(self) -> None:
         """Step over empty lines before a message (RFC 9112, 2.2)."""
