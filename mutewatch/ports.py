@@ -1,11 +1,11 @@
 """The plug points of mutewatch: where traffic comes in, findings go out, and guesses are made."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding, Flow
+from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding, Flow, Unidentified
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,9 @@ class ReadOptions:
     addresses: tuple[str, ...] = ()
     follow: bool = False
     on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far
+    on_chosen: Callable[[int], None] = field(default=lambda _count: None)  # progress: flows chosen so far
     on_flow: Callable[[Flow], None] = field(default=lambda _flow: None)  # each flow that was looked into, once
+    on_unidentified: Callable[[Mapping[Unidentified, int]], None] = field(default=lambda _counts: None)  # flows, by why
 
 
 class Reader(Protocol):

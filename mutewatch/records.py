@@ -74,6 +74,13 @@ class FlowOutcome(StrEnum):
     NOT_HTTP = "not HTTP"
 
 
+class Unidentified(StrEnum):
+    """Why nobody can say whose flow it is: flows that are neither looked into nor left as somebody else's."""
+
+    HELLO_CUT = "server name cut off or lost"
+    HEADLESS = "began before the capture"
+
+
 @dataclass(frozen=True, slots=True)
 class Burst:
     """What the client of a flow sent at once, seen from outside: bytes of TCP or UDP payload."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from mutewatch.pipeline import Counts
-from mutewatch.records import Finding, Flow, FlowOutcome, Verdict
+from mutewatch.records import Finding, Flow, FlowOutcome, Unidentified, Verdict
 from mutewatch.sinks.flows import flow_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
@@ -36,6 +36,7 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     model: str | None = None
     flows: list[Flow] = field(default_factory=list)  # of captures
+    unidentified: Counter[Unidentified] = field(default_factory=Counter)  # flows of captures
     opinions: list[str] = field(default_factory=list)  # tshark's, where it was asked
     live: dict[str, int] | None = None  # what the live door counted since it was last started
 
@@ -48,6 +49,12 @@ class Summary:
     @property
     def errors(self) -> list[str]:
         return [given.error for given in self.inputs if given.error]
+
+    @property
+    def is_blind(self) -> bool:
+        """Were there flows that may hold what was looked for, while nothing of it was found?"""
+        found = self.counts.matched or self.counts.dark
+        return bool(self.unidentified[Unidentified.HELLO_CUT] or (self.unidentified.total() and not found))
 
     @property
     def _outcomes(self) -> Counter[FlowOutcome]:
@@ -64,6 +71,7 @@ class Summary:
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
+            "flows_unidentified": {reason.value: n for reason in Unidentified if (n := self.unidentified[reason])},
             "model": self.model,
             "live": self.live,
             "inputs": [asdict(given) for given in self.inputs],
@@ -88,6 +96,9 @@ class Summary:
                 f"could not be read; {counts.repeats} repeated."
             )
         yield from flow_lines(self.flows)
+        if self.unidentified.total():
+            told = ", ".join(f"{n} {reason}" for reason, n in self.unidentified.items() if n)
+            yield f"Whose these TLS flows are could not be told: {told}. Telemetry may be in them."
         if counts.dark and not self.flows:
             yield (
                 f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "

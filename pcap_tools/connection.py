@@ -4,6 +4,8 @@ Until its first bytes say what it is, a connection only holds them. Then it is e
 plain HTTP, or it is none of ours. Behind a CONNECT to a proxy, the same starts anew inside.
 """
 
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -21,6 +23,7 @@ from pcap_tools.tls.session import TlsSession, TlsState
 End = tuple[bytes, int]  # address, port
 _RETRANSMITTED = 1 << 24  # bytes back from the end that may be seen once more
 _BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
+_LATEST = (1 << 63) - 1  # ns since 1970: the year 2262; a capture can say later
 
 
 class Basis(StrEnum):
@@ -30,16 +33,7 @@ class Basis(StrEnum):
     HTTP_HOST = "Host"
     KEY = "key in log"
     ADDRESS = "address"
-    QUIC = "QUIC"
-
-
-@dataclass(slots=True)
-class Burst:
-    """What a client sent at once, as far as can be told from outside."""
-
-    time_ns: int | None
-    size: int
-    last_ns: int | None
+    TRIAL = "a key fits"
 
 
 @dataclass(slots=True)
@@ -49,22 +43,28 @@ class Tally:
     first: Stamp
     last: Stamp
     sent: list[int] = field(default_factory=lambda: [0, 0])  # payload bytes by side
-    cut_segments: int = 0
-    bursts: list[Burst] = field(default_factory=list)
+    _burst_times: "array[int]" = field(default_factory=lambda: array("q"))  # ns; compact, as a flow may have many
+    _burst_sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    _burst_last: int | None = None  # time of the newest packet of the newest burst
 
-    def add(self, side: Side, size: int, cut: int, stamp: Stamp, most: int) -> None:
+    def add(self, side: Side, size: int, stamp: Stamp, most: int) -> None:
+        """Count `size` bytes of payload; `most`: how many bursts are kept."""
         self.last = max(self.last, stamp)
         self.first = min(self.first, stamp)
-        self.sent[side] += size + cut
-        self.cut_segments += bool(cut)
-        if side is not Side.CLIENT or not size + cut:
-            return
-        newest = self.bursts[-1] if self.bursts else None
+        self.sent[side] += size
         now = stamp.time_ns
-        if newest and newest.last_ns is not None and now is not None and 0 <= now - newest.last_ns < _BURST_NS:
-            newest.size, newest.last_ns = newest.size + size + cut, now
-        elif len(self.bursts) < most:
-            self.bursts.append(Burst(now, size + cut, now))
+        if side is not Side.CLIENT or not size or now is None:
+            return
+        if self._burst_last is not None and 0 <= now - self._burst_last < _BURST_NS:
+            self._burst_sizes[-1] += size
+        elif len(self._burst_times) < most:
+            self._burst_times.append(min(now, _LATEST))
+            self._burst_sizes.append(size)
+        self._burst_last = now
+
+    def bursts(self) -> Iterator[tuple[int, int]]:
+        """Yield what the client sent at once: when (ns since 1970) and how many bytes."""
+        return zip(self._burst_times, self._burst_sizes, strict=True)
 
 
 class Connection:
@@ -79,6 +79,8 @@ class Connection:
         self.hello: ClientHello | None = None
         self.tally = Tally(stamp, stamp)
         self.messages = 0
+        self.outcome, self.detail = FlowOutcome.NO_HANDSHAKE, ""  # once closed
+        self.random: bytes | None = None  # of its ClientHello, once closed; found out, if that was not seen
         self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
@@ -112,7 +114,7 @@ class Connection:
         """Take one segment; return the messages that are complete with it."""
         side = self._side(segment)
         tcp = self._tcp[side]
-        self.tally.add(side, len(segment.payload), segment.cut, segment.stamp, self._limits.bursts)
+        self.tally.add(side, len(segment.payload) + segment.cut, segment.stamp, self._limits.bursts)
         sequence = segment.sequence
         if segment.flags & SYN:
             sequence = (sequence + 1) & 0xFFFFFFFF
@@ -154,8 +156,14 @@ class Connection:
         held, self._held = self._held, []
         return self._take(held)
 
-    @property
-    def outcome(self) -> tuple[FlowOutcome, str]:
+    def close(self) -> None:
+        """Nobody reads on: keep the account, let go of the rest."""
+        self.outcome, self.detail = self._account()
+        self.random = self._stack.tls.client_random if self._stack and self._stack.tls else None
+        self.host = self.server_name
+        self._stack, self._held = None, []
+
+    def _account(self) -> tuple[FlowOutcome, str]:
         """What became of the flow, and the details in words."""
         if self._stack is None:
             return FlowOutcome.NO_HANDSHAKE, "too little of it was captured"
@@ -171,6 +179,8 @@ class Connection:
                 outcome = FlowOutcome.CUT
         if (lost or cut) and outcome is FlowOutcome.DECRYPTED:
             outcome = FlowOutcome.PARTLY
+        if outcome is FlowOutcome.NO_KEY and self.basis is Basis.ADDRESS and self.hello and self.hello.has_ech:
+            outcome = FlowOutcome.ECH
         return outcome, "; ".join(parts)
 
     @property

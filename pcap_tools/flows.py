@@ -10,21 +10,23 @@ what is known at each moment.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 import numpy as np
 
+from mutewatch.records import FlowOutcome, Unidentified
 from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
-from pcap_tools.capture.quic import InitialHellos
-from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
-from pcap_tools.connection import Basis, Connection, End, Tally
+from pcap_tools.capture.sift import DNS_PORTS, HTTPS_PORT, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
+from pcap_tools.connection import Basis, Connection, End
+from pcap_tools.http.host import named_host
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
-from pcap_tools.stream import Side, Stamp
+from pcap_tools.quic_flows import QuicFlow, QuicFlows
+from pcap_tools.stream import Stamp
 from pcap_tools.tls.handshake import ClientHello, client_hello_from_records, glance
 from pcap_tools.tls.keylog import KeyLog
 
@@ -41,28 +43,17 @@ class Interest:
     keep_responses: bool = False  # are the bodies of responses wanted too?
 
 
-@dataclass(slots=True)
-class QuicFlow:
-    """A QUIC connection to a telemetry host: it is seen, not read."""
-
-    client: End
-    server: End
-    host: str | None
-    tally: Tally
-
-
 class FlowTable:
     """Takes chunks of packets, gives HTTP messages with their connections."""
 
     def __init__(self, interest: Interest, keylog: KeyLog, limits: ReadLimits, *, reads_once: bool) -> None:
         self.closed: list[Connection] = []  # finished, for the account
-        self.quic: dict[Key, QuicFlow] = {}
-        self.not_ours: Counter[str] = Counter()  # what was looked at and left
+        self.unidentified: Counter[Unidentified] = Counter()  # flows of which nobody knows whose they are
         self.dissector = Dissector(limits)
         self._interest, self._keylog, self._limits = interest, keylog, limits
         self._addresses = dict(interest.addresses)  # and those that were found out
-        self._initials = InitialHellos()
         self._wanted = Wanted()
+        self._quic = QuicFlows(self._is_host, self._addresses, self._watch_flow, limits)
         self._flows: OrderedDict[Key, Connection] = OrderedDict()
         self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
         self._done: set[Key] = set()  # read in the first pass
@@ -71,6 +62,8 @@ class FlowTable:
         self._names: dict[str, bool] = {}  # what the operator's interest said of them
         self._recent: list[Sifted] = []  # of this chunk and the one before
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
+        self._stray_keys: KeyLog | None = None  # secrets of which no ClientHello was seen, tried on what has none
+        self._strays = 0  # connections that they are tried on
         for address in self._addresses if self._by_address else ():
             self._wanted.add_address(address)
 
@@ -103,28 +96,61 @@ class FlowTable:
     def look_again(self) -> bool:
         """After a pass, prepare a second one for what is known only now. False if there is nothing to look for."""
         keys = any(random in self._keylog for random in self._randoms)
+        again = [one for one in self.closed if self._has_key_now(one)]
         addresses = [address for address in self._addresses if self._wanted.was_passed_over(address)]
-        if not keys and (self._by_address or not addresses):
+        addresses = [] if self._by_address else addresses
+        headless = self._wanted.headless()
+        strays = self._unused_keys() if headless else None
+        if not (keys or again or addresses or strays):
             return False
-        self._done.update((min(one.client, one.server), max(one.client, one.server)) for one in self.closed)
+        self.closed = [one for one in self.closed if one not in again]
+        self._done.update(_in_order(one.client, one.server) for one in self.closed)
         self._recent, self._wanted, self._by_address = [], Wanted(), True
         self._left.clear()
         self._randoms.clear()
+        self._ended.clear()
+        self.unidentified.clear()
         for address in addresses:
             self._wanted.add_address(address)
+        if strays:
+            self._stray_keys = strays
+            for flow in headless:
+                self._wanted.add_flow(flow)
         return True
+
+    def _has_key_now(self, connection: Connection) -> bool:
+        """Was it closed before its key came?"""
+        random = connection.random
+        return connection.outcome is FlowOutcome.NO_KEY and random is not None and random in self._keylog
+
+    def _unused_keys(self) -> KeyLog | None:
+        """Return the secrets of TLS 1.3 sessions whose ClientHello is not in the capture, if there are any."""
+        seen = {one.random for one in self.closed if one.random}
+        unused = self._keylog.without(seen)
+        return unused if len(unused) else None
+
+    @property
+    def chosen(self) -> int:
+        """How many flows of telemetry hosts were found so far."""
+        return len(self.closed) + len(self.quic) + sum(one.basis is not None for one in self._flows.values())
+
+    @property
+    def quic(self) -> Collection[QuicFlow]:
+        """The QUIC connections to telemetry hosts."""
+        return self._quic.found.values()
 
     def finish(self) -> Found:
         """Nothing more comes in this pass: yield what is left in the open connections."""
         while self._flows:
             key, connection = self._flows.popitem(last=False)
             yield from self._close(key, connection)
+        self.unidentified[Unidentified.HEADLESS] += len(self._wanted.headless())
 
     def _begin(self, sifted: Sifted, looked_at: dict[int, Segment]) -> list[int]:
         """Look at what may begin a conversation. Return the hashes of flows that were not known."""
         fresh: list[int] = []
         for index, payload, end in zip(
-            sifted.starts.tolist(), sifted.payloads.tolist(), sifted.ends.tolist(), strict=True
+            sifted.tcp[sifted.begun].tolist(), sifted.payloads.tolist(), sifted.ends.tolist(), strict=True
         ):
             if self._is_others(sifted.batch.buffer, payload, end):
                 continue
@@ -167,11 +193,11 @@ class FlowTable:
             return hello is not None
         if not payload or not any(method.startswith(payload[:4]) for method in METHODS):
             return False
-        host = _http_host(payload)
+        host = named_host(payload)
         return host is None or self._is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
 
     def _pass_over(self, random: bytes) -> None:
-        self.not_ours["TLS"] += 1
+        """This ClientHello is somebody else's; a key for it may still come."""
         if len(self._randoms) < self._limits.streams:
             self._randoms[random] = None
 
@@ -210,9 +236,11 @@ class FlowTable:
             if key in self._left or (key in self._ended and not segment.flags & SYN and not segment.payload):
                 return
             from_start = bool(segment.payload) and self._is_beginning(key, segment)
-            if not from_start and (key in self._ended or not self._is_watched(segment)):
+            is_watched = from_start or self._is_watched(segment)
+            is_stray = not is_watched and self._is_stray(segment)
+            if not (is_watched or is_stray) or (key in self._ended and not from_start):
                 return
-            connection = self._add(key, segment, from_start=from_start)
+            connection = self._add(key, segment, from_start=from_start, is_stray=is_stray)
             if len(self._flows) > self._limits.streams:
                 yield from self._close(*self._flows.popitem(last=False))
         for message in connection.feed(segment):
@@ -227,20 +255,36 @@ class FlowTable:
             return False
         return segment.source in self._addresses or segment.target in self._addresses
 
-    def _add(self, key: Key, segment: Segment, *, from_start: bool) -> Connection:
+    def _is_stray(self, segment: Segment) -> bool:
+        """Is this of a flow without a beginning on which keys should be tried that fit nothing else?"""
+        is_https = HTTPS_PORT in (segment.source_port, segment.target_port)
+        return is_https and self._stray_keys is not None and self._strays < self._limits.strays
+
+    def _add(self, key: Key, segment: Segment, *, from_start: bool, is_stray: bool = False) -> Connection:
         source, target = (segment.source, segment.source_port), (segment.target, segment.target_port)
         is_answer = not from_start and (
-            segment.flags & (SYN | ACK) == SYN | ACK or (not segment.flags & SYN and source[0] in self._addresses)
+            segment.flags & (SYN | ACK) == SYN | ACK or (not segment.flags & SYN and self._is_server(source))
         )
         client, server = (target, source) if is_answer else (source, target)
-        connection = Connection(
-            client, server, segment.stamp, self._keylog, self._limits, self._interest.keep_responses
-        )
+        keylog, limits = self._keylog, self._limits
+        if is_stray and self._stray_keys is not None:
+            self._strays += 1
+            keylog = self._stray_keys
+            limits = replace(limits, tls=replace(limits.tls, trials=limits.stray_trials))
+        connection = Connection(client, server, segment.stamp, keylog, limits, self._interest.keep_responses)
         if from_start:
             connection.begin(segment)
+        if is_stray:
+            connection.open(Basis.TRIAL, None, is_tls=True)
         self._flows[key] = connection
-        self._wanted.add_flow(hash_flow(*source, *target))
+        self._watch_flow(hash_flow(*source, *target))
         return connection
+
+    def _is_server(self, end: End) -> bool:
+        return end[0] in self._addresses or (self._stray_keys is not None and end[1] == HTTPS_PORT)
+
+    def _watch_flow(self, flow: int) -> None:
+        self._wanted.add_flow(flow)
 
     def _drop(self, key: Key) -> None:
         self._wanted.drop_flow(hash_flow(*key[0], *key[1]))
@@ -251,6 +295,7 @@ class FlowTable:
         server = connection.server[0]
         is_watched = self._by_address and server in self._addresses
         opened: list[HttpMessage] | None = None
+        hello: ClientHello | int | None = None
         if begin[:1] == b"\x16" and not missed:
             hello = client_hello_from_records(begin)
             if isinstance(hello, ClientHello):
@@ -264,7 +309,7 @@ class FlowTable:
             elif hello is None and not is_watched:
                 return self._leave(key, None, is_watched)
         elif begin and not missed and any(method.startswith(begin[:4]) for method in METHODS):
-            host = None if begin.startswith(b"PRI") else _http_host(begin)
+            host = None if begin.startswith(b"PRI") else named_host(begin)
             if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
                 if not (host is None or self._is_host(host)):
                     return self._leave(key, None, is_watched)
@@ -274,14 +319,17 @@ class FlowTable:
             if not enough:
                 return iter(())
             if not is_watched:
-                return self._leave(key, None, is_watched)
+                return self._leave(key, hello, is_watched)
             is_http = b" HTTP/1." in begin[: self._limits.undecided]
             opened = connection.open(Basis.ADDRESS, self._addresses.get(server), is_tls=not is_http)
         return ((connection, message) for message in opened)
 
-    def _leave(self, key: Key, hello: ClientHello | None, is_watched: bool) -> Found:
-        if hello is not None:
+    def _leave(self, key: Key, hello: ClientHello | int | None, is_watched: bool) -> Found:
+        """It is not ours, or nobody knows: a ClientHello of which bytes are missing (`hello`: how many)."""
+        if isinstance(hello, ClientHello):
             self._pass_over(hello.random)
+        elif hello is not None:
+            self.unidentified[Unidentified.HELLO_CUT] += 1
         if key in self._flows:
             del self._flows[key]
             self._drop(key)
@@ -299,7 +347,10 @@ class FlowTable:
             yield from self._decide(key, connection, is_last=True)
         for message in connection.finish():
             yield connection, message
-        if connection.basis is not None:
+        connection.close()
+        if connection.basis is Basis.TRIAL and not connection.messages:
+            self.unidentified[Unidentified.HEADLESS] += 1
+        elif connection.basis is not None:
             self.closed.append(connection)
             self._ended[key] = connection
 
@@ -316,25 +367,7 @@ class FlowTable:
                 if self._is_host(name):
                     self._watch(address, name)
         elif QUIC_PORT in (packet.source_port, packet.target_port):
-            self._quic(packet)
-
-    def _quic(self, packet: Datagram) -> None:
-        """Note a QUIC handshake with a telemetry host, by its server name or its address."""
-        source, target = (packet.source, packet.source_port), (packet.target, packet.target_port)
-        is_client = packet.target_port == QUIC_PORT
-        key = (source, target) if is_client else (target, source)
-        flow = self.quic.get(key)
-        if flow is None:
-            hello = self._initials.feed(packet.payload) if is_client else None
-            host = hello.sni if hello else None
-            known = self._addresses.get(key[1][0])
-            if not (host and self._is_host(host)) and key[1][0] not in self._addresses:
-                return
-            if len(self.quic) >= self._limits.streams:
-                return
-            flow = self.quic[key] = QuicFlow(*key, host or known, Tally(packet.stamp, packet.stamp))
-        side = Side.CLIENT if is_client else Side.SERVER
-        flow.tally.add(side, len(packet.payload), 0, packet.stamp, self._limits.bursts)
+            self._quic.take(packet)
 
 
 def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
@@ -344,25 +377,8 @@ def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int
 
 def flow_key(segment: Segment) -> Key:
     """The ends of a segment's flow, the same for both directions."""
-    one, other = (segment.source, segment.source_port), (segment.target, segment.target_port)
+    return _in_order((segment.source, segment.source_port), (segment.target, segment.target_port))
+
+
+def _in_order(one: End, other: End) -> Key:
     return (one, other) if one < other else (other, one)
-
-
-def _http_host(head: bytes) -> str | None:
-    """Return the host that a request names, "" if its head names none; None while the head is not complete."""
-    end = head.find(b"\r\n\r\n")
-    lines = head[: end if end >= 0 else len(head)].split(b"\n")
-    target = lines[0].split(b" ")[1:2]
-    for line in lines[1:] if end >= 0 or len(lines) > 1 else ():
-        name, colon, value = line.partition(b":")
-        if colon and name.strip().lower() == b"host" and (end >= 0 or line.endswith(b"\r")):
-            return _without_port(value)
-    if end < 0:
-        return None
-    return _without_port(target[0].partition(b"://")[2].partition(b"/")[0] or target[0]) if target else ""
-
-
-def _without_port(value: bytes) -> str:
-    text = value.strip().decode("latin-1").lower()
-    name = text.rpartition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
-    return name.rstrip(".")

@@ -40,6 +40,8 @@ class ReadLimits:
     undecided: int = 64 * KiB  # of a client's first bytes, before it is known what they are
     tunnels: int = 4  # CONNECT inside CONNECT
     bursts: int = 10_000  # times and sizes kept of a flow that stays dark: a week of minutes
+    strays: int = 32  # flows without a beginning, at no known address, on which unused keys are tried ...
+    stray_trials: int = 200_000  # ... so many times each; 0.4 s
     tls: TlsLimits = DEFAULT_TLS_LIMITS
     http: HttpLimits = DEFAULT_HTTP_LIMITS
     silence_seconds: float = 60  # tshark may show nothing for this long, and ...

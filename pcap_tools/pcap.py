@@ -23,8 +23,9 @@ from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
 if TYPE_CHECKING:
     from pcap_tools.connection import Connection
-    from pcap_tools.flows import Found, QuicFlow
+    from pcap_tools.flows import Found
     from pcap_tools.http.message import HttpMessage
+    from pcap_tools.quic_flows import QuicFlow
     from pcap_tools.tls.keylog import KeyLog
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -139,6 +140,7 @@ class _Reading:
             for batches in walk.chunks():
                 yield from self._exchanges(self._table.take(batches))
                 self._options.on_bytes(behind + source.consumed)
+                self._options.on_chosen(self._table.chosen)
                 if self._options.follow:
                     self._poll_keys()
         finally:
@@ -179,15 +181,15 @@ class _Reading:
     def _account(self) -> Iterator[tuple[Exchange, None]]:
         """Say of every chosen flow what became of it; a dark one gives an exchange of its own."""
         for connection in self._table.closed:
-            outcome, detail = connection.outcome
-            flow = self._flow(connection, connection.server_name, str(connection.basis), outcome, detail)
+            flow = self._flow(connection, connection.host, str(connection.basis), connection.outcome, connection.detail)
             self._options.on_flow(replace(flow, messages=connection.messages))
-            if not connection.messages and outcome is not FlowOutcome.ECH:
+            if not connection.messages and flow.outcome is not FlowOutcome.ECH:  # whose that is, nobody knows
                 yield self._dark(flow), None
-        for quic in self._table.quic.values():
+        for quic in self._table.quic:
             flow = self._flow(quic, quic.host, "QUIC", FlowOutcome.QUIC, "HTTP/3 is not read here")
             self._options.on_flow(flow)
             yield self._dark(flow), None
+        self._options.on_unidentified(self._table.unidentified)
 
     def _dark(self, flow: Flow) -> Exchange:
         self._ordinal += 1
@@ -225,7 +227,7 @@ class _Reading:
             client_bytes=one.tally.sent[0],
             server_bytes=one.tally.sent[1],
             messages=0,
-            bursts=tuple(Burst(_time(burst.time_ns), burst.size) for burst in one.tally.bursts),
+            bursts=tuple(Burst(_time(time_ns), size) for time_ns, size in one.tally.bursts()),
         )
 
     def _add_secrets(self, keylog: bytes) -> None:

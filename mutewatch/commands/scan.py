@@ -19,6 +19,7 @@ from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Finding, Flow, Verdict
+from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
 from pcap_tools import read_inputs
@@ -66,14 +67,16 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         open_output(options.output) as file,  # first: what was found must not be lost for want of a place
         Store(options.store) if options.store else nullcontext() as store,
     ):
-        is_whole = _scan_files(paths, options, pipeline, store, summary)
-        findings = sorted(pipeline.finish(), key=_order)
+        early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
+        is_whole = _scan_files(paths, options, pipeline, store, summary, early)
+        last = pipeline.finish()
+        findings = sorted({finding.key: finding for finding in (*early.findings, *last)}.values(), key=_order)
         summary.take(findings)
         if store:
             store.record((), findings)
             for given in summary.inputs:
                 store.record_input(given.name, given.counts, given.error)
-        print_findings(findings, summary, options.format, file)
+        print_findings(last if early.are_printed else findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
     for opinion in summary.opinions:
@@ -81,6 +84,24 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
+
+
+class _Early:
+    """What is found while a capture still grows: as JSON Lines it is printed at once, else at the end."""
+
+    def __init__(self, lines: JsonLinesSink | None) -> None:
+        self.findings: list[Finding] = []
+        self._lines = lines
+
+    @property
+    def are_printed(self) -> bool:
+        return self._lines is not None and bool(self.findings)
+
+    def take(self, findings: list[Finding]) -> None:
+        self.findings += findings
+        if self._lines is not None and findings:
+            self._lines.write(findings)
+            self._lines.flush()
 
 
 def _open_state(chosen: Path | None) -> StateDirectory | None:
@@ -95,7 +116,12 @@ def _open_state(chosen: Path | None) -> StateDirectory | None:
 
 
 def _scan_files(
-    paths: Sequence[Path], options: ScanOptions, pipeline: Pipeline, store: Store | None, summary: Summary
+    paths: Sequence[Path],
+    options: ScanOptions,
+    pipeline: Pipeline,
+    store: Store | None,
+    summary: Summary,
+    early: _Early,
 ) -> bool:
     """Feed all files; return False if Ctrl-C ended that early."""
     try:
@@ -103,9 +129,9 @@ def _scan_files(
             for group in _groups(paths, options):
                 name = " ".join(map(str, group))
                 summary.inputs.append(InputSummary(name, {}, f"{name}: not read to its end: interrupted"))
-                summary.inputs[-1] = _scan_group(group, pipeline, store, options, summary, begin(group))
+                summary.inputs[-1] = _scan_group(group, pipeline, store, options, summary, early, begin(group))
     except KeyboardInterrupt:
-        return options.follow  # it is how following ends
+        return False
     return True
 
 
@@ -123,7 +149,8 @@ def _scan_group(
     store: Store | None,
     options: ScanOptions,
     summary: Summary,
-    on_bytes: Callable[[int], None],
+    early: _Early,
+    progress: "_InputProgress",
 ) -> InputSummary:
     """Feed one input: a file, or all files of a rotated capture."""
     before = counts_record(pipeline.counts)
@@ -132,11 +159,20 @@ def _scan_group(
     bodies: Counter[bytes] = Counter()
     error = None
     reading = ReadOptions(
-        options.keylogs, pipeline.is_host, options.addresses, options.follow, on_bytes=on_bytes, on_flow=flows.append
+        options.keylogs,
+        pipeline.is_host,
+        options.addresses,
+        options.follow,
+        on_bytes=progress.on_bytes,
+        on_chosen=progress.on_chosen,
+        on_flow=flows.append,
+        on_unidentified=summary.unidentified.update,
     )
     try:
         for exchange in read_inputs(paths, reading, engine=options.engine, as_one=options.rotated):
             facts += pipeline.feed(exchange)
+            if options.follow and exchange.sent_at:
+                early.take(pipeline.advance(exchange.sent_at))
             if options.verify and exchange.method and exchange.body:
                 bodies[sha256(exchange.body).digest()] += 1
             if store is None:
@@ -175,7 +211,7 @@ def _dark(summary: Summary) -> str:
 
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     """The gravest first: what could not be read may hide what is asked for."""
-    if summary.errors or _dark(summary):
+    if summary.errors or _dark(summary) or summary.is_blind:
         return Exit.UNREADABLE
     if options.fail_on_flagged and summary.verdicts[Verdict.FLAGGED.value]:
         return Exit.FLAGGED
@@ -184,25 +220,36 @@ def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     return Exit.RAN
 
 
+@dataclass(frozen=True, slots=True)
+class _InputProgress:
+    """What the reader of one input tells the progress bar."""
+
+    on_bytes: Callable[[int], None]
+    on_chosen: Callable[[int], None]
+
+
 @contextmanager
-def _progress(paths: Sequence[Path], pipeline: Pipeline) -> Iterator[Callable[[Sequence[Path]], Callable[[int], None]]]:
+def _progress(paths: Sequence[Path], pipeline: Pipeline) -> Iterator[Callable[[Sequence[Path]], _InputProgress]]:
     """On a terminal, a bar on stderr over the bytes of all files, with what was found so far.
 
-    Yields what to call at the start of each input; it gives what the input's reader calls with its bytes consumed.
+    Yields what to call at the start of each input.
     """
     sizes = {path: path.stat().st_size if path.is_file() else 0 for path in paths}
     console = Console(stderr=True)
     columns = (
         *(TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
-        TextColumn("{task.fields[found]} found"),
+        TextColumn("{task.fields[flows]} flows, {task.fields[found]} found"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=sum(sizes.values()) or None, found=0)
+        task = progress.add_task("reading", total=sum(sizes.values()) or None, found=0, flows=0)
         done = 0
 
-        def begin(group: Sequence[Path]) -> Callable[[int], None]:
+        def begin(group: Sequence[Path]) -> _InputProgress:
             nonlocal done
             before, done = done, done + sum(sizes[path] for path in group)
-            return lambda consumed: progress.update(task, completed=before + consumed, found=pipeline.counts.matched)
+            return _InputProgress(
+                lambda consumed: progress.update(task, completed=before + consumed, found=pipeline.counts.matched),
+                lambda chosen: progress.update(task, flows=chosen),
+            )
 
         yield begin

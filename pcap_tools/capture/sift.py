@@ -5,7 +5,7 @@ asks for a closer look at
 
 - what may begin a conversation: a ClientHello, an HTTP request (or the first bytes of one), a DNS answer,
   a QUIC handshake;
-- packets of the flows, and to or from the addresses, that are `wanted`;
+- packets of the flows, and to or from the addresses, that are `Wanted`;
 - everything it cannot read itself: fragments, tunnels, extension headers, other link types.
 
 It may ask for too many (flows are known here by a 16-bit hash of their addresses and ports), never for too
@@ -40,7 +40,7 @@ from pcap_tools.capture.packets import (
 Mask = npt.NDArray[np.bool_]
 
 DNS_PORTS = (53, 5353)
-QUIC_PORT = 443
+QUIC_PORT = HTTPS_PORT = 443
 METHODS = (b"GET ", b"POST", b"PUT ", b"PATC", b"HEAD", b"DELE", b"OPTI", b"CONN", b"PRI ", b"TRAC")
 _CLIENT_HELLO = 1
 _MOST_TAGS = 2  # VLAN tags that are read here; more go the slow way
@@ -67,8 +67,15 @@ _VLAN_TAG = _layout(4, ethertype=(">u2", 2))
 _IP = _layout(
     40,
     first=("u1", 0),  # version and, of IPv4, header length
-    **{"total": (">u2", 2), "fragment": (">u2", 6), "protocol": ("u1", 9), "source": (">u4", 12), "target": (">u4", 16)},
-    **{"payload6": (">u2", 4), "protocol6": ("u1", 6), "source6": (">u4", 20), "target6": (">u4", 36)},
+    total=(">u2", 2),
+    fragment=(">u2", 6),
+    protocol=("u1", 9),
+    source=(">u4", 12),
+    target=(">u4", 16),
+    payload6=(">u2", 4),
+    protocol6=("u1", 6),
+    source6=(">u4", 20),
+    target6=(">u4", 36),
 )
 _TRANSPORT = _layout(16, source=(">u2", 0), target=(">u2", 2), datagram=("u1", 8), offset=("u1", 12))
 _PAYLOAD = _layout(8, word=(">u4", 0), first=("u1", 0), sixth=("u1", 5))
@@ -84,20 +91,25 @@ class Sifted:
     sources: Positions  # hash of the address that each of `tcp` comes from
     targets: Positions  # and goes to
     has_payload: Mask  # of each of `tcp`
-    starts: Positions  # may begin a conversation over TCP
-    payloads: Positions  # where in the buffer the payload of each of `starts` begins
+    is_https: Mask  # of each of `tcp`: is one of its ports 443?
+    begun: Positions  # which of `tcp` may begin a conversation
+    payloads: Positions  # where in the buffer the payload of each of `begun` begins
     ends: Positions  # and where it ends
+    quic: Positions  # plain UDP packets of port 443
+    quic_flows: Positions  # hash of the flow of each of `quic`
     others: Mask  # which packets must be looked at for what they are: tunnels, fragments, DNS answers, QUIC handshakes
 
 
 class Wanted:
-    """Flows and addresses of which every packet is wanted, as tables by hash."""
+    """Flows and addresses of which every packet is wanted, as tables by hash; and what was passed over."""
 
     def __init__(self) -> None:
         self._flows = np.zeros(1 << _BITS, np.uint16)
         self._addresses = np.zeros(1 << _BITS, np.bool_)
         self._has_addresses = False
         self._passed_over = np.zeros(1 << _BITS, np.bool_)  # addresses with TCP payload that nobody looked at
+        self._https = np.zeros(1 << _BITS, np.bool_)  # flows of port 443 with payload that nobody looked at
+        self._begun = np.zeros(1 << _BITS, np.bool_)  # flows of which the beginning was seen
 
     def add_flow(self, flow: int) -> None:
         if self._flows[flow] < 0xFFFF:
@@ -115,16 +127,24 @@ class Wanted:
         """May there have been TCP payload from or to this address that nobody looked at? Never wrongly False."""
         return bool(self._passed_over[hash_address(address)])
 
+    def headless(self) -> list[int]:
+        """The hashes of flows of port 443 that were passed over, and of which no beginning was seen."""
+        return np.flatnonzero(self._https & ~self._begun).tolist()
+
     def choose(self, sifted: Sifted) -> Positions:
         """Return the packets that are wanted, and those that must be looked at anyway."""
         is_wanted: Mask = self._flows[sifted.flows] > 0
         if self._has_addresses:
             is_wanted |= self._addresses[sifted.sources] | self._addresses[sifted.targets]
-        passed = np.flatnonzero(sifted.has_payload & ~is_wanted)
+        is_passed = sifted.has_payload & ~is_wanted
+        passed = np.flatnonzero(is_passed)
         self._passed_over[sifted.sources[passed]] = True
         self._passed_over[sifted.targets[passed]] = True
+        self._https[sifted.flows[is_passed & sifted.is_https]] = True
+        self._begun[sifted.flows[sifted.begun]] = True
         chosen = sifted.others.copy()
         chosen[sifted.tcp[is_wanted]] = True
+        chosen[sifted.quic[self._flows[sifted.quic_flows] > 0]] = True
         return np.flatnonzero(chosen)
 
 
@@ -142,10 +162,10 @@ def hash_flow(address: bytes, port: int, other: bytes, other_port: int) -> int:
 def sift(batch: Batch) -> Sifted:
     """Sort the packets of one batch."""
     link_type = batch.interface.link_type
+    none, no = np.zeros(0, np.intp), np.zeros(0, np.bool_)
     if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
-        none = np.zeros(0, np.intp)
         every = np.ones(len(batch.heads), np.bool_)
-        return Sifted(batch, none, none, none, none, np.zeros(0, np.bool_), none, none, none, every)
+        return Sifted(batch, none, none, none, none, no, no, none, none, none, none, none, every)
     view = _View(batch)
     start = batch.heads + batch.layout.data
     end = start + batch.captured
@@ -159,49 +179,51 @@ def sift(batch: Batch) -> Sifted:
     others[odd] = _SLOW[is_v6[odd].astype(np.intp), protocol[odd]] | _is_fragment(header[odd])
     tcp = np.flatnonzero(is_plain & (protocol == TCP))
     udp = np.flatnonzero(is_plain & (protocol == UDP))
-    others[udp] = _is_wanted_datagram(view.read(_TRANSPORT, transport[udp]))
-    return _sift_tcp(view, batch, tcp, transport[tcp], size[tcp], end[tcp], view.read(_IP, ip[tcp]), others)
+    datagrams = view.read(_TRANSPORT, transport[udp])
+    is_quic = (datagrams["source"] == QUIC_PORT) | (datagrams["target"] == QUIC_PORT)
+    others[udp] = _is_wanted_datagram(datagrams, is_quic)
+    quic = udp[is_quic]
+    segments = view.read(_TRANSPORT, transport[tcp])
+    flows, sources, targets = _flows(view.read(_IP, ip[tcp]), segments)
+    header_size = (segments["offset"] >> 4).astype(np.intp) * 4
+    payloads, length = transport[tcp] + header_size, size[tcp] - header_size
+    has_payload = length > 0
+    begun = _begun(view, payloads, length)
+    return Sifted(
+        batch=batch,
+        tcp=tcp,
+        flows=flows,
+        sources=sources,
+        targets=targets,
+        has_payload=has_payload,
+        is_https=(segments["source"] == HTTPS_PORT) | (segments["target"] == HTTPS_PORT),
+        begun=begun,
+        payloads=payloads[begun],
+        ends=np.minimum(payloads[begun] + length[begun], end[tcp[begun]]),
+        quic=quic,
+        quic_flows=_flows(view.read(_IP, ip[quic]), datagrams[is_quic])[0],
+        others=others,
+    )
 
 
-def _sift_tcp(
-    view: "_View",
-    batch: Batch,
-    tcp: Positions,
-    transport: Positions,
-    size: Positions,
-    end: Positions,
-    ip: Any,
-    others: Mask,
-) -> Sifted:
-    """Look at the plain TCP packets: whose they are, and which may begin a conversation."""
+def _flows(ip: Any, transport: Any) -> tuple[Positions, Positions, Positions]:
+    """Return the hashes of each packet's flow, of where it comes from and of where it goes."""
     is_v6 = ip["first"] >> 4 == 6
-    header = view.read(_TRANSPORT, transport)
     source = np.where(is_v6, ip["source6"], ip["source"]).astype(np.uint32)
     target = np.where(is_v6, ip["target6"], ip["target"]).astype(np.uint32)
-    ports = header["source"].astype(np.uint32) + header["target"]
+    ports = transport["source"].astype(np.uint32) + transport["target"]
     factor, shift = np.uint32(_FACTOR), np.uint32(_SHIFT)
     flows = ((source + target) * factor + ports * np.uint32(_PORT_FACTOR)) >> shift
-    header_size = (header["offset"] >> 4).astype(np.intp) * 4
-    payload, length = transport + header_size, size - header_size
-    has_payload = length > 0
-    starts = np.flatnonzero(has_payload)
-    begin = view.read(_PAYLOAD, payload[starts])
+    return flows, (source * factor) >> shift, (target * factor) >> shift
+
+
+def _begun(view: "_View", payloads: Positions, length: Positions) -> Positions:
+    """Return which TCP packets may begin a conversation."""
+    found = np.flatnonzero(length > 0)
+    begin = view.read(_PAYLOAD, payloads[found])
     maybe = np.flatnonzero(_FIRST_BYTES[begin["first"]])
-    starts, begin = starts[maybe], begin[maybe]
-    starts = starts[_is_start(begin, length[starts])]
-    ends = np.minimum(payload[starts] + length[starts], end[starts])
-    return Sifted(
-        batch,
-        tcp,
-        flows,
-        (source * factor) >> shift,
-        (target * factor) >> shift,
-        has_payload,
-        tcp[starts],
-        payload[starts],
-        ends,
-        others,
-    )
+    found = found[maybe]
+    return found[_is_start(begin[maybe], length[found])]
 
 
 def _find_ip(view: "_View", link_type: int, start: Positions, end: Positions) -> tuple[Positions, Mask, Mask]:
@@ -241,10 +263,10 @@ def _is_fragment(header: Any) -> Mask:
     return np.asarray((header["fragment"] & 0x3FFF != 0) & (header["first"] >> 4 == 4))
 
 
-def _is_wanted_datagram(header: Any) -> Mask:
+def _is_wanted_datagram(header: Any, is_quic: Mask) -> Mask:
     """Which UDP packets are DNS answers, QUIC handshakes or VXLAN?"""
     source, target = header["source"].astype(np.uint16), header["target"].astype(np.uint16)
-    found: Mask = ((source == QUIC_PORT) | (target == QUIC_PORT)) & (header["datagram"] >= 0xC0)
+    found: Mask = is_quic & (header["datagram"] >= 0xC0)
     for port in DNS_PORTS:
         found |= source == port
     for port in VXLAN_PORTS:

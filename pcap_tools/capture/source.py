@@ -93,11 +93,22 @@ class _Plain:
             count = min(len(self._peeked), len(target))
             target[:count], self._peeked = self._peeked[:count], self._peeked[count:]
         else:
+            count = self._await(target)
+        self.consumed += count
+        return count
+
+    def _await(self, target: memoryview) -> int:
+        """Read what there is, or wait for more. Ctrl-C is the end of what has no other."""
+        try:
             count = self._read(target)
             while not count and self._wait and self._wait(self.consumed):
                 count = self._read(target)
-        self.consumed += count
-        return int(count)
+        except KeyboardInterrupt:
+            if not self.is_live:
+                raise
+            self._wait = None
+            return 0
+        return count
 
     def _read(self, target: memoryview) -> int:
         """From a pipe, what comes until it pauses; from a file, all there is."""

@@ -1,6 +1,6 @@
 """Holds the secrets of NSS key logs (draft-ietf-tls-keylogfile): from files and from captures, in any order."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 
 _MOST_SECRETS = 1_000_000  # some 200 MB; a browser writes 5 for each connection
@@ -44,6 +44,15 @@ class KeyLog:
         """Yield (client_random, secret) of every session."""
         yield from self._secrets[label].items()
 
+    def without(self, randoms: Collection[bytes]) -> "KeyLog":
+        """Return the secrets of the other sessions, of TLS 1.3 only: those that can be tried on anything."""
+        rest = KeyLog()
+        for label in (Label.CLIENT_TRAFFIC, Label.SERVER_TRAFFIC):
+            for random, secret in self.all(label):
+                if random not in randoms:
+                    rest._put(label, random, secret)
+        return rest
+
     def add(self, lines: bytes) -> int:
         """Take in the lines of a key log; return how many held a secret of use, new or known."""
         return sum(self._add_line(line) for line in lines.splitlines())
@@ -64,8 +73,11 @@ class KeyLog:
         if len(random) != 32 or len(secret) not in _SIZES.get(label, (32, 48)):
             self.ignored += 1
             return False
+        self._put(label, random, secret)
+        return True
+
+    def _put(self, label: Label, random: bytes, secret: bytes) -> None:
         if self._secrets[label].get(random) != secret and len(self) < _MOST_SECRETS:
             self._secrets[label][random] = secret
             self._randoms.add(random)
             self.generation += 1
-        return True

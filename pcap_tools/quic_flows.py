@@ -1,0 +1,57 @@
+"""Follows the QUIC connections of a capture that lead to telemetry hosts: they are seen, not read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pcap_tools.capture.packets import Datagram
+from pcap_tools.capture.quic import InitialHellos
+from pcap_tools.capture.sift import QUIC_PORT, hash_flow
+from pcap_tools.connection import End, Tally
+from pcap_tools.limits import ReadLimits
+from pcap_tools.stream import Side
+
+
+@dataclass(slots=True)
+class QuicFlow:
+    """A QUIC connection to a telemetry host."""
+
+    client: End
+    server: End
+    host: str | None
+    tally: Tally
+    counted: int = 0  # frame number up to which packets are in the tally
+
+
+class QuicFlows:
+    """Takes datagrams of port 443. A connection is known by its server name, or by its server's address."""
+
+    def __init__(
+        self,
+        is_host: Callable[[str], bool],
+        addresses: Mapping[bytes, str | None],
+        on_found: Callable[[int], None],
+        limits: ReadLimits,
+    ) -> None:
+        """`addresses`: those of telemetry hosts, as far as known; `on_found` takes the hash of each new flow."""
+        self.found: dict[tuple[End, End], QuicFlow] = {}
+        self._is_host, self._addresses, self._on_found, self._limits = is_host, addresses, on_found, limits
+        self._hellos = InitialHellos()
+
+    def take(self, packet: Datagram) -> None:
+        """Count the packet for its connection, if that is one of ours."""
+        source, target = (packet.source, packet.source_port), (packet.target, packet.target_port)
+        is_client = packet.target_port == QUIC_PORT
+        client, server = (source, target) if is_client else (target, source)
+        flow = self.found.get((client, server))
+        if flow is None:
+            hello = self._hellos.feed(packet.payload) if is_client else None
+            host = hello.sni if hello and hello.sni and self._is_host(hello.sni) else None
+            if (host is None and server[0] not in self._addresses) or len(self.found) >= self._limits.streams:
+                return
+            host = host or self._addresses.get(server[0])
+            flow = self.found[client, server] = QuicFlow(client, server, host, Tally(packet.stamp, packet.stamp))
+            self._on_found(hash_flow(*client, *server))
+        if packet.stamp.frame > flow.counted:  # a second pass shows them again
+            flow.counted = packet.stamp.frame
+            side = Side.CLIENT if is_client else Side.SERVER
+            flow.tally.add(side, len(packet.payload), packet.stamp, self._limits.bursts)
