@@ -12,6 +12,7 @@ from enum import StrEnum
 from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
 from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
@@ -21,6 +22,7 @@ from pcap_tools.tls.keylog import KeyLog
 from pcap_tools.tls.session import TlsSession, TlsState
 
 End = tuple[bytes, int]  # address, port
+Place = tuple[int, int, int | None]  # first and last frame of a message, and its stream in HTTP/2
 _RETRANSMITTED = 1 << 24  # bytes back from the end that may be seen once more
 _BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
 _LATEST = (1 << 63) - 1  # ns since 1970: the year 2262; a capture can say later
@@ -80,6 +82,8 @@ class Connection:
         self.tally = Tally(stamp, stamp)
         self.messages = 0
         self.outcome, self.detail = FlowOutcome.NO_HANDSHAKE, ""  # once closed
+        self.has_dropped = False  # once closed: was something passed over because its key had not come?
+        self.given: set[Place] = set()  # messages that were read after that
         self.random: bytes | None = None  # of its ClientHello, once closed; found out, if that was not seen
         self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
@@ -159,7 +163,9 @@ class Connection:
     def close(self) -> None:
         """Nobody reads on: keep the account, let go of the rest."""
         self.outcome, self.detail = self._account()
-        self.random = self._stack.tls.client_random if self._stack and self._stack.tls else None
+        if self._stack is not None:
+            self.has_dropped = self._stack.has_dropped
+            self.random = self._stack.tls.client_random if self._stack.tls else None
         self.host = self.server_name
         self._stack, self._held = None, []
 
@@ -177,7 +183,13 @@ class Connection:
             parts.append(f"{cut:,} packets cut by the snap length")
             if outcome not in (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT, FlowOutcome.NO_KEY):
                 outcome = FlowOutcome.CUT
-        if (lost or cut) and outcome is FlowOutcome.DECRYPTED:
+        is_headless = self.hello is None and self._stack.tls is not None
+        if is_headless and outcome is FlowOutcome.DECRYPTED:
+            parts.append("its beginning is not in the capture")
+        is_deaf = not self.tally.sent[Side.CLIENT]
+        if is_deaf or not self.tally.sent[Side.SERVER]:
+            parts.append(f"nothing of the {'client' if is_deaf else 'server'} is in the capture")
+        if (lost or cut or is_headless or is_deaf) and outcome is FlowOutcome.DECRYPTED:
             outcome = FlowOutcome.PARTLY
         if outcome is FlowOutcome.NO_KEY and self.basis is Basis.ADDRESS and self.hello and self.hello.has_ech:
             outcome = FlowOutcome.ECH
@@ -202,6 +214,10 @@ class Connection:
 
     def _count(self, messages: list[HttpMessage]) -> list[HttpMessage]:
         self.messages += len(messages)
+        if self._stack is not None and self._stack.has_dropped:
+            self.given.update(map(place, messages))
+        if self.host is None and messages:
+            self.host = host_of(messages[0].authority)
         return messages
 
 
@@ -221,6 +237,12 @@ class Stack:
     def server_name(self) -> str | None:
         inner = self._inner.server_name if self._inner else None
         return inner or (self.tls.account.sni if self.tls else None)
+
+    @property
+    def has_dropped(self) -> bool:
+        """Was something passed over because its key had not come?"""
+        own = self.tls is not None and self.tls.has_dropped
+        return own or (self._inner is not None and self._inner.has_dropped)
 
     def feed(self, piece: Piece) -> list[HttpMessage]:
         messages: list[HttpMessage] = []
@@ -257,6 +279,11 @@ class Stack:
     def _from_tunnel(self) -> list[HttpMessage]:
         messages, self._tunnelled = self._tunnelled, []
         return messages
+
+
+def place(message: HttpMessage) -> Place:
+    """Where in the capture a message is, to know it again."""
+    return message.first.frame, message.last.frame, message.stream_id
 
 
 _OUTCOMES = {

@@ -16,12 +16,12 @@ from operator import itemgetter
 
 import numpy as np
 
-from mutewatch.records import FlowOutcome, Unidentified
+from mutewatch.records import Unidentified
 from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
 from pcap_tools.capture.sift import DNS_PORTS, HTTPS_PORT, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
-from pcap_tools.connection import Basis, Connection, End
+from pcap_tools.connection import Basis, Connection, End, Place, place
 from pcap_tools.http.host import named_host
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
@@ -63,6 +63,7 @@ class FlowTable:
         self._recent: list[Sifted] = []  # of this chunk and the one before
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
         self._stray_keys: KeyLog | None = None  # secrets of which no ClientHello was seen, tried on what has none
+        self._given: set[Place] = set()  # messages that a second pass sees again
         self._strays = 0  # connections that they are tried on
         for address in self._addresses if self._by_address else ():
             self._wanted.add_address(address)
@@ -70,12 +71,13 @@ class FlowTable:
     def take(self, batches: Iterable[Batch]) -> Found:
         """Take the packets of one chunk; yield the messages that are complete with it."""
         chosen: list[tuple[int, Batch, int]] = []  # frame, and where it is
-        looked_at: dict[int, Segment] = {}  # by frame
+        looked_at: dict[int, Segment | Datagram | None] = {}  # by frame
         recent: list[Sifted] = []
         fresh: list[int] = []
         for batch in batches:
             sifted = sift(batch)
             fresh += self._begin(sifted, looked_at)
+            self._look_at_others(sifted, looked_at)
             chosen += _places(sifted, self._wanted.choose(sifted))
             recent.append(sifted)
         if fresh:  # what came before the beginning, too: packets do not always stand in their order
@@ -87,24 +89,27 @@ class FlowTable:
             if frame == last:
                 continue
             last = frame
-            packet = looked_at.get(frame) or self._dissect(batch, index)
+            packet = looked_at[frame] if frame in looked_at else self._dissect(batch, index)
             if isinstance(packet, Segment):
                 yield from self._segment(packet)
-            elif packet is not None:
-                self._datagram(packet)
+            elif packet is not None and QUIC_PORT in (packet.source_port, packet.target_port):
+                self._quic.take(packet)
 
     def look_again(self) -> bool:
         """After a pass, prepare a second one for what is known only now. False if there is nothing to look for."""
         keys = any(random in self._keylog for random in self._randoms)
-        again = [one for one in self.closed if self._has_key_now(one)]
+        late = [one for one in self.closed if one.has_dropped and one.random in self._keylog]
+        done = {_in_order(one.client, one.server) for one in self.closed if one not in late}
+        again = [one for one in late if _in_order(one.client, one.server) not in done]
         addresses = [address for address in self._addresses if self._wanted.was_passed_over(address)]
         addresses = [] if self._by_address else addresses
         headless = self._wanted.headless()
         strays = self._unused_keys() if headless else None
         if not (keys or again or addresses or strays):
             return False
+        self._given = {spot for one in again for spot in one.given}
         self.closed = [one for one in self.closed if one not in again]
-        self._done.update(_in_order(one.client, one.server) for one in self.closed)
+        self._done = done
         self._recent, self._wanted, self._by_address = [], Wanted(), True
         self._left.clear()
         self._randoms.clear()
@@ -117,11 +122,6 @@ class FlowTable:
             for flow in headless:
                 self._wanted.add_flow(flow)
         return True
-
-    def _has_key_now(self, connection: Connection) -> bool:
-        """Was it closed before its key came?"""
-        random = connection.random
-        return connection.outcome is FlowOutcome.NO_KEY and random is not None and random in self._keylog
 
     def _unused_keys(self) -> KeyLog | None:
         """Return the secrets of TLS 1.3 sessions whose ClientHello is not in the capture, if there are any."""
@@ -146,7 +146,7 @@ class FlowTable:
             yield from self._close(key, connection)
         self.unidentified[Unidentified.HEADLESS] += len(self._wanted.headless())
 
-    def _begin(self, sifted: Sifted, looked_at: dict[int, Segment]) -> list[int]:
+    def _begin(self, sifted: Sifted, looked_at: dict[int, Segment | Datagram | None]) -> list[int]:
         """Look at what may begin a conversation. Return the hashes of flows that were not known."""
         fresh: list[int] = []
         for index, payload, end in zip(
@@ -163,6 +163,20 @@ class FlowTable:
                 self._add(key, segment, from_start=True)
                 fresh.append(hash_flow(*key[0], *key[1]))
         return fresh
+
+    def _look_at_others(self, sifted: Sifted, looked_at: dict[int, Segment | Datagram | None]) -> None:
+        """Look at what says which addresses and flows are ours: DNS answers, QUIC handshakes."""
+        for index in np.flatnonzero(sifted.others).tolist():
+            packet = self._dissect(sifted.batch, index)
+            looked_at[int(sifted.batch.frames[index])] = packet
+            if not isinstance(packet, Datagram):
+                continue
+            if packet.source_port in DNS_PORTS:
+                for name, address in answers(packet.payload):
+                    if self._is_host(name):
+                        self._watch(address, name)
+            elif packet.target_port == QUIC_PORT:
+                self._quic.discover(packet)
 
     def _is_others(self, buffer: bytearray, payload: int, end: int) -> bool:
         """Is this a whole ClientHello to somebody else, of no known key? Nearly all are."""
@@ -243,8 +257,7 @@ class FlowTable:
             connection = self._add(key, segment, from_start=from_start, is_stray=is_stray)
             if len(self._flows) > self._limits.streams:
                 yield from self._close(*self._flows.popitem(last=False))
-        for message in connection.feed(segment):
-            yield connection, message
+        yield from self._new(connection, connection.feed(segment))
         if connection.basis is None:
             yield from self._decide(key, connection)
         elif connection.is_finished:
@@ -322,7 +335,11 @@ class FlowTable:
                 return self._leave(key, hello, is_watched)
             is_http = b" HTTP/1." in begin[: self._limits.undecided]
             opened = connection.open(Basis.ADDRESS, self._addresses.get(server), is_tls=not is_http)
-        return ((connection, message) for message in opened)
+        return self._new(connection, opened)
+
+    def _new(self, connection: Connection, messages: list[HttpMessage]) -> Found:
+        """Pass on what was not given before."""
+        return ((connection, message) for message in messages if place(message) not in self._given)
 
     def _leave(self, key: Key, hello: ClientHello | int | None, is_watched: bool) -> Found:
         """It is not ours, or nobody knows: a ClientHello of which bytes are missing (`hello`: how many)."""
@@ -341,12 +358,10 @@ class FlowTable:
 
     def _close(self, key: Key, connection: Connection) -> Found:
         self._drop(key)
-        for message in connection.drain():
-            yield connection, message
+        yield from self._new(connection, connection.drain())
         if connection.basis is None:
             yield from self._decide(key, connection, is_last=True)
-        for message in connection.finish():
-            yield connection, message
+        yield from self._new(connection, connection.finish())
         connection.close()
         if connection.basis is Basis.TRIAL and not connection.messages:
             self.unidentified[Unidentified.HEADLESS] += 1
@@ -360,14 +375,6 @@ class FlowTable:
             self._addresses.setdefault(address, host)
             if self._by_address:
                 self._wanted.add_address(address)
-
-    def _datagram(self, packet: Datagram) -> None:
-        if packet.source_port in DNS_PORTS:
-            for name, address in answers(packet.payload):
-                if self._is_host(name):
-                    self._watch(address, name)
-        elif QUIC_PORT in (packet.source_port, packet.target_port):
-            self._quic.take(packet)
 
 
 def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:

@@ -189,7 +189,7 @@ class _Reading:
             flow = self._flow(quic, quic.host, "QUIC", FlowOutcome.QUIC, "HTTP/3 is not read here")
             self._options.on_flow(flow)
             yield self._dark(flow), None
-        self._options.on_unidentified(self._table.unidentified)
+        self._options.on_unidentified(+self._table.unidentified)
 
     def _dark(self, flow: Flow) -> Exchange:
         self._ordinal += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pcap_tools.capture.packets import Datagram
 from pcap_tools.capture.quic import InitialHellos
-from pcap_tools.capture.sift import QUIC_PORT, hash_flow
+from pcap_tools.capture.sift import hash_flow
 from pcap_tools.connection import End, Tally
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Side
@@ -37,21 +37,24 @@ class QuicFlows:
         self._is_host, self._addresses, self._on_found, self._limits = is_host, addresses, on_found, limits
         self._hellos = InitialHellos()
 
+    def discover(self, packet: Datagram) -> None:
+        """Look whether this packet of a client begins a connection that is one of ours."""
+        client, server = (packet.source, packet.source_port), (packet.target, packet.target_port)
+        if (client, server) in self.found or len(self.found) >= self._limits.streams:
+            return
+        hello = self._hellos.feed(packet.payload)
+        host = hello.sni if hello and hello.sni and self._is_host(hello.sni) else None
+        if host is None and server[0] not in self._addresses:
+            return
+        host = host or self._addresses.get(server[0])
+        self.found[client, server] = QuicFlow(client, server, host, Tally(packet.stamp, packet.stamp))
+        self._on_found(hash_flow(*client, *server))
+
     def take(self, packet: Datagram) -> None:
         """Count the packet for its connection, if that is one of ours."""
         source, target = (packet.source, packet.source_port), (packet.target, packet.target_port)
-        is_client = packet.target_port == QUIC_PORT
-        client, server = (source, target) if is_client else (target, source)
-        flow = self.found.get((client, server))
-        if flow is None:
-            hello = self._hellos.feed(packet.payload) if is_client else None
-            host = hello.sni if hello and hello.sni and self._is_host(hello.sni) else None
-            if (host is None and server[0] not in self._addresses) or len(self.found) >= self._limits.streams:
-                return
-            host = host or self._addresses.get(server[0])
-            flow = self.found[client, server] = QuicFlow(client, server, host, Tally(packet.stamp, packet.stamp))
-            self._on_found(hash_flow(*client, *server))
-        if packet.stamp.frame > flow.counted:  # a second pass shows them again
+        side = Side.CLIENT if (source, target) in self.found else Side.SERVER
+        flow = self.found.get((source, target) if side is Side.CLIENT else (target, source))
+        if flow is not None and packet.stamp.frame > flow.counted:  # a second pass shows them again
             flow.counted = packet.stamp.frame
-            side = Side.CLIENT if is_client else Side.SERVER
             flow.tally.add(side, len(packet.payload), packet.stamp, self._limits.bursts)

@@ -2,20 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Direction, Exchange, Flow, FlowOutcome
+from mutewatch.records import Direction, Exchange, Flow, FlowOutcome, Unidentified
 from pcap_tools.pcap import CaptureReader
 from tests.captures.capture import Capture, capture
-from tests.captures.conversations import HOST, converse, tls13
+from tests.captures.conversations import HOST, MILLISECOND, converse, tls13
 from tests.captures.damage import from_middle
-from tests.captures.files import pcap, pcapng
-from tests.captures.links import dns_answers, frames
+from tests.captures.files import Pcapng, pcap, pcapng
+from tests.captures.links import LINKS, Frame, dns_answers, frames, udp
 from tests.captures.openssl import Settings
 from tests.captures.packets import segments
 from tests.captures.variants import VARIANTS
@@ -29,6 +29,7 @@ class Reading:
 
     exchanges: list[Exchange]
     flows: list[Flow]
+    unidentified: Counter[Unidentified]
     error: str = ""
 
     @property
@@ -47,8 +48,10 @@ def read(
     paths, own_keylog = made.write(folder)
     keys = keylog or own_keylog
     flows: list[Flow] = []
-    reading = Reading([], flows)
-    options = ReadOptions((keys,) if keys else (), is_host, on_flow=flows.append)
+    reading = Reading([], flows, Counter())
+    options = ReadOptions(
+        (keys,) if keys else (), is_host, on_flow=flows.append, on_unidentified=reading.unidentified.update
+    )
     try:
         for exchange in CaptureReader().read_rotated(paths, options):
             reading.exchanges.append(exchange)
@@ -161,6 +164,32 @@ def flows_of(path: Path, options: ReadOptions) -> list[Flow]:
     return found
 
 
+def test_a_quic_flow_is_followed_by_times_and_sizes(tmp_path: Path) -> None:
+    rows = segments(tls13())
+    start, client, server = rows[-1].time, ("192.0.2.7", 51_000), (rows[0].target[0], 443)
+    sent = [b"\xc0" + bytes(1_199), *[b"\x40" + bytes(number) for number in (300, 301, 302)]]
+    quic = [
+        Frame(start + minute * 60_000 * MILLISECOND, LINKS["ethernet"].wrap(udp(client, server, data), False))
+        for minute, data in enumerate(sent)
+    ]
+    made = capture(tls13(), pcap([*dns_answers(rows), *quic]), keylog=b"", least=0)
+    reading = read(made, tmp_path)
+    assert [(flow.host, flow.outcome) for flow in reading.flows] == [(HOST, FlowOutcome.QUIC)]
+    assert [burst.size for burst in reading.flows[0].bursts] == [1_200, 301, 302, 303]
+    assert [(e.method, e.host) for e in reading.exchanges] == [("", HOST)]
+
+
+@pytest.mark.parametrize("posts", [30, 300])
+def test_a_key_that_comes_after_its_connection_was_closed_is_used(posts: int, tmp_path: Path) -> None:
+    talk = converse(Settings(), count=posts, flows=2)
+    made = capture(
+        talk,
+        Pcapng().section().interface("ethernet").packets(frames(segments(talk))).secrets(talk.keylog).done(),
+        keylog=b"",
+    )
+    assert read(made, tmp_path).sent == Counter(made.bodies)
+
+
 def test_an_address_that_is_none_is_said(tmp_path: Path) -> None:
     [path], _ = without_keys().write(tmp_path)
     with pytest.raises(OperatorError, match="example: not an IP address, such as"):
@@ -182,3 +211,31 @@ def test_a_damaged_file_gives_what_came_before_and_then_says_where(tmp_path: Pat
         for exchange in CaptureReader().read(path, ReadOptions(is_host=HOST.__eq__)):
             found.append(exchange)
     assert len([e for e in found if e.body]) >= 25
+
+
+def headless() -> Capture:
+    """All flows began before the capture, and nothing names their hosts."""
+    rows = segments(tls13())
+    for flow in (0, 1):
+        rows = from_middle(rows, 20, flow)
+    return capture(tls13(), pcap(frames(rows)), least=56)
+
+
+def test_keys_that_fit_nothing_else_are_tried_on_flows_without_a_beginning(tmp_path: Path) -> None:
+    reading = read(headless(), tmp_path)
+    assert reading.sent.total() >= 56
+    assert [(flow.basis, flow.outcome, flow.host) for flow in reading.flows] == [
+        ("a key fits", FlowOutcome.PARTLY, HOST)
+    ] * 2
+    assert reading.unidentified == {}
+
+
+def test_flows_without_a_beginning_are_counted_if_nobody_can_say_whose_they_are(tmp_path: Path) -> None:
+    reading = read(replace(headless(), keylog=b""), tmp_path)
+    assert (reading.exchanges, reading.flows) == ([], [])
+    assert reading.unidentified == {Unidentified.HEADLESS: 2}
+
+
+def test_a_hello_that_is_cut_before_its_server_name_is_counted(tmp_path: Path) -> None:
+    reading = read(VARIANTS["snaplen_96"](), tmp_path)
+    assert reading.unidentified == {Unidentified.HELLO_CUT: 2}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mutewatch.records import Direction, Exchange, Origin
+from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage, Protocol
 from pcap_tools.stream import Side, Stamp
 
@@ -53,14 +54,6 @@ def time_of(stamp: Stamp) -> datetime | None:
         return _EPOCH + timedelta(microseconds=stamp.time_ns // 1_000)
     except OverflowError:
         return None
-
-
-def host_of(text: str | None) -> str | None:
-    """Return a host name in lower case, without port and final dot."""
-    if not text:
-        return None
-    name = text.rpartition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
-    return name.lower().rstrip(".") or None
 
 
 def path_of(target: str, method: str = "") -> str:

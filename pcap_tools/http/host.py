@@ -1,4 +1,4 @@
-"""Says which host the first bytes of an HTTP/1 request name, before anybody reads it whole."""
+"""Says which host a request names: from what stands in its head, or from its first bytes alone."""
 
 
 def named_host(head: bytes) -> str | None:
@@ -9,13 +9,18 @@ def named_host(head: bytes) -> str | None:
     for line in lines[1:] if end >= 0 or len(lines) > 1 else ():
         name, colon, value = line.partition(b":")
         if colon and name.strip().lower() == b"host" and (end >= 0 or line.endswith(b"\r")):
-            return _without_port(value)
+            return host_of(value.strip().decode("latin-1")) or ""
     if end < 0:
         return None
-    return _without_port(target[0].partition(b"://")[2].partition(b"/")[0] or target[0]) if target else ""
+    if not target:
+        return ""
+    authority = target[0].partition(b"://")[2].partition(b"/")[0] or target[0]
+    return host_of(authority.decode("latin-1")) or ""
 
 
-def _without_port(value: bytes) -> str:
-    text = value.strip().decode("latin-1").lower()
+def host_of(text: str | None) -> str | None:
+    """Return a host name in lower case, without port and final dot."""
+    if not text:
+        return None
     name = text.rpartition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
-    return name.rstrip(".")
+    return name.lower().rstrip(".") or None

@@ -31,7 +31,7 @@ class KeyLog:
         self._secrets: dict[Label, dict[bytes, bytes]] = {label: {} for label in Label}
         self._randoms: set[bytes] = set()
 
-    def __contains__(self, client_random: bytes) -> bool:
+    def __contains__(self, client_random: bytes | None) -> bool:
         return client_random in self._randoms
 
     def __len__(self) -> int:

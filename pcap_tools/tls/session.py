@@ -88,6 +88,7 @@ class TlsSession:
         self.halves = (Half(Side.CLIENT), Half(Side.SERVER))
         self.keylog, self.limits = keylog, limits
         self._recovery = Recovery(self)
+        self.has_dropped = False  # was something passed over that could not be opened yet?
         self._is_tls = True
         self._is_last = False  # no more pieces come
         self._may_guess = False  # what was not seen will not be seen any more
@@ -183,7 +184,7 @@ class TlsSession:
         self._may_guess = self._is_last
         if half.held > self.limits.held_without_key and not half.opened:
             half.drop()
-            half.has_given_up = True
+            half.has_given_up = self.has_dropped = True
             self._generation = self.keylog.generation
         return found
 
