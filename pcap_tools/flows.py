@@ -60,7 +60,7 @@ class FlowTable:
         self._ended: dict[Key, Connection] = {}  # the last of those ends, closed
         self._randoms: OrderedDict[bytes, None] = OrderedDict()  # of flows that were left for want of a key
         self._names: dict[str, bool] = {}  # what the operator's interest said of them
-        self._recent: list[Sifted] = []  # of this chunk and the one before
+        self._recent: list[tuple[Sifted, Positions]] = []  # the chunk before, and what was taken of it
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
         self._stray_keys: KeyLog | None = None  # secrets of which no ClientHello was seen, tried on what has none
         self._given: set[Place] = set()  # messages that a second pass sees again
@@ -72,23 +72,20 @@ class FlowTable:
         """Take the packets of one chunk; yield the messages that are complete with it."""
         chosen: list[tuple[int, Batch, int]] = []  # frame, and where it is
         looked_at: dict[int, Segment | Datagram | None] = {}  # by frame
-        recent: list[Sifted] = []
+        recent: list[tuple[Sifted, Positions]] = []
         fresh: list[int] = []
         for batch in batches:
             sifted = sift(batch)
             fresh += self._begin(sifted, looked_at)
             self._look_at_others(sifted, looked_at)
-            chosen += _places(sifted, self._wanted.choose(sifted))
-            recent.append(sifted)
+            recent.append((sifted, self._wanted.choose(sifted)))
+            chosen += _places(*recent[-1])
         if fresh:  # what came before the beginning, too: packets do not always stand in their order
-            for earlier in (*self._recent, *recent[:-1]):
-                chosen += _places(earlier, earlier.tcp[np.isin(earlier.flows, fresh)])
+            for earlier, taken in (*self._recent, *recent[:-1]):
+                passed = np.setdiff1d(earlier.tcp[np.isin(earlier.flows, fresh)], taken)
+                chosen += _places(earlier, passed)
         self._recent = recent
-        last = 0
         for frame, batch, index in sorted(chosen, key=itemgetter(0)):
-            if frame == last:
-                continue
-            last = frame
             packet = looked_at[frame] if frame in looked_at else self._dissect(batch, index)
             if isinstance(packet, Segment):
                 yield from self._segment(packet)

@@ -10,6 +10,8 @@ import pytest
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Direction, Exchange, Flow, FlowOutcome, Unidentified
+from pcap_tools.capture.sift import hash_flow
+from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.pcap import CaptureReader
 from tests.captures.capture import Capture, capture
 from tests.captures.conversations import HOST, MILLISECOND, converse, tls13
@@ -43,7 +45,12 @@ class Reading:
 
 
 def read(
-    made: Capture, folder: Path, *, keylog: Path | None = None, is_host: Callable[[str], bool] = HOST.__eq__
+    made: Capture,
+    folder: Path,
+    *,
+    keylog: Path | None = None,
+    is_host: Callable[[str], bool] = HOST.__eq__,
+    limits: ReadLimits = DEFAULT_READ_LIMITS,
 ) -> Reading:
     paths, own_keylog = made.write(folder)
     keys = keylog or own_keylog
@@ -53,7 +60,7 @@ def read(
         (keys,) if keys else (), is_host, on_flow=flows.append, on_unidentified=reading.unidentified.update
     )
     try:
-        for exchange in CaptureReader().read_rotated(paths, options):
+        for exchange in CaptureReader(limits).read_rotated(paths, options):
             reading.exchanges.append(exchange)
     except InputError as error:
         reading.error = str(error)
@@ -188,6 +195,14 @@ def test_a_key_that_comes_after_its_connection_was_closed_is_used(posts: int, tm
         keylog=b"",
     )
     assert read(made, tmp_path).sent == Counter(made.bodies)
+
+
+def test_flows_of_the_same_hash_that_begin_in_different_chunks_do_not_disturb_each_other(tmp_path: Path) -> None:
+    talk = converse(Settings(), count=8, flows=20)
+    made = capture(talk, pcap(frames(segments(talk))))
+    hashes = Counter(hash_flow(b"\xc0\0\2\7", 50_000 + flow, b"\xc6\x33\x64\1", 443) for flow in range(20))
+    assert max(hashes.values()) > 1
+    assert read(made, tmp_path, limits=ReadLimits(chunk=16 << 10)).sent == Counter(made.bodies)
 
 
 def test_an_address_that_is_none_is_said(tmp_path: Path) -> None:

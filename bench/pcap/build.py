@@ -61,6 +61,20 @@ def build(path: Path, keylog: Path, size: int, seed: int = 1, posts: int = 500) 
     return Built(packets, sum(len(frame.data) + 16 for frame in telemetry), bodies)
 
 
+def to_pcapng(path: Path, target: Path) -> None:
+    """Write the same packets as pcapng."""
+    with path.open("rb") as source, target.open("wb") as file:
+        source.seek(24)
+        file.write(struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28))
+        file.write(struct.pack("<IIHHII", 1, 20, 1, 0, 262_144, 20))
+        while head := source.read(16):
+            seconds, rest, size, original = struct.unpack("<IIII", head)
+            data = source.read(size) + bytes(-size % 4)
+            ticks, length = seconds * 10**6 + rest, 32 + len(data)
+            block = struct.pack("<IIIIIII", 6, length, 0, ticks >> 32, ticks & 0xFFFFFFFF, size, original)
+            file.write(block + data + struct.pack("<I", length))
+
+
 def _merge(background: Iterator[tuple[float, bytes]], telemetry: list[Frame]) -> Iterator[tuple[int, bytes]]:
     """Yield (time, packet) of both, telemetry at even distances."""
     waiting = iter(enumerate(telemetry, 1))
