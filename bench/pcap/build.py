@@ -61,6 +61,13 @@ def build(path: Path, keylog: Path, size: int, seed: int = 1, posts: int = 500) 
     return Built(packets, sum(len(frame.data) + 16 for frame in telemetry), bodies)
 
 
+def build_both(path: Path, size: int) -> Built:
+    """Build a pcap at `path`, and beside it its key log (`.keys`) and the same packets as pcapng (`.pcapng`)."""
+    built = build(path, path.with_suffix(".keys"), size)
+    to_pcapng(path, path.with_suffix(".pcapng"))
+    return built
+
+
 def to_pcapng(path: Path, target: Path) -> None:
     """Write the same packets as pcapng."""
     with path.open("rb") as source, target.open("wb") as file:
