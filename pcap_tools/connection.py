@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
+from pcap_tools.http.account import Found
 from pcap_tools.http.connection import HttpConnection
 from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
@@ -260,13 +261,17 @@ class Stack:
     def outcome(self, messages: int) -> tuple[FlowOutcome, str]:
         if self._inner is not None:
             return self._inner.outcome(messages)
+        is_http = messages or self.http.account.found in (Found.HTTP1, Found.HTTP2, Found.WEBSOCKET)
+        losses = self.http.account.losses() if is_http else []
         if self.tls is None:
-            return (FlowOutcome.CLEARTEXT if messages else FlowOutcome.NOT_HTTP), ""
+            return (FlowOutcome.CLEARTEXT if is_http else FlowOutcome.NOT_HTTP), "; ".join(losses)
         account = self.tls.account
         outcome = _OUTCOMES[account.state]
-        if outcome is FlowOutcome.DECRYPTED and not messages:
+        if outcome is FlowOutcome.DECRYPTED and not is_http:
             outcome = FlowOutcome.NOT_HTTP
-        return outcome, account.detail
+        elif outcome is FlowOutcome.DECRYPTED and losses:
+            outcome = FlowOutcome.PARTLY
+        return outcome, "; ".join(part for part in (account.detail, *losses) if part)
 
     def _tunnel(self, piece: Piece) -> None:
         if self._inner is None and self._depth < self._limits.tunnels:

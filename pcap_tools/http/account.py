@@ -36,3 +36,14 @@ class Account:
             self.unreadable[stream] = self.unreadable.get(stream, 0) + size
         else:
             self.unreadable_more += 1
+
+    def losses(self) -> list[str]:
+        """What of the client's messages could not be read, in words."""
+        unreadable = len(self.unreadable) + self.unreadable_more
+        counts = (
+            (self.bodies_lost, "messages without their body"),
+            (unreadable, "HTTP/2 requests of which the fields are not known"),
+            (self.websocket_lost, "gaps between websocket messages"),
+            (self.client_skipped, "bytes of the client in no message"),
+        )
+        return [f"{what}: {number:,}" for number, what in counts if number]

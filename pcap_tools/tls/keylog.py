@@ -37,6 +37,11 @@ class KeyLog:
     def __len__(self) -> int:
         return sum(map(len, self._secrets.values()))
 
+    @property
+    def sessions(self) -> int:
+        """Of how many handshakes there are secrets."""
+        return len(self._randoms)
+
     def get(self, label: Label, client_random: bytes) -> bytes | None:
         return self._secrets[label].get(client_random)
 
