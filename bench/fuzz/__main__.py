@@ -1,7 +1,7 @@
 """`python -m bench.fuzz TARGET --seconds 60 [--seed 1]`: looks for inputs that make a target fail.
 
-Coverage guided by atheris where that is installed (extra `fuzz`; there is none for Python 3.12), else by chance.
-A finding is saved, and the exit code is 1; `--input FILE` runs it again.
+Guided by coverage where atheris is installed (extra `fuzz`), else by chance. The first input that fails is
+saved, and the exit code is not 0; `--input FILE` runs it again.
 """
 
 import argparse
@@ -10,32 +10,47 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.fuzz.mutate import mutations
-from bench.fuzz.seeds import seeds, write_seeds
-from bench.fuzz.targets import TARGETS
 
+Target = Callable[[bytes], None]
 _MOST = 64 << 10  # bytes of an input
 _SECONDS = 20  # that one input may take
 _MEMORY = 1_024  # MiB
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    with _instrumented():
+        from bench.fuzz.seeds import seeds
+        from bench.fuzz.targets import TARGETS
+    arguments = _parser(TARGETS).parse_args()
+    target = TARGETS[arguments.target]
     if arguments.input is not None:
-        TARGETS[arguments.target](arguments.input.read_bytes())
+        target(arguments.input.read_bytes())
         return 0
     if find_spec("atheris") is None:
         print("atheris is not installed: mutations by chance, not guided by coverage", file=sys.stderr)
-        return _by_chance(arguments.target, arguments.seconds, arguments.seed, arguments.findings)
-    return _by_coverage(arguments)
+        return _by_chance(target, list(seeds(arguments.target).values()), arguments)
+    return _by_coverage(target, seeds(arguments.target), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _instrumented() -> AbstractContextManager[None]:
+    """Within this, atheris sees to it that it can follow what is imported of ours."""
+    if find_spec("atheris") is None:
+        return nullcontext()
+    import atheris
+
+    context: AbstractContextManager[None] = atheris.instrument_imports(include=["pcap_tools"])
+    return context
+
+
+def _parser(targets: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
-    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("target", choices=list(targets))
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, default=Path(), help="folder for inputs that fail")
@@ -44,31 +59,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _by_chance(target: str, seconds: int, seed: int, findings: Path) -> int:
-    until, count = time.monotonic() + seconds, 0
-    for data in mutations(list(seeds(target).values()), random.Random(seed)):
+def _by_chance(target: Target, seeds: list[bytes], arguments: argparse.Namespace) -> int:
+    until, count = time.monotonic() + arguments.seconds, 0
+    for data in mutations(seeds, random.Random(arguments.seed)):
         if time.monotonic() > until:
             break
         count += 1
         try:
-            TARGETS[target](data)
+            target(data)
         except Exception:
             traceback.print_exc()
-            path = findings / f"{target}-{seed}-{count}"
+            path = arguments.findings / f"{arguments.target}-{arguments.seed}-{count}"
             path.write_bytes(data)
             print(f"finding saved to {path}", file=sys.stderr)
             return 1
-    print(f"{target}: {count:,} inputs, no finding", file=sys.stderr)
+    print(f"{arguments.target}: {count:,} inputs, no finding", file=sys.stderr)
     return 0
 
 
-def _by_coverage(arguments: argparse.Namespace) -> int:
+def _by_coverage(target: Target, seeds: dict[str, bytes], arguments: argparse.Namespace) -> int:
     import atheris
 
     with tempfile.TemporaryDirectory(prefix="mutewatch-fuzz-") as folder:
         made = Path(folder, "seeds")
         made.mkdir()
-        write_seeds(arguments.target, made)
+        for name, data in seeds.items():
+            (made / name).write_bytes(data)
         corpus = arguments.corpus or Path(folder, "corpus")
         corpus.mkdir(parents=True, exist_ok=True)
         flags = (
@@ -80,8 +96,7 @@ def _by_coverage(arguments: argparse.Namespace) -> int:
             f"-artifact_prefix={arguments.findings / arguments.target}-",
             "-print_final_stats=1",
         )
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *flags, str(corpus), str(made)], TARGETS[arguments.target])
+        atheris.Setup([sys.argv[0], *flags, str(corpus), str(made)], target)
         atheris.Fuzz()
     return 0
 

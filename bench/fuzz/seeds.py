@@ -2,12 +2,13 @@
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from bench.fuzz import sealed
 from bench.fuzz.script import Kind, script_of, step
-from bench.fuzz.targets import LINK_TYPES
+from bench.fuzz.targets import LINK_TYPES, TLS_LIMITS
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import SYN, Dissector, Segment
 from pcap_tools.capture.source import open_source
@@ -23,27 +24,27 @@ LIMITS = ReadLimits()
 FILE_BYTES = 12 << 10  # of each capture: a fuzzer does better with small seeds
 PACKETS = 12
 PIECES = 24
-SCRIPT_BYTES = 16 << 10
+TLS_BYTES = 12 << 10  # one whole record and some
+HTTP_BYTES = 4 << 10
 
 
-def write_seeds(target: str, folder: Path) -> None:
-    """Write the seeds of a target into `folder`."""
-    for name, data in seeds(target).items():
-        (folder / name).write_bytes(data)
+@cache
+def _captures() -> dict[str, tuple[bytes, bytes]]:
+    """Return the first file of each test capture, and its key log."""
+    captures = {name: make() for name, make in VARIANTS.items()}
+    return {name: (capture.files[0][1], capture.keylog) for name, capture in captures.items()}
 
 
-def seeds(target: str, names: Iterable[str] = VARIANTS) -> dict[str, bytes]:
-    """Return the seeds of a target by name: at least one for each of these captures that has something for it."""
+def seeds(target: str) -> dict[str, bytes]:
+    """Return the seeds of a target by name: one of each test capture that has something for it."""
     made: dict[str, bytes] = {}
-    for name in names:
-        capture = VARIANTS[name]()
-        data = capture.files[0][1]
+    for name, (data, keylog) in _captures().items():
         if target in ("framing", "capture"):
             made[name] = data[:FILE_BYTES]
             continue
         maker = _MAKERS[target]
-        script = maker(data, capture.keylog)
-        if script:
+        script = maker(data, keylog)
+        if script and script not in made.values():
             made[name] = script
     if target == "tls":
         made["sealed"] = _sealed()
@@ -74,19 +75,19 @@ def _tls(data: bytes, keylog: bytes) -> bytes:
     random = pieces[0].data[11:43] if pieces and isinstance(pieces[0], Data) else b""
     lines = [line for line in keylog.lower().splitlines(keepends=True) if random.hex().encode() in line]
     text = b"".join(line[: line.find(b" ")].upper() + line[line.find(b" ") :] for line in lines)
-    return step(Kind.KEYS, Side.CLIENT, text) + _short(pieces)
+    return step(Kind.KEYS, Side.CLIENT, text) + _short(pieces, TLS_BYTES)
 
 
 def _http(data: bytes, keylog: bytes) -> bytes:
     pieces = _pieces(data)
     begin = next((piece.data for piece in pieces if isinstance(piece, Data)), b"")
     if begin[:1] != b"\x16":
-        return _short(pieces)
+        return _short(pieces, HTTP_BYTES)
     keys = KeyLog()
     keys.add(keylog)
-    session = TlsSession(keys)
+    session = TlsSession(keys, TLS_LIMITS)
     plain = [found for piece in pieces for found in session.feed(piece)] + session.finish()
-    return _short(plain)
+    return _short(plain, HTTP_BYTES)
 
 
 def _http2(data: bytes, keylog: bytes) -> bytes:
@@ -94,12 +95,12 @@ def _http2(data: bytes, keylog: bytes) -> bytes:
     return bytes([b"PRI * HTTP/2" in script]) + script if script else b""
 
 
-def _short(pieces: list[Piece]) -> bytes:
-    """Return the script of the first pieces that are not too many."""
+def _short(pieces: list[Piece], most: int) -> bytes:
+    """Return the script of the first pieces, of about `most` bytes."""
     script = b""
     for piece in pieces[:PIECES]:
-        if len(script) < SCRIPT_BYTES:
-            script += script_of([piece])[: SCRIPT_BYTES // 2]
+        if len(script) < most:
+            script += script_of([piece])
     return script
 
 

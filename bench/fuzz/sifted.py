@@ -4,7 +4,7 @@ import struct
 
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Datagram, Segment
-from pcap_tools.capture.sift import DNS_PORTS, METHODS, Sift, Sifted, hash_flow
+from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sift, Sifted, hash_flow
 from pcap_tools.capture.source import Source
 from pcap_tools.limits import ReadLimits
 from pcap_tools.tls.handshake import client_hello_from_records
@@ -21,6 +21,8 @@ def check_sift(source: Source, found: Segment | Datagram | None) -> None:
                 _check_segment(sifted, found)
             elif found is not None:
                 assert found.source_port not in DNS_PORTS, "a DNS answer is passed over"
+                is_quic = QUIC_PORT in (found.source_port, found.target_port) and found.payload[:1] >= b"\xc0"
+                assert not is_quic, "a QUIC handshake is passed over"
 
 
 def _check_segment(sifted: Sifted, found: Segment) -> None:

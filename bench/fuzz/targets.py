@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from bench.fuzz.script import Kind, Step, steps
-from bench.fuzz.sealed import Sealer
+from bench.fuzz.sealed import RANDOM, Sealer
 from bench.fuzz.sifted import check_sift, one_packet
 from mutewatch.errors import InputError
 from mutewatch.ports import ReadOptions
@@ -128,8 +128,9 @@ def tcp(data: bytes) -> None:
         stamp = Stamp(number, number * (1 + (kind >> 4)) * 10**9)
         given += side.feed(sequence, payload, kind >> 1 & 1, stamp, fin=bool(kind & 4))
         waiting = sum(len(held) for *_, held, _ in side._waiting)
-        assert waiting == side._waiting_bytes <= READ_LIMITS.hole_bytes
-        assert len(side._waiting) <= READ_LIMITS.hole_segments
+        assert waiting == side._waiting_bytes
+        assert waiting <= READ_LIMITS.hole_bytes or not side.has_begun
+        assert len(side._waiting) <= (READ_LIMITS.hole_segments if side.has_begun else READ_LIMITS.first_segments)
     given += side.finish()
     assert not side._waiting
     if given:
@@ -153,16 +154,23 @@ def tls(data: bytes) -> None:
     """Pieces of both sides, with key logs between them, and records sealed under known keys."""
     keylog, sealer = KeyLog(), Sealer()
     session = TlsSession(keylog, TLS_LIMITS)
+    given: list[Piece] = []
     for one in steps(data):
         if one.kind is Kind.KEYS:
             keylog.add(one.data)
             continue
         _check_glance(one.data)
         for piece in _sealed(one, sealer):
-            _check_plain(session.feed(piece))
+            given += session.feed(piece)
             assert all(half.held <= 2 * TLS_LIMITS.held for half in session.halves)
         assert session.account.lost >= 0
-    _check_plain(session.finish())
+    given += session.finish()
+    assert all(isinstance(piece, Gap) or piece.data for piece in given), "data of no bytes"
+    if session.client_random == RANDOM:
+        for side in Side:
+            plain = [piece.data for piece in given if isinstance(piece, Data) and piece.side is side]
+            rest = iter(sealer.sealed[side])
+            assert all(data in rest for data in plain), "data that was not sealed, or in another order"
     assert not any(half.held for half in session.halves)
     assert session.account.detail is not None
 
@@ -171,10 +179,6 @@ def _sealed(one: Step, sealer: Sealer) -> list[Piece]:
     if one.kind is Kind.SEALED:
         return [Data(one.side, sealer.seal(one.side, one.option, one.data), one.stamp)]
     return one.pieces
-
-
-def _check_plain(pieces: list[Piece]) -> None:
-    assert all(isinstance(piece, Gap) or piece.data for piece in pieces), "data of no bytes"
 
 
 def _check_glance(data: bytes) -> None:
