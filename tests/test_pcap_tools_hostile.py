@@ -4,9 +4,12 @@ import tracemalloc
 
 import pytest
 
-from pcap_tools.capture.packets import Dissector
+from pcap_tools.capture.packets import Dissector, Segment
+from pcap_tools.connection import Connection
+from pcap_tools.flows import FlowTable, Interest
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Stamp
+from pcap_tools.tls.keylog import KeyLog
 
 LIMITS = ReadLimits()
 MiB = 1 << 20
@@ -28,3 +31,22 @@ def test_overlapping_fragments_are_not_held_without_bound(size: int) -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < MiB
+
+
+def test_a_conversation_in_single_bytes_is_not_looked_at_after_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ClientHello that does not end."""
+    looks: list[int] = []
+    first_bytes = Connection.first_bytes
+
+    def counted(connection: Connection) -> tuple[bytes, bool]:
+        looks.append(connection.held_bytes)
+        return first_bytes(connection)
+
+    monkeypatch.setattr(Connection, "first_bytes", counted)
+    table = FlowTable(Interest(lambda _name: False), KeyLog(), LIMITS, reads_once=True)
+    begin = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc" + bytes(16_000)
+    for at in range(len(begin)):
+        segment = Segment(b"aaaa", 1, b"bbbb", 443, at, 0, 0x10, begin[at : at + 1], 0, Stamp(at + 1, at))
+        assert not list(table._segment(segment))
+    assert looks[-1] > 15_000
+    assert len(looks) < 600
