@@ -1,10 +1,13 @@
 """Input that is made to cost much: what the engine holds of it, and how often it looks, stays within bounds."""
 
+import gzip
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from pcap_tools.capture.packets import Dissector, Segment
+from pcap_tools.capture.source import open_source
 from pcap_tools.connection import Connection
 from pcap_tools.flows import FlowTable, Interest
 from pcap_tools.limits import ReadLimits
@@ -50,3 +53,14 @@ def test_a_conversation_in_single_bytes_is_not_looked_at_after_each(monkeypatch:
         assert not list(table._segment(segment))
     assert looks[-1] > 15_000
     assert len(looks) < 600
+
+
+def test_many_small_gzip_members_are_read(tmp_path: Path) -> None:
+    made = [gzip.compress(bytes([number % 256])) for number in range(20_000)]
+    path = tmp_path / "many.gz"
+    path.write_bytes(b"".join(made))
+    source, read, target = open_source(path, LIMITS), b"", bytearray(1 << 16)
+    while count := source.readinto(memoryview(target)):
+        read += target[:count]
+    source.close()
+    assert read == bytes(number % 256 for number in range(20_000))
