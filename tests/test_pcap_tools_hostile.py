@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from mutewatch.ports import ReadOptions
 from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.source import open_source
 from pcap_tools.connection import Connection
 from pcap_tools.flows import FlowTable, Interest
 from pcap_tools.limits import ReadLimits
+from pcap_tools.pcap import CaptureReader
 from pcap_tools.stream import Stamp
 from pcap_tools.tls.keylog import KeyLog
+from tests.captures.files import pcap
 
 LIMITS = ReadLimits()
 MiB = 1 << 20
@@ -64,3 +67,15 @@ def test_many_small_gzip_members_are_read(tmp_path: Path) -> None:
         read += target[:count]
     source.close()
     assert read == bytes(number % 256 for number in range(20_000))
+
+
+def test_a_key_log_that_is_one_long_line_is_not_held(tmp_path: Path) -> None:
+    keylog, empty = tmp_path / "keys", tmp_path / "empty.pcap"
+    line = b"CLIENT_RANDOM " + b"11" * 32 + b" " + b"22" * 48
+    keylog.write_bytes(bytes(8 * MiB) + b"\n" + line)
+    empty.write_bytes(pcap([]))
+    tracemalloc.start()
+    assert not list(CaptureReader().read(empty, ReadOptions((keylog,))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * MiB
