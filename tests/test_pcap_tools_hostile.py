@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mutewatch.ports import ReadOptions
+from pcap_tools.capture import quic
 from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.source import open_source
 from pcap_tools.connection import Connection
@@ -79,3 +80,16 @@ def test_a_key_log_that_is_one_long_line_is_not_held(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6 * MiB
+
+
+def test_parts_of_a_quic_hello_are_not_held_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CRYPTO frames that overlap, and never begin at 0."""
+    initials, frames = quic.InitialHellos(), [b""]
+    monkeypatch.setattr(quic, "_open_initial", lambda _packet: (b"connection", frames[0]))
+    tracemalloc.start()
+    for at in range(1, 8_000):
+        frames[0] = b"\x06" + (0x4000 | at).to_bytes(2, "big") + (0x4000 | 8_000).to_bytes(2, "big") + bytes(8_000)
+        assert initials.feed(b"an Initial packet") is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < MiB
