@@ -1,7 +1,8 @@
 """`python -m bench.fuzz TARGET --seconds 60 [--seed 1]`: looks for inputs that make a target fail.
 
 Guided by coverage where atheris is installed (extra `fuzz`), else by chance. The first input that fails is
-saved, and the exit code is not 0; `--input FILE` runs it again.
+saved, and the exit code is not 0; `--input FILE` runs it again. `make fuzz` does this for a minute for each of
+the targets that read what strangers send. A finding becomes a test next to the fix, never a file of bytes.
 """
 
 import argparse
@@ -94,6 +95,7 @@ def _by_coverage(target: Target, seeds: dict[str, bytes], arguments: argparse.Na
             f"-timeout={_SECONDS}",
             f"-rss_limit_mb={_MEMORY}",
             f"-artifact_prefix={arguments.findings / arguments.target}-",
+            "-verbosity=0",
             "-print_final_stats=1",
         )
         atheris.Setup([sys.argv[0], *flags, str(corpus), str(made)], target)
