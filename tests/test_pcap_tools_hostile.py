@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from hpack.table import HeaderTable
 
 from mutewatch.ports import ReadOptions
 from pcap_tools.capture import quic
@@ -12,6 +13,8 @@ from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.source import open_source
 from pcap_tools.connection import Connection
 from pcap_tools.flows import FlowTable, Interest
+from pcap_tools.http.header_blocks import HeaderBlocks
+from pcap_tools.http.limits import DEFAULT_HTTP_LIMITS
 from pcap_tools.limits import ReadLimits
 from pcap_tools.pcap import CaptureReader
 from pcap_tools.stream import Stamp
@@ -93,3 +96,22 @@ def test_parts_of_a_quic_hello_are_not_held_without_bound(monkeypatch: pytest.Mo
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < MiB
+
+
+def test_a_large_table_is_not_copied_for_each_block_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[bytes] = []
+    add = HeaderTable.add
+
+    def counted(table: HeaderTable, name: bytes, value: bytes) -> None:
+        entered.append(name)
+        add(table, name, value)
+
+    monkeypatch.setattr(HeaderTable, "add", counted)
+    blocks = HeaderBlocks(DEFAULT_HTTP_LIMITS)
+    for _ in range(20):
+        blocks.decode(b"\x40\x01a\x00" * 1_500)  # a: ""
+    assert len(entered) == 30_000
+    blocks.lose()
+    for _ in range(100):
+        assert blocks.decode(b"\x82") == ((":method", "GET"),)
+    assert len(entered) == 30_000
