@@ -6,6 +6,7 @@ the targets that read what strangers send. A finding becomes a test next to the 
 """
 
 import argparse
+import faulthandler
 import random
 import sys
 import tempfile
@@ -16,10 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.fuzz.mutate import mutations
+from bench.fuzz.mutate import LONGEST, mutations
 
 Target = Callable[[bytes], None]
-_MOST = 64 << 10  # bytes of an input
 _SECONDS = 60  # that one input may take; far above all seen, as machines may stall
 _MEMORY = 4_096  # MiB; atheris itself grows by some 200 a minute
 
@@ -66,6 +66,7 @@ def _by_chance(target: Target, seeds: list[bytes], arguments: argparse.Namespace
         if time.monotonic() > until:
             break
         count += 1
+        faulthandler.dump_traceback_later(_SECONDS, exit=True)
         try:
             target(data)
         except Exception:
@@ -74,6 +75,7 @@ def _by_chance(target: Target, seeds: list[bytes], arguments: argparse.Namespace
             path.write_bytes(data)
             print(f"finding saved to {path}", file=sys.stderr)
             return 1
+    faulthandler.cancel_dump_traceback_later()
     print(f"{arguments.target}: {count:,} inputs, no finding", file=sys.stderr)
     return 0
 
@@ -91,7 +93,7 @@ def _by_coverage(target: Target, seeds: dict[str, bytes], arguments: argparse.Na
         flags = (
             f"-max_total_time={arguments.seconds}",
             f"-seed={arguments.seed}",
-            f"-max_len={_MOST}",
+            f"-max_len={LONGEST}",
             f"-timeout={_SECONDS}",
             f"-rss_limit_mb={_MEMORY}",
             f"-artifact_prefix={arguments.findings / arguments.target}-",

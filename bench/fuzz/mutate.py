@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 _WORDS = (b"\0", b"\xff", b"\x7f\xff", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"\r\n", b"\0\0\0\0", b"\x16\x03\x01", b"0")
-_MOST = 64 << 10  # bytes of an input
+LONGEST = 24 << 10  # bytes of an input: the longest TLS record and some
 
 
 def mutations(seeds: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
@@ -13,7 +13,7 @@ def mutations(seeds: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
         data = bytearray(chance.choice(seeds))
         for _ in range(chance.randint(1, 6)):
             _change(data, chance, seeds)
-        yield bytes(data[:_MOST])
+        yield bytes(data[:LONGEST])
 
 
 def _change(data: bytearray, chance: random.Random, seeds: Sequence[bytes]) -> None:
