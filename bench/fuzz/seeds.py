@@ -78,6 +78,7 @@ def _tls(data: bytes, keylog: bytes) -> bytes:
     return step(Kind.KEYS, Side.CLIENT, text) + _short(pieces, TLS_BYTES)
 
 
+@cache
 def _http(data: bytes, keylog: bytes) -> bytes:
     pieces = _pieces(data)
     begin = next((piece.data for piece in pieces if isinstance(piece, Data)), b"")
@@ -145,6 +146,7 @@ def _all_packets(data: bytes, most: int) -> list[tuple[int, bytes, int]]:
     return [found[frame] for frame in sorted(found)][:most]
 
 
+@cache
 def _first_flow(data: bytes) -> tuple[Key | None, list[Segment]]:
     """Return the segments of the first TCP flow, and its key."""
     dissector, key, rows = Dissector(LIMITS), None, []
@@ -156,6 +158,7 @@ def _first_flow(data: bytes) -> tuple[Key | None, list[Segment]]:
     return key, rows
 
 
+@cache
 def _pieces(data: bytes) -> list[Piece]:
     """Return what TCP gives of the first flow."""
     _, rows = _first_flow(data)
