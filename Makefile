@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fix train sample clean help
+FUZZED := framing tcp tls http2
+
+.PHONY: demo test check fix fuzz train sample clean help
 
 demo: $(VENV)/.base  ## judge the bundled sample
 	@$(BIN)/mutewatch demo
@@ -15,6 +17,10 @@ check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fuzz: $(VENV)/.fuzz  ## look for inputs that break the capture engine: a minute for each target, two at a time
+	printf '%s\n' $(FUZZED) | xargs -P 2 -I '{}' sh -c \
+		'$(BIN)/python -m bench.fuzz "{}" --seconds 60 || exit 255'
 
 fix: $(VENV)/.dev  ## format, and mend what can be mended
 	$(BIN)/ruff format .
@@ -38,4 +44,9 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' || \
+		echo "atheris is not to be had here: fuzzing goes by chance, not by coverage"
 	@touch $@

@@ -89,6 +89,9 @@ class Connection:
         self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
+        self.held_bytes = 0  # of both sides, until it is known what they are
+        self.has_gap = False  # is something held of which the beginning was missed?
+        self._look_from = 0  # bytes held when it is worth looking again what they are
         self._stack: Stack | None = None
 
     @property
@@ -137,22 +140,22 @@ class Connection:
 
     def first_bytes(self) -> tuple[bytes, bool]:
         """What the client said first, as far as it is held, and whether the beginning was missed."""
-        begin = b""
+        begin = bytearray()
         for piece in self._held:
             if piece.side is Side.CLIENT:
                 if isinstance(piece, Gap):
-                    return begin, not begin
+                    return bytes(begin), not begin
                 begin += piece.data
-        return begin, False
+        return bytes(begin), False
 
     @property
-    def held_bytes(self) -> int:
-        return sum(len(piece.data) for piece in self._held if isinstance(piece, Data))
+    def is_worth_a_look(self) -> bool:
+        """Has enough come since the last look at the first bytes? Each look costs all bytes."""
+        return self.held_bytes >= self._look_from or self.has_gap
 
-    @property
-    def has_gap(self) -> bool:
-        """Is something held of which the beginning was missed?"""
-        return any(isinstance(piece, Gap) for piece in self._held)
+    def was_looked_at(self) -> None:
+        """The first bytes did not say what it is."""
+        self._look_from = self.held_bytes + self.held_bytes // 64
 
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
@@ -207,6 +210,8 @@ class Connection:
     def _take(self, pieces: list[Piece]) -> list[HttpMessage]:
         if self._stack is None:
             self._held += pieces
+            self.held_bytes += sum(len(piece.data) for piece in pieces if isinstance(piece, Data))
+            self.has_gap |= any(isinstance(piece, Gap) for piece in pieces)
             return []
         messages: list[HttpMessage] = []
         for piece in pieces:

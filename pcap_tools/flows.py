@@ -256,7 +256,8 @@ class FlowTable:
                 yield from self._close(*self._flows.popitem(last=False))
         yield from self._new(connection, connection.feed(segment))
         if connection.basis is None:
-            yield from self._decide(key, connection)
+            if connection.is_worth_a_look:
+                yield from self._decide(key, connection)
         elif connection.is_finished:
             yield from self._close(key, self._flows.pop(key))
 
@@ -327,6 +328,7 @@ class FlowTable:
         if opened is None:
             enough = is_last or connection.held_bytes > self._limits.undecided or connection.has_gap
             if not enough:
+                connection.was_looked_at()
                 return iter(())
             if not is_watched:
                 return self._leave(key, hello, is_watched)

@@ -249,8 +249,11 @@ class _KeyFile:
 
     def poll(self, keylog: "KeyLog") -> None:
         """Add the lines that are new. A last line without an end is taken as it is, and again once it has one."""
+        from pcap_tools.tls.keylog import LONGEST_LINE
+
         while more := self.handle.read(1 << 20):
-            lines, newline, self._rest = (self._rest + more).rpartition(b"\n")
+            lines, newline, rest = (self._rest + more).rpartition(b"\n")
+            self._rest = rest[:LONGEST_LINE]  # of a longer one, no more is read
             self.has_secrets |= bool(keylog.add(lines + newline))
         self.has_secrets |= bool(self._rest and keylog.add(self._rest))
 

@@ -133,6 +133,13 @@ def test_behind_connect_the_caller_gets_both_sides(order: tuple[int, ...]) -> No
     assert connection.account.found is Found.TUNNEL
 
 
+def test_a_connect_whose_answer_was_read_first_is_whole() -> None:
+    refused, accepted = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 Yes\r\n\r\n"
+    first, no, again, yes = talk((C, CONNECT), (S, refused), (C, CONNECT), (S, accepted))
+    messages, _ = read([no, yes, first, again])
+    assert [(m.body, m.response.status) for m in messages if m.response] == [(b"", 407), (b"", 200)]
+
+
 def test_tls_behind_connect_needs_no_answer() -> None:
     tunnel: list[Piece] = []
     connection = HttpConnection(on_tunnel=tunnel.append)

@@ -28,6 +28,8 @@ FRAGMENT, AUTHENTICATION = 44, 51
 IPV6_HEADERS = (*EXTENSIONS, FRAGMENT, AUTHENTICATION)
 VXLAN_PORTS = (4789, 8472)  # IANA's, and Linux's old default
 SYN, FIN, ACK = 0x02, 0x01, 0x10
+_LONGEST = 0xFFFF  # bytes of an IP packet
+_MOST_FRAGMENTS = 1_400  # of one datagram: the longest, over the smallest MTU, 68 bytes (RFC 791, 3.2)
 _DEPTH = 6  # headers of one kind inside each other, before we take it for an attack
 
 
@@ -197,23 +199,28 @@ class Dissector:
 
 
 class _Fragments:
-    """The fragments of one datagram (RFC 791, 3.2); the first to say a byte is believed."""
+    """The fragments of one datagram (RFC 791, 3.2); the first to say a byte is believed. Overlaps are bounded."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
+        self._held = 0
         self._size: int | None = None
 
     def add(self, at: int, part: bytes, more: bool) -> bytes | None:
-        if at + len(part) <= 0xFFFF:
-            self._parts.setdefault(at, part)
+        is_bounded = self._held <= _LONGEST and len(self._parts) < _MOST_FRAGMENTS
+        if at + len(part) <= _LONGEST and at not in self._parts and is_bounded:
+            self._parts[at] = part
+            self._held += len(part)
         if not more:
             self._size = at + len(part)
-        whole = b""
+        if self._size is None or self._held < self._size:
+            return None
+        whole = bytearray()
         for start in sorted(self._parts):
             if start > len(whole):
                 return None
             whole += self._parts[start][len(whole) - start :]
-        return whole if self._size is not None and len(whole) >= self._size else None
+        return bytes(whole) if len(whole) >= self._size else None
 
 
 def _by_scapy(link_type: int, data: bytes) -> bytes | None:

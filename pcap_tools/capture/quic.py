@@ -19,6 +19,7 @@ _SALTS = {  # version: salt, first byte's type bits of an Initial, prefix of the
 }
 _PADDING, _PING, _CRYPTO = 0, 1, 6
 _LONGEST_HELLO = 16_384
+_MOST_PARTS = 256  # of one ClientHello; Chrome makes some 20 of it
 _MOST_HALVES = 1_024  # ClientHellos of which only a part was seen
 
 
@@ -36,7 +37,9 @@ class InitialHellos:
                 return None
             connection, frames = opened
             parts = self._parts.setdefault(connection, {})
-            parts.update(_crypto(frames))
+            for at, part in _crypto(frames).items():
+                if len(parts) < _MOST_PARTS and sum(map(len, parts.values())) <= _LONGEST_HELLO:
+                    parts.setdefault(at, part)
         except (IndexError, ValueError, InvalidTag):
             return None
         if len(self._parts) > _MOST_HALVES:

@@ -20,7 +20,7 @@ from pcap_tools.limits import ReadLimits
 STDIN = Path("-")
 _PAUSE_SECONDS = 0.05  # a pipe that gives nothing for so long has no more for now
 _POLL_SECONDS = 0.25  # how soon a growing file is looked at again
-_READ = 1 << 20  # compressed bytes at once
+_READ = 1 << 16  # compressed bytes at once; what is left of them is copied at the end of each gzip member
 
 
 class SourceError(Exception):

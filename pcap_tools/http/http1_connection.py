@@ -106,6 +106,8 @@ class Http1Connection:
         if head.method == "CONNECT" and found.cut is None:
             framing = Framing(Kind.NONE)  # RFC 9110, 9.3.6
         self._request, self._request_body = request, BodyReader(self._client, framing, request.body, self._limits)
+        if framing.kind is Kind.NONE:  # before its answer is looked at, which may be there and end HTTP/1
+            self._end_request(request, Progress.DONE)
 
     def _end_request(self, request: Draft, progress: Progress) -> None:
         request.end(self._client.last)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from enum import StrEnum
 
 _MOST_SECRETS = 1_000_000  # some 200 MB; a browser writes 5 for each connection
-_LONGEST_LINE = 512  # a label, 64 and at most 128 hexadecimal digits
+LONGEST_LINE = 512  # a label, 64 and at most 128 hexadecimal digits
 
 
 class Label(StrEnum):
@@ -63,7 +63,7 @@ class KeyLog:
         return sum(self._add_line(line) for line in lines.splitlines())
 
     def _add_line(self, line: bytes) -> bool:
-        words = line[:_LONGEST_LINE].split()
+        words = line[:LONGEST_LINE].split()
         if not words or words[0].startswith(b"#"):
             return False
         label = _LABELS.get(words[0])
