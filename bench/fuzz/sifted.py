@@ -4,7 +4,7 @@ import struct
 
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Datagram, Segment
-from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sift, Sifted, hash_flow
+from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, hash_flow, sift
 from pcap_tools.capture.source import Source
 from pcap_tools.limits import ReadLimits
 from pcap_tools.tls.handshake import client_hello_from_records
@@ -14,8 +14,8 @@ def check_sift(source: Source, found: Segment | Datagram | None) -> None:
     """Does the sift pass over the one packet of this capture, although it carries what was `found` in it?"""
     for batches in Walk(source, ReadLimits(chunk=1 << 12)).chunks():
         for batch in batches:
-            sifted = Sift().sift(batch)
-            if len(sifted.others):
+            sifted = sift(batch)
+            if sifted.others.any():
                 continue
             if isinstance(found, Segment):
                 _check_segment(sifted, found)
@@ -32,7 +32,7 @@ def _check_segment(sifted: Sifted, found: Segment) -> None:
     payload = found.payload
     is_hello = len(payload) >= 6 and client_hello_from_records(payload) is not None
     if is_hello or payload[:4] in METHODS:
-        assert sifted.starts.tolist() == [0], "a beginning is passed over"
+        assert sifted.begun.tolist() == [0], "a beginning is passed over"
 
 
 def one_packet(link_type: int, data: bytes) -> bytes:
