@@ -103,8 +103,8 @@ class Connection:
         return -_RETRANSMITTED < self._tcp[self._side(segment)].distance(segment.sequence) < 0
 
     def begin(self, segment: Segment) -> None:
-        """The conversation begins with this segment of the client."""
-        self._tcp[Side.CLIENT].begin_at(segment.sequence)
+        """The conversation begins with this segment of the client, which may be its SYN (RFC 7413)."""
+        self._tcp[Side.CLIENT].begin_at(segment.sequence + bool(segment.flags & SYN) & 0xFFFFFFFF)
         if segment.flags & ACK:
             self._tcp[Side.SERVER].begin_at(segment.acknowledged)
 

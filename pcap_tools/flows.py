@@ -9,6 +9,7 @@ What a later packet says of an earlier one (an address, a key) is kept for a sec
 what is known at each moment.
 """
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from pcap_tools.tls.keylog import KeyLog
 
 Key = tuple[End, End]
 Found = Iterator[tuple[Connection, HttpMessage]]
+_HEAD_END = re.compile(rb"\n\r?\n")  # a bare LF is taken by many (RFC 9112, 2.2)
 
 
 @dataclass(slots=True)
@@ -268,7 +270,7 @@ class FlowTable:
             if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
                 if not (host is None or self._is_host(host)):
                     return self._leave(key, None, is_watched)
-                opened = connection.open(Basis.HTTP_HOST, host, is_tls=False)
+                opened = connection.open(Basis.HTTP_HOST, host or None, is_tls=False)
         if opened is None:
             enough = is_last or connection.held_bytes > self._limits.undecided or connection.has_gap
             if not enough:
@@ -350,16 +352,18 @@ def flow_key(segment: Segment) -> Key:
 
 def _http_host(head: bytes) -> str | None:
     """Return the host that a request names, "" if its head names none; None while the head is not complete."""
-    end = head.find(b"\r\n\r\n")
-    lines = head[: end if end >= 0 else len(head)].split(b"\n")
-    target = lines[0].split(b" ")[1:2]
-    for line in lines[1:] if end >= 0 or len(lines) > 1 else ():
+    end = _HEAD_END.search(head)
+    first, *lines = head[: end.start() if end else max(0, head.rfind(b"\n"))].split(b"\n")
+    for line in lines:
         name, colon, value = line.partition(b":")
-        if colon and name.strip().lower() == b"host" and (end >= 0 or line.endswith(b"\r")):
+        if colon and name.strip().lower() == b"host":
             return _without_port(value)
-    if end < 0:
+    if end is None:
         return None
-    return _without_port(target[0].partition(b"://")[2].partition(b"/")[0] or target[0]) if target else ""
+    method, _, target = first.partition(b" ")
+    if method != b"CONNECT":
+        target = b"" if target.startswith(b"/") else target.partition(b"://")[2].partition(b"/")[0]
+    return _without_port(target)
 
 
 def _without_port(value: bytes) -> str:
