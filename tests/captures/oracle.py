@@ -1,6 +1,7 @@
 """The second opinion: what tshark itself finds in a capture. Slow (half a second a file), and blind to much loss."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def _hex(value: list[object]) -> Iterator[bytes]:
 def tshark_requests(path: Path) -> list[tuple[str, str, str, bytes | None]]:
     """Return (method, Host field, target, body) of each HTTP/1 request that tshark shows; None: it shows no body.
 
-    Requests whose first line names no version of HTTP are left out.
+    Left out are requests whose first line does not end with a version, of one digit and another.
     """
     command = ["tshark", "-n", "-r", str(path), "-T", "json", "-x", "--no-duplicate-keys", "-J", "http data"]
     command += ["-Y", "http.request.version and tcp"]
@@ -71,7 +72,7 @@ def _requests(layers: dict[str, Any]) -> Iterator[tuple[str, str, str, bytes | N
         _gather(layer, fields)
         if len(several) == 1:
             _gather(layers.get("data"), fields)
-        if fields.get("http.request.version"):
+        if re.fullmatch(r"HTTP/1\.\d", fields.get("http.request.version", "")):
             method, host, target = (
                 fields.get(f"http.{name}", "") for name in ("request.method", "host", "request.uri")
             )
