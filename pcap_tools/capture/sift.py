@@ -135,8 +135,7 @@ class Sift:
         tcp = np.flatnonzero(is_plain & (protocol == TCP))
         udp = np.flatnonzero(is_plain & (protocol == UDP))
         flows = self._flows(view, ip[tcp], transport[tcp])
-        starts, payloads, sizes = self._starts(view, transport[tcp], size[tcp])
-        ends = np.minimum(payloads + sizes, view.end[tcp[starts]])
+        starts, payloads, ends = self._starts(view, transport[tcp], size[tcp], tcp)
         chosen = self._datagrams(view, transport[udp])
         rest = np.union1d(np.flatnonzero(others), udp[chosen])
         return Sifted(batch, tcp, flows, tcp[starts], payloads, ends, rest)
@@ -153,14 +152,17 @@ class Sift:
         both = (ports >> np.uint32(16)) + (ports & np.uint32(0xFFFF))
         return ((source + target) * factor + both * np.uint32(40503)) >> shift
 
-    def _starts(self, view: "_View", transport: Positions, size: Positions) -> tuple[Positions, Positions, Positions]:
-        """Return which TCP packets may begin a conversation, and where and how long their payload is."""
+    def _starts(
+        self, view: "_View", transport: Positions, size: Positions, tcp: Positions
+    ) -> tuple[Positions, Positions, Positions]:
+        """Return which TCP packets may begin a conversation, and where their payload, as captured, begins and ends."""
         header = (view.octets[transport + 12] >> 4).astype(np.intp) * 4
         payload, length = transport + header, size - header
         self.has_payload = length > 0
         starts = np.flatnonzero(self.has_payload & _FIRST_BYTES[view.octets[payload]])
-        starts = starts[_is_start(view, payload[starts], length[starts])]
-        return starts, payload[starts], length[starts]
+        ends = np.minimum(payload + length, view.end[tcp])
+        starts = starts[_is_start(view, payload[starts], (ends - payload)[starts])]
+        return starts, payload[starts], ends[starts]
 
     def _datagrams(self, view: "_View", transport: Positions) -> Mask:
         """Which UDP packets are DNS answers, QUIC handshakes or VXLAN?"""
