@@ -12,7 +12,7 @@ from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
 from pcap_tools.http.connection import HttpConnection
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
-from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
+from pcap_tools.stream import Gap, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide
 from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
 from pcap_tools.tls.keylog import KeyLog
@@ -82,6 +82,9 @@ class Connection:
         self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
+        self.held_bytes = self._look_from = 0
+        self.has_gap = False  # is something held of which the beginning was missed?
+        self._begin, self._is_begin_over = bytearray(), False  # of the client's stream; a gap ends it
         self._stack: Stack | None = None
 
     @property
@@ -130,28 +133,20 @@ class Connection:
 
     def first_bytes(self) -> tuple[bytes, bool]:
         """What the client said first, as far as it is held, and whether the beginning was missed."""
-        begin = b""
-        for piece in self._held:
-            if piece.side is Side.CLIENT:
-                if isinstance(piece, Gap):
-                    return begin, not begin
-                begin += piece.data
-        return begin, False
+        return bytes(self._begin), self._is_begin_over and not self._begin
 
-    @property
-    def held_bytes(self) -> int:
-        return sum(len(piece.data) for piece in self._held if isinstance(piece, Data))
-
-    @property
-    def has_gap(self) -> bool:
-        """Is something held of which the beginning was missed?"""
-        return any(isinstance(piece, Gap) for piece in self._held)
+    def is_worth_a_look(self) -> bool:
+        """Is more held than at the last look, by enough? Each look costs all first bytes, and they may come singly."""
+        if self.held_bytes < self._look_from and not self.has_gap:
+            return False
+        self._look_from = self.held_bytes + self.held_bytes // 64
+        return True
 
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
         self.basis, self.host = basis, host
         self._stack = Stack(self._keylog, self._limits, is_tls=is_tls, keep_responses=self._keep_responses)
-        held, self._held = self._held, []
+        held, self._held, self._begin = self._held, [], bytearray()
         return self._take(held)
 
     @property
@@ -183,12 +178,23 @@ class Connection:
 
     def _take(self, pieces: list[Piece]) -> list[HttpMessage]:
         if self._stack is None:
-            self._held += pieces
+            for piece in pieces:
+                self._hold(piece)
             return []
         messages: list[HttpMessage] = []
         for piece in pieces:
             messages += self._stack.feed(piece)
         return self._count(messages)
+
+    def _hold(self, piece: Piece) -> None:
+        self._held.append(piece)
+        if isinstance(piece, Gap):
+            self.has_gap = True
+            self._is_begin_over |= piece.side is Side.CLIENT
+            return
+        self.held_bytes += len(piece.data)
+        if piece.side is Side.CLIENT and not self._is_begin_over:
+            self._begin += piece.data
 
     def _count(self, messages: list[HttpMessage]) -> list[HttpMessage]:
         self.messages += len(messages)

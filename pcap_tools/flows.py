@@ -220,7 +220,8 @@ class FlowTable:
         for message in connection.feed(segment):
             yield connection, message
         if connection.basis is None:
-            yield from self._decide(key, connection)
+            if connection.is_worth_a_look():
+                yield from self._decide(key, connection)
         elif connection.is_finished:
             yield from self._close(key, self._flows.pop(key))
 

@@ -1,11 +1,14 @@
 """The choice of flows: where a conversation may begin, and whose it is."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mutewatch.records import FlowOutcome
+from pcap_tools import flows
 from tests.captures.capture import capture
 from tests.captures.conversations import HOST, Conversation, tls13
 from tests.captures.files import pcap
@@ -60,3 +63,27 @@ def test_a_request_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
     talk = in_the_clear()
     reading = read(capture(talk, pcap(frames(segments(talk)))), tmp_path, is_host=lambda name: name == f"not.{HOST}")
     assert (reading.exchanges, reading.flows) == ([], [])
+
+
+ENDLESS = {
+    "tls": b"\x16\3\1\x40\0\1\0\xea\x60" + bytes(5_000),
+    "http": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 800,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_first_bytes_that_come_singly_are_not_looked_at_each_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def look(function: Callable[[bytes], object], data: bytes) -> object:
+        nonlocal looks
+        looks += 1
+        return function(data)
+
+    for called in ("client_hello_from_records", "_http_host"):
+        monkeypatch.setattr(flows, called, partial(look, getattr(flows, called)))
+    begun = ENDLESS[name]
+    assert plainly(tmp_path, *(begun[at : at + 1] for at in range(len(begun)))).exchanges == []
+    assert 10 < looks < 1_000
