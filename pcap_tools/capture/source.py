@@ -94,8 +94,10 @@ class _Plain:
             target[:count], self._peeked = self._peeked[:count], self._peeked[count:]
         else:
             count = self._read(target)
-            while not count and self._wait and self._wait(self.consumed):
-                count = self._read(target)
+            goes_on = True
+            while not count and self._wait and goes_on:
+                goes_on = self._wait(self.consumed)
+                count = self._read(target)  # once more when it was rotated away: its last bytes may just have come
         self.consumed += count
         return int(count)
 
