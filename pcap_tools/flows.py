@@ -328,6 +328,8 @@ class FlowTable:
         key = (source, target) if is_client else (target, source)
         flow = self.quic.get(key)
         if flow is None:
+            if packet.payload[:1] < b"\xc0":  # no long header (RFC 9000, 17.2): not a handshake, perhaps not QUIC
+                return
             hello = self._initials.feed(packet.payload) if is_client else None
             host = hello.sni if hello else None
             known = self._addresses.get(key[1][0])

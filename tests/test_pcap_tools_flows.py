@@ -12,7 +12,7 @@ from pcap_tools import flows
 from tests.captures.capture import capture
 from tests.captures.conversations import HOST, Conversation, tls13
 from tests.captures.files import pcap
-from tests.captures.links import frames
+from tests.captures.links import LINKS, Frame, dns_answers, frames, udp
 from tests.captures.packets import SYN, Segment, segments
 from tests.captures.special import in_the_clear
 from tests.test_pcap_tools_pcap import Reading, read
@@ -87,3 +87,14 @@ def test_first_bytes_that_come_singly_are_not_looked_at_each_time(
     begun = ENDLESS[name]
     assert plainly(tmp_path, *(begun[at : at + 1] for at in range(len(begun)))).exchanges == []
     assert 10 < looks < 1_000
+
+
+@pytest.mark.parametrize(
+    ("payload", "outcomes"),
+    [(b"\xc3 a handshake", [FlowOutcome.QUIC]), (b"\x90 media", []), (b"\x43 QUIC", []), (b"", [])],
+)
+def test_only_a_handshake_makes_a_flow_of_quic(payload: bytes, outcomes: list[FlowOutcome], tmp_path: Path) -> None:
+    answer = dns_answers(segments(tls13()))[0]
+    packet = udp(("192.0.2.7", 50_000), ("198.51.100.1", 443), payload)
+    tunnelled = Frame(answer.time + 1_000, LINKS["gre"].wrap(packet, True))  # where the sift does not look
+    assert read(capture(tls13(), pcap([answer, tunnelled])), tmp_path).outcomes == outcomes
