@@ -57,14 +57,14 @@ def open_source(path: Path, limits: ReadLimits, *, follow: bool = False) -> Sour
 
 
 def _patience(path: Path) -> Callable[[int], bool]:
-    """Return what waits for more of a growing file; it says False once the file was removed or replaced."""
+    """Return what waits for more of a growing file; False: it was removed or replaced, or Ctrl-C ended the waiting."""
     inode = path.stat().st_ino
 
     def wait(consumed: int) -> bool:
-        time.sleep(_POLL_SECONDS)
         try:
+            time.sleep(_POLL_SECONDS)
             status = path.stat()
-        except OSError:
+        except (OSError, KeyboardInterrupt):
             return False
         return status.st_ino == inode and status.st_size >= consumed
 
