@@ -16,7 +16,7 @@ from pcap_tools.http.connection import HttpConnection
 from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
-from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
+from pcap_tools.stream import Gap, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide
 from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
 from pcap_tools.tls.keylog import KeyLog
@@ -89,9 +89,9 @@ class Connection:
         self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
-        self.held_bytes = 0  # of both sides, until it is known what they are
+        self.held_bytes = self._look_from = 0
         self.has_gap = False  # is something held of which the beginning was missed?
-        self._look_from = 0  # bytes held when it is worth looking again what they are
+        self._begin, self._is_begin_over = bytearray(), False  # of the client's stream; a gap ends it
         self._stack: Stack | None = None
 
     @property
@@ -113,8 +113,8 @@ class Connection:
         return -_RETRANSMITTED < self._tcp[self._side(segment)].distance(segment.sequence) < 0
 
     def begin(self, segment: Segment) -> None:
-        """The conversation begins with this segment of the client."""
-        self._tcp[Side.CLIENT].begin_at(segment.sequence)
+        """The conversation begins with this segment of the client, which may be its SYN (RFC 7413)."""
+        self._tcp[Side.CLIENT].begin_at(segment.sequence + bool(segment.flags & SYN) & 0xFFFFFFFF)
         if segment.flags & ACK:
             self._tcp[Side.SERVER].begin_at(segment.acknowledged)
 
@@ -140,28 +140,20 @@ class Connection:
 
     def first_bytes(self) -> tuple[bytes, bool]:
         """What the client said first, as far as it is held, and whether the beginning was missed."""
-        begin = bytearray()
-        for piece in self._held:
-            if piece.side is Side.CLIENT:
-                if isinstance(piece, Gap):
-                    return bytes(begin), not begin
-                begin += piece.data
-        return bytes(begin), False
+        return bytes(self._begin), self._is_begin_over and not self._begin
 
-    @property
     def is_worth_a_look(self) -> bool:
-        """Has enough come since the last look at the first bytes? Each look costs all bytes."""
-        return self.held_bytes >= self._look_from or self.has_gap
-
-    def was_looked_at(self) -> None:
-        """The first bytes did not say what it is."""
+        """Is more held than at the last look, by enough? Each look costs all first bytes, and they may come singly."""
+        if self.held_bytes < self._look_from and not self.has_gap:
+            return False
         self._look_from = self.held_bytes + self.held_bytes // 64
+        return True
 
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
         self.basis, self.host = basis, host
         self._stack = Stack(self._keylog, self._limits, is_tls=is_tls, keep_responses=self._keep_responses)
-        held, self._held = self._held, []
+        held, self._held, self._begin = self._held, [], bytearray()
         return self._take(held)
 
     def close(self) -> None:
@@ -209,14 +201,23 @@ class Connection:
 
     def _take(self, pieces: list[Piece]) -> list[HttpMessage]:
         if self._stack is None:
-            self._held += pieces
-            self.held_bytes += sum(len(piece.data) for piece in pieces if isinstance(piece, Data))
-            self.has_gap |= any(isinstance(piece, Gap) for piece in pieces)
+            for piece in pieces:
+                self._hold(piece)
             return []
         messages: list[HttpMessage] = []
         for piece in pieces:
             messages += self._stack.feed(piece)
         return self._count(messages)
+
+    def _hold(self, piece: Piece) -> None:
+        self._held.append(piece)
+        if isinstance(piece, Gap):
+            self.has_gap = True
+            self._is_begin_over |= piece.side is Side.CLIENT
+            return
+        self.held_bytes += len(piece.data)
+        if piece.side is Side.CLIENT and not self._is_begin_over:
+            self._begin += piece.data
 
     def _count(self, messages: list[HttpMessage]) -> list[HttpMessage]:
         self.messages += len(messages)

@@ -1,8 +1,8 @@
 """Writes the messages of a capture as mitmproxy flows or as HAR: for mitmweb, mitmdump, browsers.
 
 Flows are made with mitmproxy's public classes, with the capture's times and addresses; websocket messages
-are gathered in the flow that opened them. What was lost stays visible: a body that is not all there is empty and
-the flow's comment says why, and `flow.metadata` names file and frame.
+are gathered in the flow that opened them. What was lost stays visible: a body that is not all there is left out
+and the flow's comment says why, and `flow.metadata` names file and frame.
 """
 
 import json
@@ -87,7 +87,7 @@ def _flow(
         port=exchange.port or 0,
         method=message.method.encode("latin-1", "replace"),
         scheme=(message.scheme or ("https" if client.tls else "http")).encode(),
-        authority=(message.authority or "").encode("latin-1", "replace") if message.scheme else b"",
+        authority=_authority(message).encode("latin-1", "replace"),
         path=message.target.encode("latin-1", "replace"),
         http_version=message.version.encode(),
         headers=HeaderFields(_fields(message.headers)),
@@ -101,6 +101,13 @@ def _flow(
     flow.comment = message.lost or ""
     flow.metadata.update({"mutewatch.file": exchange.origin.file, "mutewatch.frame": exchange.origin.frame})
     return flow
+
+
+def _authority(message: HttpMessage) -> str:
+    """What the request line names: of CONNECT where to, of HTTP/2 the :authority."""
+    if message.method == "CONNECT":
+        return message.target
+    return message.authority or "" if message.scheme else ""
 
 
 def _response(response: Response, version: str) -> Any:

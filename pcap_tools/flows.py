@@ -256,7 +256,7 @@ class FlowTable:
                 yield from self._close(*self._flows.popitem(last=False))
         yield from self._new(connection, connection.feed(segment))
         if connection.basis is None:
-            if connection.is_worth_a_look:
+            if connection.is_worth_a_look():
                 yield from self._decide(key, connection)
         elif connection.is_finished:
             yield from self._close(key, self._flows.pop(key))
@@ -324,11 +324,10 @@ class FlowTable:
             if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
                 if not (host is None or self._is_host(host)):
                     return self._leave(key, None, is_watched)
-                opened = connection.open(Basis.HTTP_HOST, host, is_tls=False)
+                opened = connection.open(Basis.HTTP_HOST, host or None, is_tls=False)
         if opened is None:
             enough = is_last or connection.held_bytes > self._limits.undecided or connection.has_gap
             if not enough:
-                connection.was_looked_at()
                 return iter(())
             if not is_watched:
                 return self._leave(key, hello, is_watched)

@@ -40,7 +40,8 @@ class QuicFlows:
     def discover(self, packet: Datagram) -> None:
         """Look whether this packet of a client begins a connection that is one of ours."""
         client, server = (packet.source, packet.source_port), (packet.target, packet.target_port)
-        if (client, server) in self.found or len(self.found) >= self._limits.streams:
+        is_known = (client, server) in self.found or len(self.found) >= self._limits.streams
+        if is_known or packet.payload[:1] < b"\xc0":  # no long header (RFC 9000, 17.2): no handshake, perhaps not QUIC
             return
         hello = self._hellos.feed(packet.payload)
         host = hello.sni if hello and hello.sni and self._is_host(hello.sni) else None

@@ -5,7 +5,7 @@ Takes segments as they were captured: late, twice, overlapping, across the wrap 
 behind it is more than the limit, or older; then it is a Gap, and the stream goes on behind it.
 """
 
-from bisect import insort
+from bisect import bisect_left
 
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
@@ -22,7 +22,7 @@ class TcpSide:
         self.cut_segments = 0  # of which not all bytes were captured
         self.lost = 0  # bytes
         self._next: int | None = None  # position of the next byte; its low 32 bits are the sequence number
-        self._waiting: list[tuple[int, int, bytes, Stamp]] = []  # (position, ordinal, bytes, stamp), sorted
+        self._waiting: list[tuple[int, int, bytes, Stamp]] = []  # (position, ordinal, bytes, stamp), sorted and apart
         self._waiting_bytes = self._ordinal = 0
         self._fin_at: int | None = None
 
@@ -53,8 +53,7 @@ class TcpSide:
         else:
             if payload:
                 self._ordinal += 1
-                insort(self._waiting, (position, self._ordinal, payload, stamp))
-                self._waiting_bytes += len(payload)
+                self._keep(position, payload, stamp)
             pieces = self._ready(stamp)
         self.is_finished = self._fin_at is not None and self._next is not None and self._next >= self._fin_at
         return pieces
@@ -75,6 +74,26 @@ class TcpSide:
         else:
             near = self._next
         return near + ((sequence - near + _WRAP // 2) % _WRAP) - _WRAP // 2
+
+    def _keep(self, position: int, payload: bytes, stamp: Stamp) -> None:
+        """Let those bytes wait that nobody said before."""
+        if self._next is not None and position < self._next:
+            position, payload = self._next, payload[self._next - position :]
+        at = bisect_left(self._waiting, (position,))  # the first that begins here or later
+        if at:
+            before, _, known, _ = self._waiting[at - 1]
+            known_here = max(0, before + len(known) - position)
+            position, payload = position + known_here, payload[known_here:]
+        while payload:
+            after, _, known, _ = (
+                self._waiting[at] if at < len(self._waiting) else (position + len(payload), 0, b"", stamp)
+            )
+            fresh = payload[: after - position]
+            if fresh:
+                self._waiting.insert(at, (position, self._ordinal, fresh, stamp))
+                self._waiting_bytes += len(fresh)
+                at += 1
+            payload, position, at = payload[after + len(known) - position :], after + len(known), at + 1
 
     def _ready(self, stamp: Stamp) -> list[Piece]:
         pieces = self._contiguous()
@@ -104,7 +123,7 @@ class TcpSide:
         """Has what waits behind a hole grown too large, too many, or too old?"""
         limits, since = self._limits, self._waiting[0][3].time_ns
         if self._next is None:  # nothing was read yet: who is first is known soon
-            return len(self._waiting) >= limits.first_segments
+            return self._ordinal >= limits.first_segments
         if self._waiting_bytes > limits.hole_bytes or len(self._waiting) > limits.hole_segments:
             return True
         return bool(since and stamp.time_ns and stamp.time_ns - since > limits.hole_seconds * 1_000_000_000)

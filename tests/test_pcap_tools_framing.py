@@ -1,9 +1,6 @@
 """The framing walk: complete only if every byte is accounted for, else where and why not."""
 
-import shutil
 import struct
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from hypothesis import strategies as st
 from pcap_tools.capture.framing import Framing, check_framing
 from pcap_tools.capture.magic import PCAP_MAGIC
 from pcap_tools.limits import ReadLimits
+from tests.corpora import packets_by_capinfos, unpack
 
 PACKET = b"\x01\x02\x03\x04\x05"
 
@@ -155,22 +153,11 @@ def test_a_chunk_may_be_smaller_than_what_is_in_it(tmp_path: Path, data: bytes, 
     assert check(tmp_path, data, ReadLimits(chunk=chunk)) == check(tmp_path, data)
 
 
-def unpack(shared: Path, folder: Path) -> list[Path]:
-    """Return every capture of the archives, unpacked below `folder`."""
-    for name in ("tcpdump-tests", "libpcap-tests", "pcapng-generator-le"):
-        archive = shared / f"corpora/{name}.tar.gz"
-        if not archive.is_file():
-            pytest.skip(f"no {archive}")
-        with tarfile.open(archive) as files:
-            files.extractall(folder / name, filter="data")
-    return sorted(path for path in folder.rglob("*.pcap*") if path.is_file())
-
-
 @pytest.mark.shared
 @pytest.mark.tshark
 def test_strange_captures_are_judged_as_wireshark_does(shared: Path, tmp_path: Path, tshark: str) -> None:
     """Complete with as many packets where Wireshark takes it; else not, but for link types unknown to it."""
-    captures = unpack(shared, tmp_path)
+    captures = unpack(shared, tmp_path, "tcpdump-tests", "libpcap-tests", "pcapng-generator-le")
     assert len(captures) > 850
     wrong = []
     for start in range(0, len(captures), 100):
@@ -183,17 +170,3 @@ def test_strange_captures_are_judged_as_wireshark_does(shared: Path, tmp_path: P
                 wrong.append((path.name, verdict))
     assert sum(verdict.wholeness != "complete" for _, verdict in wrong) == 0
     assert len(wrong) <= 20  # 17 link types that tcpdump reads and Wireshark 4.0 does not know
-
-
-def packets_by_capinfos(paths: list[Path]) -> dict[str, int | None]:
-    """Return Wireshark's own packet counts, None for a file that it refuses."""
-    capinfos = shutil.which("capinfos")
-    if capinfos is None:
-        pytest.skip("capinfos is not installed")
-    command = [capinfos, "-T", "-r", "-B", "-c", *map(str, paths)]
-    rows = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    counts: dict[str, int | None] = dict.fromkeys(map(str, paths))
-    for row in rows:
-        name, _, count = row.rpartition("\t")
-        counts[name] = int(count)
-    return counts

@@ -24,6 +24,7 @@ HEAD = b"POST /a HTTP/1.1\r\nHost: h\r\n"
         (HEAD + b"Content-Length: 3\r\n\r\nabc", b"abc", None),
         (HEAD + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", b"abc", None),
         (HEAD + b"Content-Length: 3, 03\r\n\r\nabc", b"abc", None),
+        (HEAD + b"Content-Length: " + b"0" * 30 + b"3\r\n\r\nabc", b"abc", None),
         (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", None, "contradictory Content-Length"),
         (HEAD + b"Content-Length: x\r\n\r\nabc", None, "contradictory Content-Length"),
         (HEAD + b"Content-Length: 9\r\n\r\nabc", None, "its end was not seen"),

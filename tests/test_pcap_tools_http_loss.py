@@ -107,6 +107,13 @@ def test_parts_of_a_batch_are_no_requests() -> None:
     assert [m.target for m in read(pieces)[0]] == ["/1"]
 
 
+@pytest.mark.parametrize("length", [b"18446744073709551615", b"-1", b"x"])
+def test_a_request_behind_one_whose_length_is_none_is_found(length: bytes) -> None:
+    first = b"POST /0 HTTP/1.1\r\nHost: h\r\nContent-Length: " + length + b"\r\n\r\n"
+    messages, _ = read(talk((C, first + head(1) + body(1))))
+    assert [(m.target, m.body) for m in messages] == [("/0", None), ("/1", body(1))]
+
+
 def test_pipelined_responses_are_not_guessed_after_a_loss() -> None:
     asks = [Data(C, head(n) + coded(n), stamp(n + 1)) for n in range(4)]
     answers = [Data(S, answer(n), stamp(10 + n)) for n in range(4)]

@@ -158,6 +158,7 @@ class Dissector:
             header = offset >> 4 << 2
             if header < 20:
                 return None
+            cut = max(0, cut - max(0, header - len(data)))  # the header may be cut, too
             return Segment(source, sport, target, dport, sequence, acknowledged, flags, data[header:], cut, stamp)
         if protocol == UDP:
             sport, dport, _length = struct.unpack_from(">HHH", data)
@@ -215,16 +216,24 @@ class _Fragments:
             self._size = at + len(part)
         if self._size is None or self._held < self._size:
             return None
-        whole = bytearray()
+        end = 0
         for start in sorted(self._parts):
-            if start > len(whole):
+            if start > end:
                 return None
-            whole += self._parts[start][len(whole) - start :]
-        return bytes(whole) if len(whole) >= self._size else None
+            end = max(end, start + len(self._parts[start]))
+        if end < self._size:
+            return None
+        whole = bytearray(end)
+        for start, said in reversed(self._parts.items()):
+            whole[start : start + len(said)] = said
+        return bytes(whole[: self._size])
 
 
 def _by_scapy(link_type: int, data: bytes) -> bytes | None:
     """Return the IP packet in a packet of a link type that only scapy knows, or None."""
+    import logging
+
+    logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of settings that nobody here can change
     from scapy.config import conf
     from scapy.layers import all as _layers  # noqa: F401 - fills conf.l2types
     from scapy.layers.inet import IP

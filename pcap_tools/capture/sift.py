@@ -187,19 +187,19 @@ def sift(batch: Batch) -> Sifted:
     flows, sources, targets = _flows(view.read(_IP, ip[tcp]), segments)
     header_size = (segments["offset"] >> 4).astype(np.intp) * 4
     payloads, length = transport[tcp] + header_size, size[tcp] - header_size
-    has_payload = length > 0
-    begun = _begun(view, payloads, length)
+    ends = np.minimum(payloads + length, end[tcp])
+    begun = _begun(view, payloads, ends - payloads)
     return Sifted(
         batch=batch,
         tcp=tcp,
         flows=flows,
         sources=sources,
         targets=targets,
-        has_payload=has_payload,
+        has_payload=length > 0,
         is_https=(segments["source"] == HTTPS_PORT) | (segments["target"] == HTTPS_PORT),
         begun=begun,
         payloads=payloads[begun],
-        ends=np.minimum(payloads[begun] + length[begun], end[tcp[begun]]),
+        ends=ends[begun],
         quic=quic,
         quic_flows=_flows(view.read(_IP, ip[quic]), datagrams[is_quic])[0],
         others=others,
@@ -218,7 +218,7 @@ def _flows(ip: Any, transport: Any) -> tuple[Positions, Positions, Positions]:
 
 
 def _begun(view: "_View", payloads: Positions, length: Positions) -> Positions:
-    """Return which TCP packets may begin a conversation."""
+    """Return which TCP packets may begin a conversation, by the bytes of their payload that were captured."""
     found = np.flatnonzero(length > 0)
     begin = view.read(_PAYLOAD, payloads[found])
     maybe = np.flatnonzero(_FIRST_BYTES[begin["first"]])

@@ -57,12 +57,12 @@ def open_source(path: Path, limits: ReadLimits, *, follow: bool = False) -> Sour
 
 
 def _patience(path: Path) -> Callable[[int], bool]:
-    """Return what waits for more of a growing file; it says False once the file was removed or replaced."""
+    """Return what waits for more of a growing file; False: it was removed or replaced."""
     inode = path.stat().st_ino
 
     def wait(consumed: int) -> bool:
-        time.sleep(_POLL_SECONDS)
         try:
+            time.sleep(_POLL_SECONDS)
             status = path.stat()
         except OSError:
             return False
@@ -101,8 +101,10 @@ class _Plain:
         """Read what there is, or wait for more. Ctrl-C is the end of what has no other."""
         try:
             count = self._read(target)
-            while not count and self._wait and self._wait(self.consumed):
-                count = self._read(target)
+            goes_on = True
+            while not count and self._wait and goes_on:
+                goes_on = self._wait(self.consumed)
+                count = self._read(target)  # once more when it was rotated away: its last bytes may just have come
         except KeyboardInterrupt:
             if not self.is_live:
                 raise

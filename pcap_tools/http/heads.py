@@ -150,7 +150,8 @@ def _length(head: Head) -> Framing | None:
     lengths = {word.strip() for value in values for word in value.split(",")}
     if not lengths:
         return None
-    good = {int(text) for text in lengths if text.isascii() and text.isdecimal() and len(text) <= _DIGITS}
-    if len(good) == 1 and len(good) == len({text.lstrip("0") for text in lengths}):
+    digits = {text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else "" for text in lengths}
+    good = {int(text) for text in digits if 0 < len(text) <= _DIGITS}
+    if len(good) == 1 == len(digits):
         return Framing(Kind.LENGTH, good.pop())
     return Framing(Kind.UNKNOWN, lost="contradictory Content-Length")

@@ -55,10 +55,10 @@ class Splitter:
         """Is the place in the stream not known?"""
         return not self._synced
 
-    def lose(self) -> None:
-        """What follows is not where a message begins."""
-        self._synced = self.is_intact = False
-        self._doubtful = self._edge = False
+    def lose(self, *, at_line: bool = False) -> None:
+        """What follows is not known to be where a message begins; `at_line`: but it is where a line does."""
+        self._synced = self.is_intact = self._doubtful = False
+        self._edge = at_line
         self._lost = True
         self._scanned = self._begun = 0
 

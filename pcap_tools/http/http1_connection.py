@@ -45,6 +45,7 @@ class Http1Connection:
         self._pairs = Pairs(client, server, account, limits.waiting)
         self._request: Draft | None = None  # whose body is being read
         self._request_body: BodyReader | None = None
+        self._is_behind_head = False  # will the client's next bytes be those behind a head, if that body is lost?
         self._answer: Answer | None = None
         self._answer_body: BodyReader | None = None
         self._answer_head: FoundHead | None = None  # whose request is not known yet
@@ -105,6 +106,7 @@ class Http1Connection:
         framing = request_framing(head) if found.cut is None else Framing(Kind.UNKNOWN, lost=found.cut)
         if head.method == "CONNECT" and found.cut is None:
             framing = Framing(Kind.NONE)  # RFC 9110, 9.3.6
+        self._is_behind_head = framing.kind is Kind.UNKNOWN and found.cut is None
         self._request, self._request_body = request, BodyReader(self._client, framing, request.body, self._limits)
         if framing.kind is Kind.NONE:  # before its answer is looked at, which may be there and end HTTP/1
             self._end_request(request, Progress.DONE)
@@ -113,7 +115,7 @@ class Http1Connection:
         request.end(self._client.last)
         self._request = self._request_body = None
         if progress is Progress.LOST:
-            self._requests.lose()
+            self._requests.lose(at_line=self._is_behind_head)
         elif request.answer is None and (request.method == "CONNECT" or request.upgrades):
             self._asked = request
 

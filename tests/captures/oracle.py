@@ -1,9 +1,11 @@
 """The second opinion: what tshark itself finds in a capture. Slow (half a second a file), and blind to much loss."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _FIELDS = {
     "http.file_data_raw",
@@ -45,3 +47,45 @@ def _hex(value: list[object]) -> Iterator[bytes]:
         for inner in value:
             if isinstance(inner, list):
                 yield from _hex(inner)
+
+
+def tshark_requests(path: Path) -> list[tuple[str, str, str, bytes | None]]:
+    """Return (method, Host field, target, body) of each HTTP/1 request that tshark shows; None: it shows no body.
+
+    Left out are requests whose first line does not end with a version, of one digit and another.
+    """
+    command = ["tshark", "-n", "-r", str(path), "-T", "json", "-x", "--no-duplicate-keys", "-J", "http data"]
+    command += ["-Y", "http.request.version and tcp"]
+    for option in _OPTIONS:
+        command += ["-o", option]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return [
+        request for packet in json.loads(done.stdout or b"[]") for request in _requests(packet["_source"]["layers"])
+    ]
+
+
+def _requests(layers: dict[str, Any]) -> Iterator[tuple[str, str, str, bytes | None]]:
+    """Yield the requests of one packet."""
+    several = layers["http"] if isinstance(layers["http"], list) else [layers["http"]]
+    for layer in several:
+        fields: dict[str, Any] = {}
+        _gather(layer, fields)
+        if len(several) == 1:
+            _gather(layers.get("data"), fields)
+        if re.fullmatch(r"HTTP/1\.\d", fields.get("http.request.version", "")):
+            method, host, target = (
+                fields.get(f"http.{name}", "") for name in ("request.method", "host", "request.uri")
+            )
+            yield method, host, target, fields.get("http.file_data_raw", fields.get("data.data_raw"))
+
+
+def _gather(value: object, fields: dict[str, Any]) -> None:
+    """Take the first of each of a layer's fields: the bytes of those that end in _raw, else the text that is shown."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict):
+            _gather(inner, fields)
+        elif isinstance(inner, str):
+            fields.setdefault(key, inner)
+        elif key.endswith("_raw"):
+            for data in _hex(inner):
+                fields.setdefault(key, data)
