@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mutewatch.pipeline import Counts
 from mutewatch.records import Finding, Flow, FlowOutcome, Unidentified, Verdict
-from mutewatch.sinks.flows import flow_lines
+from mutewatch.sinks.flows import flow_lines, unidentified_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
 LIVE_LOSSES: Final = (
@@ -96,9 +96,7 @@ class Summary:
                 f"could not be read; {counts.repeats} repeated."
             )
         yield from flow_lines(self.flows)
-        if self.unidentified.total():
-            told = ", ".join(f"{n} {reason}" for reason, n in self.unidentified.items() if n)
-            yield f"Whose these TLS flows are could not be told: {told}. Telemetry may be in them."
+        yield from unidentified_lines(self.unidentified)
         if counts.dark and not self.flows:
             yield (
                 f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "

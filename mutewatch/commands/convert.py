@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -9,9 +10,9 @@ from typing import BinaryIO
 from mutewatch.commands.scan import Exit
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Exchange, Flow
+from mutewatch.records import Exchange, Flow, Unidentified
 from mutewatch.signatures import match_host
-from mutewatch.sinks.flows import flow_lines
+from mutewatch.sinks.flows import flow_lines, unidentified_lines
 from pcap_tools import STDIN, reader_for
 from pcap_tools.flow_writer import WRITERS
 from pcap_tools.http.message import HttpMessage
@@ -34,7 +35,8 @@ def convert(
     if output.resolve() in [path.resolve() for path in paths]:
         raise OperatorError(f"{output} is one of the inputs: choose another name")
     flows: list[Flow] = []
-    options = ReadOptions(keylogs, _chosen(hosts), addresses, on_flow=flows.append)
+    unidentified: Counter[Unidentified] = Counter()
+    options = ReadOptions(keylogs, _chosen(hosts), addresses, on_flow=flows.append, on_unidentified=unidentified.update)
     faults: list[InputError] = []
     groups = [tuple(paths)] if rotated else [(path,) for path in paths]
     try:
@@ -46,12 +48,12 @@ def convert(
             count = _carve(groups, options, flows, file, faults)
         else:
             count = WRITERS[output.suffix](_messages(groups, options, faults), file)
-    for line in flow_lines(flows):
+    for line in (*flow_lines(flows), *unidentified_lines(unidentified)):
         print(line)
     print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {output}.")
     for fault in faults:
         print(f"mutewatch: {fault}", file=sys.stderr)
-    return Exit.UNREADABLE if faults or any(not flow.messages for flow in flows) else Exit.RAN
+    return Exit.UNREADABLE if faults or any(not flow.messages for flow in flows) or unidentified else Exit.RAN
 
 
 def _chosen(hosts: tuple[str, ...]) -> Callable[[str], bool]:

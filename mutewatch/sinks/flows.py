@@ -2,12 +2,12 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Final
 
-from mutewatch.records import Burst, Flow, FlowOutcome
+from mutewatch.records import Burst, Flow, FlowOutcome, Unidentified
 from mutewatch.sinks.record import Record
 
 SHOWN = 20  # flows in a text; all are in the JSON Lines
@@ -65,6 +65,13 @@ def flow_lines(flows: Sequence[Flow]) -> Iterator[str]:
     for outcome, step in _NEXT_STEP.items():
         if step and counts[outcome]:
             yield f"What to do about “{outcome.value}”: {step}."
+
+
+def unidentified_lines(counts: Mapping[Unidentified, int]) -> Iterator[str]:
+    """Say of how many flows nobody knows whose they are, if there are any."""
+    told = ", ".join(f"{number} {reason}" for reason, number in counts.items() if number)
+    if told:
+        yield f"Whose these TLS flows are could not be told: {told}. Telemetry may be in them."
 
 
 def rhythm(bursts: Sequence[Burst]) -> str:
