@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mutewatch.errors import InputError
+from pcap_tools.capture.framing import Framing, Walk, Wholeness
 from pcap_tools.capture.source import Source, SourceError, open_source
 from pcap_tools.limits import DEFAULT_READ_LIMITS as LIMITS
 from pcap_tools.limits import ReadLimits
+from tests.test_pcap_tools_framing import pcap
 
 PLAIN = b"\xd4\xc3\xb2\xa1" + bytes(range(256)) * 40
 
@@ -242,6 +244,22 @@ def test_what_was_written_just_before_the_file_went_away_is_read(
         path.unlink()
 
     assert read_all(follow(path, monkeypatch, last_words)) == PLAIN[:10] + b"last words"
+
+
+def test_ctrl_c_ends_the_waiting_and_a_record_that_is_not_whole_is_then_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = tmp_path / "a.pcap", pcap(b"packet", b"another")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        walk = Walk(follow(path, monkeypatch, interrupt))
+        packets = sum(len(batch.heads) for found in walk.chunks() for batch in found)
+        assert walk.framing == Framing(Wholeness.COMPLETE, packets)
+        assert packets == (size >= 46) + (size >= 69)
 
 
 @pytest.mark.parametrize(("name", "said"), [("none", "not found"), (".", "is a directory")])

@@ -9,7 +9,6 @@ import select
 import sys
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol
 
@@ -34,6 +33,11 @@ class Source(Protocol):
     is_live: bool  # does it grow while we read, so that what is there should not wait for more?
 
     @property
+    def is_stopped(self) -> bool:
+        """Did the operator end it, wherever it was? Then a record that is not whole is no damage."""
+        ...
+
+    @property
     def consumed(self) -> int: ...
 
     def readinto(self, target: memoryview) -> int:
@@ -47,7 +51,8 @@ def open_source(path: Path, limits: ReadLimits, *, follow: bool = False) -> Sour
     """Return the bytes of `path` (`-`: standard input). Raises InputError if it cannot be opened."""
     is_stdin = path == STDIN
     handle: BinaryIO = sys.stdin.buffer if is_stdin else open_input(path)
-    plain = _Plain(handle, is_live=is_stdin or follow, wait=_patience(path) if follow and not is_stdin else None)
+    patience = _Patience(path) if follow and not is_stdin else None
+    plain = _Plain(handle, patience, is_live=is_stdin or follow)
     head = plain.peek(4)
     if head[:2] == GZIP_MAGIC:
         return _Expanded(plain, _Gzip(), limits)
@@ -56,34 +61,44 @@ def open_source(path: Path, limits: ReadLimits, *, follow: bool = False) -> Sour
     return plain
 
 
-def _patience(path: Path) -> Callable[[int], bool]:
-    """Return what waits for more of a growing file; False: it was removed or replaced, or Ctrl-C ended the waiting."""
-    inode = path.stat().st_ino
+class _Patience:
+    """Waits for more of a growing file."""
 
-    def wait(consumed: int) -> bool:
+    def __init__(self, path: Path) -> None:
+        self._path, self._inode, self.is_stopped = path, path.stat().st_ino, False
+
+    def wait(self, consumed: int) -> bool:
+        """Wait a little; False: the file was removed or replaced, or Ctrl-C ended the waiting."""
+        if self.is_stopped:
+            return False
         try:
             time.sleep(_POLL_SECONDS)
-            status = path.stat()
-        except (OSError, KeyboardInterrupt):
+            status = self._path.stat()
+        except KeyboardInterrupt:
+            self.is_stopped = True
             return False
-        return status.st_ino == inode and status.st_size >= consumed
-
-    return wait
+        except OSError:
+            return False
+        return status.st_ino == self._inode and status.st_size >= consumed
 
 
 class _Plain:
     """A file as it is."""
 
-    def __init__(self, handle: IO[bytes], *, is_live: bool, wait: Callable[[int], bool] | None) -> None:
+    def __init__(self, handle: IO[bytes], patience: _Patience | None, *, is_live: bool) -> None:
         self._handle: Any = handle
         self.is_live, self.can_restart, self.consumed = is_live, not is_live, 0
-        self._wait = wait
+        self._patience = patience
         self._peeked = b""
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._patience is not None and self._patience.is_stopped
 
     def peek(self, count: int) -> bytes:
         while len(self._peeked) < count:
             more = self._handle.read(count - len(self._peeked))
-            if not more and not (self._wait and self._wait(0)):
+            if not more and not (self._patience and self._patience.wait(0)):
                 break
             self._peeked += more
         return self._peeked
@@ -95,15 +110,15 @@ class _Plain:
         else:
             count = self._read(target)
             goes_on = True
-            while not count and self._wait and goes_on:
-                goes_on = self._wait(self.consumed)
+            while not count and self._patience and goes_on:
+                goes_on = self._patience.wait(self.consumed)
                 count = self._read(target)  # once more when it was rotated away: its last bytes may just have come
         self.consumed += count
         return int(count)
 
     def _read(self, target: memoryview) -> int:
         """From a pipe, what comes until it pauses; from a file, all there is."""
-        if not self.is_live or self._wait:
+        if not self.is_live or self._patience:
             return int(self._handle.readinto(target))
         count = more = int(self._handle.readinto1(target))
         while more and count < len(target) and select.select([self._handle], [], [], _PAUSE_SECONDS)[0]:
@@ -199,6 +214,10 @@ class _Expanded:
         self._plain, self._decompressor, self._limits = plain, decompressor, limits
         self.can_restart, self.is_live, self._given = plain.can_restart, False, 0
         self._buffer = memoryview(bytearray(_READ))
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._plain.is_stopped
 
     @property
     def consumed(self) -> int:
