@@ -15,7 +15,7 @@ Found = Segment | Datagram | None
 class Memory:
     """A source of capture bytes that are at hand."""
 
-    can_restart, is_live = True, False
+    is_live, is_stopped = False, False
 
     def __init__(self, data: bytes) -> None:
         self._data, self.consumed = data, 0

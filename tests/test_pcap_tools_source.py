@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mutewatch.errors import InputError
+from pcap_tools.capture.framing import Framing, Walk, Wholeness
 from pcap_tools.capture.source import Source, SourceError, open_source
 from pcap_tools.limits import DEFAULT_READ_LIMITS as LIMITS
 from pcap_tools.limits import ReadLimits
+from tests.test_pcap_tools_framing import pcap
 
 PLAIN = b"\xd4\xc3\xb2\xa1" + bytes(range(256)) * 40
 
@@ -66,7 +68,7 @@ def test_it_gives_the_plain_bytes_and_knows_when_all_was_consumed(name: str, siz
     source = open_bytes(tmp_path, WHOLE[name])
     assert read_all(source, size) == {"empty": b"", "three bytes": PLAIN[:3]}.get(name, PLAIN)
     assert source.consumed == len(WHOLE[name])
-    assert (source.can_restart, source.is_live) == (True, False)
+    assert not source.is_live
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
@@ -155,7 +157,6 @@ def test_standard_input_is_read_to_its_end(name: str, pipe: int) -> None:
     writer.start()
     source = open_source(Path("-"), LIMITS)
     assert read_all(source) == (PLAIN if name != "empty" else b"")
-    assert not source.can_restart
     writer.join()
 
 
@@ -242,6 +243,22 @@ def test_what_was_written_just_before_the_file_went_away_is_read(
         path.unlink()
 
     assert read_all(follow(path, monkeypatch, last_words)) == PLAIN[:10] + b"last words"
+
+
+def test_ctrl_c_ends_the_waiting_and_a_record_that_is_not_whole_is_then_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = tmp_path / "a.pcap", pcap(b"packet", b"another")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        walk = Walk(follow(path, monkeypatch, interrupt))
+        packets = sum(len(batch.heads) for found in walk.chunks() for batch in found)
+        assert walk.framing == Framing(Wholeness.COMPLETE, packets)
+        assert packets == (size >= 46) + (size >= 69)
 
 
 @pytest.mark.parametrize(("name", "said"), [("none", "not found"), (".", "is a directory")])

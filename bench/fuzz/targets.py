@@ -56,7 +56,7 @@ STREAM = random.Random(0).randbytes(1 << 17)  # what the segments of `tcp` are c
 class _Memory:
     """A capture file in memory."""
 
-    can_restart, is_live = True, False
+    is_live, is_stopped = False, False
 
     def __init__(self, data: bytes) -> None:
         self._file = BytesIO(data)

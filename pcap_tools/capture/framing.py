@@ -89,7 +89,7 @@ class Walk:
             buffer = buffers[0]
             have, ended, damage = self._fill(buffer, have)
             chunk = Chunk(self._state, buffer, have)
-            damage = chunk.parse(ended) or damage
+            damage = chunk.parse(ended and not self._source.is_stopped) or damage
             self._offset += chunk.used
             yield chunk.batches, damage
             if damage is not None:

@@ -30,8 +30,12 @@ class SourceError(Exception):
 class Source(Protocol):
     """Capture bytes in order. `consumed`: bytes of the file behind us."""
 
-    can_restart: bool  # may the same bytes be read again?
     is_live: bool  # does it grow while we read, so that what is there should not wait for more?
+
+    @property
+    def is_stopped(self) -> bool:
+        """Did the operator end it, wherever it was? Then a record that is not whole is no damage."""
+        ...
 
     @property
     def consumed(self) -> int: ...
@@ -76,16 +80,18 @@ class _Plain:
 
     def __init__(self, handle: IO[bytes], *, is_live: bool, wait: Callable[[int], bool] | None) -> None:
         self._handle: Any = handle
-        self.is_live, self.can_restart, self.consumed = is_live, not is_live, 0
+        self.is_live, self.is_stopped, self.consumed = is_live, False, 0
         self._wait = wait
         self._peeked = b""
 
     def peek(self, count: int) -> bytes:
-        while len(self._peeked) < count:
-            more = self._handle.read(count - len(self._peeked))
-            if not more and not (self._wait and self._wait(0)):
-                break
-            self._peeked += more
+        """Return the first `count` bytes, or fewer if there are no more."""
+        head = bytearray(count)
+        have = 0
+        with memoryview(head) as view:
+            while have < count and (more := self._await(view[have:])):
+                have += more
+        self._peeked = bytes(head[:have])
         return self._peeked
 
     def readinto(self, target: memoryview) -> int:
@@ -99,6 +105,8 @@ class _Plain:
 
     def _await(self, target: memoryview) -> int:
         """Read what there is, or wait for more. Ctrl-C is the end of what has no other."""
+        if self.is_stopped:
+            return 0
         try:
             count = self._read(target)
             goes_on = True
@@ -108,7 +116,7 @@ class _Plain:
         except KeyboardInterrupt:
             if not self.is_live:
                 raise
-            self._wait = None
+            self.is_stopped = True
             return 0
         return count
 
@@ -208,8 +216,12 @@ class _Expanded:
 
     def __init__(self, plain: _Plain, decompressor: _Decompressor, limits: ReadLimits) -> None:
         self._plain, self._decompressor, self._limits = plain, decompressor, limits
-        self.can_restart, self.is_live, self._given = plain.can_restart, False, 0
+        self.is_live, self._given = False, 0
         self._buffer = memoryview(bytearray(_READ))
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._plain.is_stopped
 
     @property
     def consumed(self) -> int:

@@ -58,7 +58,7 @@ def tshark_requests(path: Path) -> list[tuple[str, str, str, bytes | None]]:
     command += ["-Y", "http.request.version and tcp"]
     for option in _OPTIONS:
         command += ["-o", option]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=240)
     return [
         request for packet in json.loads(done.stdout or b"[]") for request in _requests(packet["_source"]["layers"])
     ]
