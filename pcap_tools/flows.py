@@ -232,7 +232,7 @@ class FlowTable:
 
     def _dissect(self, batch: Batch, index: int) -> Segment | Datagram | None:
         data, original = batch.packet(index)
-        stamp = Stamp(int(batch.frames[index]), batch.time_ns(index))
+        stamp = Stamp(batch.frames.item(index), batch.time_ns(index))
         return self.dissector.dissect(batch.interface.link_type, data, original, stamp)
 
     def _segment(self, segment: Segment) -> Found:

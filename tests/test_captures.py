@@ -11,6 +11,7 @@ import pytest
 from tests.captures.capture import Capture
 from tests.captures.oracle import tshark_bodies
 from tests.captures.variants import VARIANTS
+from tests.test_pcap_tools_pcap import read
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -46,6 +47,14 @@ def test_tshark_finds_the_bodies(name: str, answers: Answers) -> None:
     made, found = answers[name].result()
     count = len(found & set(made.bodies))
     assert count == len(made.bodies) if made.whole else count <= made.least
+
+
+@pytest.mark.tshark
+@pytest.mark.usefixtures("tshark")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_engine_finds_all_that_tshark_finds(name: str, answers: Answers, tmp_path: Path) -> None:
+    made, found = answers[name].result()
+    assert found & set(made.bodies) <= set(read(made, tmp_path).sent)
 
 
 @pytest.mark.tshark

@@ -110,8 +110,8 @@ def test_rotated_files_are_one_capture(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(apart.summary["inputs"]) == 4
 
 
-def test_rotated_files_must_be_captures(capsys: pytest.CaptureFixture[str]) -> None:
-    har = SAMPLE / "meeting.har"
+def test_rotated_files_must_be_captures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    har = Path(shutil.copy(SAMPLE / "meeting.har", tmp_path))
     with pytest.raises(OperatorError, match="is not a capture: --rotated is for captures"):
         Here([har, har], ScanOptions(rotated=True), capsys)
 

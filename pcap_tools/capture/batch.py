@@ -46,7 +46,7 @@ class Batch:
         """Return when packet `index` was captured, in ns since 1970; None if its record has no time."""
         if self.layout.time is None:
             return None
-        high, low = struct.unpack_from(self.order + "II", self.buffer, int(self.heads[index]) + self.layout.time)
+        high, low = struct.unpack_from(self.order + "II", self.buffer, self.heads.item(index) + self.layout.time)
         ticks = self.interface.ticks_per_second
         if self.layout.interface is None:  # pcap
             return int(high * 1_000_000_000 + low * 1_000_000_000 // ticks)
@@ -54,7 +54,7 @@ class Batch:
 
     def packet(self, index: int) -> tuple[bytes, int]:
         """Return the captured bytes of packet `index`, and how many it had on the wire."""
-        head = int(self.heads[index])
+        head = self.heads.item(index)
         start = head + self.layout.data
         (original,) = struct.unpack_from(self.order + "I", self.buffer, head + self.layout.original)
-        return bytes(self.buffer[start : start + int(self.captured[index])]), original
+        return bytes(self.buffer[start : start + self.captured.item(index)]), original
