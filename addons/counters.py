@@ -12,11 +12,15 @@ class HookCounters:
 
     intercepted: int = 0  # TLS connections to telemetry hosts, opened and read
     uninspected: int = 0  # TLS connections to a telemetry host that did not name it in the ClientHello
-    refused_by_client: int = 0  # clients that did not accept our certificate (pinned, or CA not installed)
+    refused_by_client: int = 0  # TLS connections that ended because the client did not accept our certificate
+    handshakes_failed: int = 0  # TLS connections to telemetry hosts that ended before they stood, for other reasons
+    pinned: int = 0  # TLS connections let through uninspected, because that client had refused our certificate before
+    ech_offered: int = 0  # TLS connections let through that offered ECH: their server name may not be the real one
     gate_errors: int = 0  # our own faults while deciding; the connection passed through
     messages: int = 0  # requests to telemetry hosts that were to be recorded
     answers: int = 0  # their responses, which only add the status
     unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)
+    refused: int = 0  # messages answered with an error instead, as they were not known to be recorded (strict)
     dropped: int = 0  # messages that found the queue full, or the writer stopped
     answers_dropped: int = 0
     too_large: int = 0  # body over mutewatch_max_body: recorded as not read

@@ -72,6 +72,8 @@ def mitmdump_arguments(
         "mutewatch_mute": str(live.mute_file or ""),
         "mutewatch_assume": live.assume,
         "mutewatch_max_body": str(live.max_body),
+        "mutewatch_strict": str(live.strict).lower(),
+        "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
     }
     for name in {name for name, _ in _split(settings.extra)}:
         options.pop(name, None)

@@ -27,6 +27,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
     ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
+    ("strict", bool, False, "Refuse what is not recorded in time, and clients that refuse our certificate."),
+    ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -54,6 +56,8 @@ def read_settings() -> LiveSettings:
         mute_file=Path(options.mutewatch_mute).expanduser() if options.mutewatch_mute else None,
         assume=options.mutewatch_assume,
         max_body=options.mutewatch_max_body,
+        strict=options.mutewatch_strict,
+        pin_ttl=options.mutewatch_pin_ttl,
     )
     try:
         check_settings(settings)

@@ -23,6 +23,8 @@ def check_settings(settings: LiveSettings) -> None:
         raise OperatorError(f"{PREFIX}queue_size is {settings.queue_size}; write 1 to 1,000,000 exchanges")
     if not 1024 <= settings.max_body <= 64 << 20:
         raise OperatorError(f"{PREFIX}max_body is {settings.max_body}; write 1,024 to 67,108,864 bytes")
+    if not 1 <= settings.pin_ttl <= 30 * 86_400:
+        raise OperatorError(f"{PREFIX}pin_ttl is {settings.pin_ttl:g}; write 1 to 2,592,000 seconds")
     if settings.assume not in ("", "muted", "unmuted"):
         raise OperatorError(f"{PREFIX}assume is {settings.assume!r}; write muted or unmuted, or leave it out")
     if settings.mute_file is not None and not settings.mute_file.is_file():

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import context
 
 from addons.committer import WriterLimits
 from addons.counters import HookCounters
@@ -34,6 +35,7 @@ from addons.live_options import (
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
+from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
 from addons.writer import Fate, Writer
 from mutewatch.errors import OperatorError
@@ -42,8 +44,12 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
+RELOADABLE = ("record_timeout", "strict", "pin_ttl")
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
+REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
+WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
+ECH = 0xFE0D  # encrypted_client_hello
 WARN_SECONDS = 10  # between two warnings of the same kind
 
 
@@ -54,6 +60,7 @@ class _Live:
     settings: LiveSettings
     gate: Gate
     writer: Writer
+    pins: Pins
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
         """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
@@ -79,7 +86,13 @@ class MuteAudit:
 
     def load(self, loader: Loader) -> None:
         add_options(loader)
-        loader.add_command("mutewatch.status", self.status)
+        for name, command in (
+            ("status", self.status),
+            ("flush", self.flush),
+            ("pins", self.list_pins),
+            ("pins.clear", self.clear_pins),
+        ):
+            loader.add_command(f"mutewatch.{name}", command)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options; the first time, start. mitmproxy does not call this for an embedded addon."""
@@ -93,6 +106,7 @@ class MuteAudit:
         check_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
         if any(name.startswith(PREFIX) for name in updated):
             live.settings = changed_settings(live.settings, read_settings())
+            live.pins.ttl_seconds = live.settings.pin_ttl
 
     async def running(self) -> None:
         self.configure(set())
@@ -115,7 +129,7 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
-        return _Live(settings, gate, writer)
+        return _Live(settings, gate, writer, Pins(settings.pin_ttl))
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
@@ -126,15 +140,38 @@ class MuteAudit:
         """Return all counters as JSON."""
         return json.dumps(self._live.writer.status() if self._live else {})
 
+    async def flush(self) -> str:
+        """Wait until all that was taken so far is settled; return all counters as JSON."""
+        if self._live is not None:
+            await self._live.writer.flush(STOP_SECONDS)
+        return self.status()
+
+    def list_pins(self) -> str:
+        """Return the clients that refused our certificate, as JSON: client, host, seconds left."""
+        now = time.monotonic()
+        pins = self._live.pins.list(now) if self._live else []
+        return json.dumps(
+            [{"client": pin.client, "host": pin.host, "seconds_left": round(pin.expires_at - now)} for pin in pins]
+        )
+
+    def clear_pins(self) -> str:
+        """Inspect again what was let through for a refused certificate; return how many clients and hosts that is."""
+        return json.dumps({"cleared": self._live.pins.clear() if self._live else 0})
+
     # -- connections --------------------------------------------------------------------------------------
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         try:
-            if self._live is not None and self._live.gate.inspects(data.client_hello.sni):
-                self.counters.intercepted += 1
-                return
+            live, sni = self._live, data.client_hello.sni
+            if live is not None and sni is not None and live.gate.inspects(sni):
+                if live.settings.strict or not live.pins.holds(_address(data.context), sni.lower(), time.monotonic()):
+                    self.counters.intercepted += 1
+                    return
+                self.counters.pinned += 1
+                self._warn("pinned", f"a client that refused our certificate for {sni} was let through uninspected")
             data.ignore_connection = True
             self._count_unnamed(data)
+            self.counters.ech_offered += any(kind == ECH for kind, _ in data.client_hello.extensions)
         except Exception:
             data.ignore_connection = True
             self.counters.gate_errors += 1
@@ -148,9 +185,19 @@ class MuteAudit:
             self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
-        if self._live is not None and self._live.gate.inspects(data.context.client.sni):
-            self.counters.refused_by_client += 1
-            self._warn("refused_by_client", "a client refused our certificate for a telemetry host")
+        live, client = self._live, data.context.client
+        if live is None or client.sni is None or not live.gate.inspects(client.sni):
+            return
+        address, host, now = _address(data.context), client.sni.lower(), time.monotonic()
+        error = data.conn.error or ""
+        if REFUSED in error:
+            live.pins.add(address, host, now)
+        elif WENT_AWAY not in error or not live.pins.suspect(address, host, now):
+            self.counters.handshakes_failed += 1
+            return
+        self.counters.refused_by_client += 1
+        what = "is refused each time (strict)" if live.settings.strict else "is let through for a while"
+        self._warn("refused_by_client", f"a client refused our certificate for {client.sni}: it {what}")
 
     # -- messages -----------------------------------------------------------------------------------------
 
@@ -203,7 +250,11 @@ class MuteAudit:
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
         fate = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
-        if fate is Fate.STOPPED and flow.killable and not has_left:
+        if live.settings.strict and fate is not Fate.RECORDED and fate is not Fate.STOPPED and not has_left:
+            self.counters.refused += 1
+            self._warn("refused", f"a message was refused because it was not known to be recorded ({fate})")
+            flow.response = http.Response.make(503, b"", {"Retry-After": "60"})
+        elif fate is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
         elif has_left or fate is not Fate.RECORDED:
@@ -235,6 +286,12 @@ def exchange_of(flow: http.HTTPFlow, max_body: int) -> Exchange:
     return exchange if is_read else replace(exchange, body=None)
 
 
+def _address(context: context.Context) -> str:
+    """The client's network address; "" if there is none."""
+    peer = context.client.peername
+    return peer[0] if peer else ""
+
+
 def announced_length(flow: http.HTTPFlow) -> int:
     """Return the Content-Length in bytes; 0 if there is none, or none that is a number."""
     length = flow.request.headers.get("content-length", "")
@@ -242,9 +299,11 @@ def announced_length(flow: http.HTTPFlow) -> int:
 
 
 def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
-    """Return `new` if it differs from `old` in the waiting time at most. Raises OptionsError."""
-    if replace(new, record_timeout=old.record_timeout) != old:
-        raise exceptions.OptionsError(f"only {PREFIX}record_timeout can change while the proxy runs")
+    """Return `new` if it differs from `old` in what may change at most. Raises OptionsError."""
+    kept = {name: getattr(old, name) for name in RELOADABLE}
+    if replace(new, **kept) != old:
+        names = ", ".join(PREFIX + name for name in RELOADABLE)
+        raise exceptions.OptionsError(f"only {names} can change while the proxy runs")
     return new
 
 

@@ -30,6 +30,8 @@ class LiveSettings:
     show_clients: bool = False  # names as on the wire, not pseudonyms
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
     mute_file: Path | None = None  # when clients were muted, for what no message tells
+    strict: bool = False  # refuse what is not recorded in time, and clients that refuse our certificate
+    pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
 
 

@@ -89,6 +89,15 @@ class Writer:
             return Fate.LATE
         return Fate.RECORDED if waiter.result() else Fate.LOST
 
+    async def flush(self, timeout: float) -> bool:
+        """Wait until all that was put so far is settled; False if that takes longer than `timeout` seconds."""
+        until, deadline = self._put_items, asyncio.get_running_loop().time() + timeout
+        while self._committer.settled < until:
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
     def put_answer(self, exchange: Exchange) -> None:
         """Queue `exchange` again, now that its response is known. Nobody waits for it."""
         self._hooks.answers += 1

@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.live_support import Scene, scene
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +28,16 @@ def tshark() -> str:
     if path is None:
         pytest.skip("tshark is not installed")
     return path
+
+
+@pytest.fixture(scope="session")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the proxies of the tests keep their CA, which takes a while to make."""
+    return tmp_path_factory.mktemp("ca")
+
+
+@pytest.fixture
+def live(tmp_path: Path, confdir: Path) -> Iterator[Scene]:
+    """Upstream and relay for one test, and proxies made to measure."""
+    with scene(tmp_path, confdir) as it:
+        yield it

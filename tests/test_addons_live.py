@@ -3,10 +3,8 @@
 import contextlib
 import signal
 import sqlite3
-import ssl
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,20 +13,9 @@ from addons.launch import addon_path
 from bench.faults import kill_live
 from mutewatch.store import Store
 from tests.live_recorder import recorded
-from tests.live_support import OTHER, TELEMETRY, Received, Scene, scene, sha256, wait_until
+from tests.live_support import OTHER, TELEMETRY, Received, Scene, sha256, wait_until
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ca")
-
-
-@pytest.fixture
-def live(tmp_path: Path, confdir: Path) -> Iterator[Scene]:
-    with scene(tmp_path, confdir) as it:
-        yield it
 
 
 def test_a_message_is_committed_before_the_server_gets_it(live: Scene) -> None:
@@ -58,13 +45,6 @@ def test_another_host_keeps_its_own_certificate_and_is_not_recorded(live: Scene)
         assert proxy.post(OTHER, b"private", trusting=live.upstream.ca_file) == 204
         proxy.wait_status(messages=0, intercepted=0)
     assert recorded(live.folder / "state") == []
-
-
-def test_a_telemetry_host_shows_the_certificate_of_the_proxy(live: Scene) -> None:
-    with live.proxy() as proxy:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            proxy.post(TELEMETRY, b"x", trusting=live.upstream.ca_file)
-        proxy.wait_status(refused_by_client=1, intercepted=1)
 
 
 def test_a_gate_that_raises_lets_everything_through(live: Scene) -> None:

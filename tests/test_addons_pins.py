@@ -1,0 +1,97 @@
+"""Clients that do not accept our certificate: remembered, let through or refused, and always counted."""
+
+import ssl
+import time
+from itertools import count
+
+import pytest
+
+from addons.pins import SUSPICION_SECONDS, Pins
+from tests.live_recorder import recorded
+from tests.live_support import OTHER, TELEMETRY, Scene, sha256
+
+CLIENT, HOST = "192.0.2.7", "tsa3.webex.com"
+
+
+def test_a_refusal_counts_until_it_expires() -> None:
+    pins = Pins(ttl_seconds=60)
+    pins.add(CLIENT, HOST, now=100)
+    assert pins.holds(CLIENT, HOST, now=159)
+    assert not pins.holds(CLIENT, HOST, now=160)
+    assert pins.list(now=160) == []
+
+
+def test_it_counts_for_that_client_and_that_host_only() -> None:
+    pins = Pins(ttl_seconds=60)
+    pins.add(CLIENT, HOST, now=0)
+    assert not pins.holds("192.0.2.8", HOST, now=1)
+    assert not pins.holds(CLIENT, "tsa4.webex.com", now=1)
+
+
+def test_who_goes_away_in_the_handshake_is_taken_to_refuse_only_the_second_time() -> None:
+    pins = Pins(ttl_seconds=3_600)
+    assert not pins.suspect(CLIENT, HOST, now=0)
+    assert not pins.holds(CLIENT, HOST, now=1)
+    assert pins.suspect(CLIENT, HOST, now=2)
+    assert pins.holds(CLIENT, HOST, now=3)
+
+
+def test_and_not_if_the_first_time_is_long_ago() -> None:
+    pins = Pins(ttl_seconds=3_600)
+    assert not pins.suspect(CLIENT, HOST, now=0)
+    assert not pins.suspect(CLIENT, HOST, now=SUSPICION_SECONDS + 1)
+
+
+def test_the_stalest_is_forgotten_first() -> None:
+    pins, clock = Pins(ttl_seconds=60, most=2), count()
+    for client in ("a", "b", "a", "c"):
+        pins.add(client, HOST, next(clock))
+        pins.suspect(client, "other", next(clock))
+    assert [pin.client for pin in pins.list(next(clock))] == ["a", "c"]
+    assert pins.clear() == 2
+    assert pins.list(next(clock)) == []
+
+
+@pytest.mark.live
+def test_a_pinned_client_fails_once_and_is_then_let_through_uninspected(live: Scene) -> None:
+    with live.proxy() as proxy:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            proxy.post(TELEMETRY, b"first", trusting=live.upstream.ca_file)
+        assert proxy.post(TELEMETRY, b"second", trusting=live.upstream.ca_file) == 204
+        proxy.wait_status(refused_by_client=1, pinned=1, messages=0)
+        assert "let through uninspected" in proxy.text()
+    assert live.upstream.hashes == [sha256(b"second")]
+
+
+@pytest.mark.live
+def test_in_strict_mode_it_fails_each_time(live: Scene) -> None:
+    with live.proxy(live={"strict": True}) as proxy:
+        for _ in range(3):
+            with pytest.raises(ssl.SSLCertVerificationError):
+                proxy.post(TELEMETRY, b"never", trusting=live.upstream.ca_file)
+        assert proxy.post(OTHER, b"others", trusting=live.upstream.ca_file) == 204
+        proxy.wait_status(refused_by_client=3, pinned=0, messages=0)
+    assert live.upstream.hashes == [sha256(b"others")]
+
+
+@pytest.mark.live
+def test_a_refusal_that_expired_is_inspected_again(live: Scene) -> None:
+    with live.proxy(live={"pin_ttl": 1}) as proxy:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            proxy.post(TELEMETRY, b"first", trusting=live.upstream.ca_file)
+        proxy.wait_status(refused_by_client=1)
+        time.sleep(1.1)
+        assert proxy.post(TELEMETRY, b"second") == 204
+        proxy.wait_status(recorded=1)
+
+
+@pytest.mark.live
+def test_in_strict_mode_what_is_not_recorded_in_time_is_refused(live: Scene) -> None:
+    with live.proxy(live={"strict": True, "record_timeout": 0.2}) as proxy:
+        (proxy.state / "block").touch()
+        assert proxy.post(TELEMETRY, b"late") == 503
+        (proxy.state / "block").unlink()
+        assert proxy.post(TELEMETRY, b"in time") == 204
+        proxy.wait_status(refused=1, unrecorded=0, pending=0, lost=0)
+    assert live.upstream.hashes == [sha256(b"in time")]
+    assert {row[0] for row in recorded(live.folder / "state")} == {sha256(b"late"), sha256(b"in time")}
