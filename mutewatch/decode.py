@@ -107,7 +107,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def _parse_json(value: Any, budget: Budget, *, residue: bool) -> Any:
-    text = _as_text(value, residue=residue)
+    text = as_text(value, residue=residue)
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
     try:
         document, end = _DECODER.raw_decode(text, start)
@@ -127,7 +127,8 @@ def _parse_json(value: Any, budget: Budget, *, residue: bool) -> Any:
     return document
 
 
-def _as_text(value: Any, *, residue: bool) -> str:
+def as_text(value: Any, *, residue: bool = False) -> str:
+    """UTF-8 to text; text as it is. `residue`: bytes that are no UTF-8 stay, as surrogates."""
     if isinstance(value, str):
         return value
     if not isinstance(value, bytes):

@@ -23,6 +23,8 @@ class Limits:
     json_nodes: int = 20_000  # seen 307
     json_string: int = 256 << 10  # characters; the base64 text itself is such a string
     json_key: int = 256  # characters; seen 34
+    redact_layers: int = 3  # texts within texts (base64, gzip, JSON in a string) that redaction opens; seen 1
+    redact_nodes: int = 80_000  # JSON values that redaction looks at in one message, layers and all; seen 325
     json_digits: int = 32  # of an integer; seen 18
     identifier: int = 128  # characters of a client or call id kept; seen 47
     values: int = 64  # audio-derived values kept of one interval; seen 3

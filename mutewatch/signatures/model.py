@@ -52,10 +52,18 @@ def _path_template(text: str) -> str:
     return text
 
 
+def _key_pattern(text: str) -> str:
+    keys = text.split(".")
+    if "" in keys or set(keys) == {"*"} or any("*" in key and key != "*" for key in keys):
+        raise ValueError("a value to blank is named by its key, or by its last keys with `.` between; `*` is any key")
+    return text
+
+
 Expression = Annotated[str, AfterValidator(_expression)]
 StepName = Annotated[str, AfterValidator(_step)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 PathTemplate = Annotated[str, AfterValidator(_path_template)]
+KeyPattern = Annotated[str, AfterValidator(_key_pattern)]
 Confidence = Literal["captured", "code", "3rd-party", "documented", "inferred"]
 
 
@@ -64,6 +72,7 @@ class Payload(Strict):
 
     path: Expression
     steps: tuple[StepName, ...] = ()
+    key: str | None = Field(None, description="the key of what `steps` decode, where `path` does not end with it")
 
 
 class ValueField(Strict):
@@ -126,6 +135,12 @@ class Message(Strict):
     mute: tuple[Mute, ...] = ()
 
     @cached_property
+    def packed(self) -> dict[str | None, tuple[StepName, ...]]:
+        """Steps by the key of the text they decode; the key is None if nothing says it."""
+        ways = (way for way in self.payload if way.steps)
+        return {way.key or _last_key(way.path if way.path != "element" else self.each): way.steps for way in ways}
+
+    @cached_property
     def awaits_answer(self) -> bool:
         """Does what it says hold only once the server has answered?"""
         return any(mute.effective_on == "2xx" for mute in self.mute)
@@ -135,6 +150,24 @@ class Message(Strict):
         """The template as a regular expression without ambiguity: one segment a group, linear time."""
         segments = re.sub(r"\\{([a-z]+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\-", "-"))
         return re.compile(f"{segments}/?")
+
+
+def _last_key(expression: str) -> str | None:
+    """Return the key that a plain path such as `document.list[].text` ends with; None for any other expression."""
+    found = re.fullmatch(r"(?:\w+(?:\[\*?\])*\.)+(\w+)(?:\[\*?\])*", expression)
+    return found[1] if found else None
+
+
+class Redaction(Strict):
+    """What is blanked in these messages besides the fields of `audio`, which always are.
+
+    A value is named by its key or by the last of the keys that lead to it, through whatever is packed in whatever:
+    `identifiers.*` is each member of every object called identifiers. Positions in arrays do not count.
+    """
+
+    values: tuple[KeyPattern, ...] = Field((), description="audio-derived numbers that no field of `audio` names")
+    identifiers: tuple[KeyPattern, ...] = Field(description="what identifies a person, a place or a device")
+    query: tuple[str, ...] = Field((), description="parameters of the URL that do")
 
 
 class Fixture(Strict):
@@ -165,7 +198,7 @@ class Signature(Strict):
     client_versions: str
     last_checked: date
     hosts: tuple[HostPattern, ...] = Field(min_length=1)
-    redact: tuple[str, ...] = Field(description="what in these messages identifies a person or a place")
+    redact: Redaction
     messages: tuple[Message, ...] = Field(min_length=1)
     fixtures: tuple[Fixture, ...] = Field(min_length=5)
 
@@ -175,6 +208,12 @@ class Signature(Strict):
         if missing:
             raise ValueError(f"fixtures: none is {' or '.join(sorted(missing))}")
         return self
+
+    @cached_property
+    def audio_names(self) -> frozenset[str]:
+        """Every key under which a message of this signature carries an audio-derived number."""
+        audios = (message.audio for message in self.messages if message.audio)
+        return frozenset(key for audio in audios for group in audio.groups for key in group.fields)
 
     @cached_property
     def ref(self) -> SignatureRef:
