@@ -12,7 +12,7 @@ What was kept for ten minutes is given up too. The thread ends only when told to
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from addons.counters import WriterCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
+from mutewatch.mitigate import Decision
 from mutewatch.records import Exchange
 
 logger = logging.getLogger("mutewatch.live")
@@ -48,7 +49,7 @@ class Item:
 
     exchange: Exchange
     size: int  # bytes of the body
-    waiter: "asyncio.Future[bool] | None"  # None: an answer, for which nobody waits
+    waiter: "asyncio.Future[Decision | None] | None"  # None: an answer, for which nobody waits
     failed_at: float | None = None  # monotonic, first failure
     attempts: int = 0  # failed alone
 
@@ -129,7 +130,7 @@ class Committer:
 
     def _commit(self, recorder: Recorder, items: list[Item]) -> bool:
         try:
-            recorder.record([item.exchange for item in items])
+            decisions = recorder.record([item.exchange for item in items])
         except Exception as error:
             self.counters.record_failures += 1
             # the class only: the text of a database error may quote what a client sent
@@ -137,7 +138,7 @@ class Committer:
             return False
         if items:
             self.counters.commits += 1
-            self._settle(items, recorded=True)
+            self._settle(items, decisions)
         return True
 
     def _one_by_one(self, recorder: Recorder, items: list[Item]) -> None:
@@ -158,7 +159,7 @@ class Committer:
         rest: list[Item] = []
         for item in held:
             if self._is_hopeless(item):
-                self._settle([item], recorded=False)
+                self._settle([item], None)
             else:
                 rest.append(item)
         self._store_works = self._commit(recorder, [])
@@ -180,10 +181,12 @@ class Committer:
         held_for = time.monotonic() - item.failed_at if item.failed_at is not None else 0.0
         return item.attempts >= self._limits.attempts or held_for >= self._limits.keep_seconds
 
-    def _settle(self, items: list[Item], *, recorded: bool) -> None:
-        waiters = [item.waiter for item in items if item.waiter is not None]
+    def _settle(self, items: list[Item], decisions: Sequence[Decision] | None) -> None:
+        """All of these are done with: recorded, with what is to become of each, or given up (None)."""
+        decided: Sequence[Decision | None] = [None] * len(items) if decisions is None else decisions
+        waiters = [(item.waiter, one) for item, one in zip(items, decided, strict=True) if item.waiter is not None]
         answers = len(items) - len(waiters)
-        if recorded:
+        if decisions is not None:
             self.counters.recorded += len(waiters)
             self.counters.answers_recorded += answers
         else:
@@ -193,7 +196,7 @@ class Committer:
         self.settled_bytes += sum(item.size for item in items)
         if waiters:
             try:
-                waiters[0].get_loop().call_soon_threadsafe(_resolve, waiters, recorded)
+                waiters[0][0].get_loop().call_soon_threadsafe(_resolve, waiters)
             except RuntimeError:  # the loop is closed: the proxy is gone and nobody waits
                 logger.debug("mutewatch: settled after the proxy had stopped")
 
@@ -210,7 +213,7 @@ class Committer:
             self._commit_or_hold(recorder, held)
         if self._held:
             logger.warning("mutewatch: %d exchanges could not be recorded before the stop", len(self._held))
-            self._settle(self._held, recorded=False)
+            self._settle(self._held, None)
         try:
             recorder.close()
         except Exception:
@@ -237,7 +240,7 @@ class Committer:
             self.counters.journal_failures += 1
 
 
-def _resolve(waiters: "Iterable[asyncio.Future[bool]]", recorded: bool) -> None:
-    for waiter in waiters:
+def _resolve(waiters: "Iterable[tuple[asyncio.Future[Decision | None], Decision | None]]") -> None:
+    for waiter, decision in waiters:
         if not waiter.done():
-            waiter.set_result(recorded)
+            waiter.set_result(decision)

@@ -5,6 +5,8 @@ At rest, messages = recorded + lost + dropped + pending, exactly: nothing is los
 
 from dataclasses import asdict, dataclass
 
+from mutewatch.records import Sent
+
 
 @dataclass(slots=True)
 class HookCounters:
@@ -20,6 +22,9 @@ class HookCounters:
     messages: int = 0  # requests to telemetry hosts that were to be recorded
     answers: int = 0  # their responses, which only add the status
     unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)
+    redacted: int = 0  # messages forwarded without their audio-derived values
+    blocked: int = 0  # messages answered in the server's place
+    unredacted: int = 0  # messages refused because they could not be redacted with certainty
     refused: int = 0  # messages answered with an error instead, as they were not known to be recorded (strict)
     dropped: int = 0  # messages that found the queue full, or the writer stopped
     answers_dropped: int = 0
@@ -29,6 +34,12 @@ class HookCounters:
     websocket_messages: int = 0  # on telemetry hosts; not read by this door
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
+
+    def count_sent(self, sent: Sent) -> None:
+        """Count what became of a recorded message."""
+        self.redacted += sent is Sent.REDACTED
+        self.blocked += sent is Sent.BLOCKED
+        self.unredacted += sent is Sent.REFUSED
 
 
 @dataclass(slots=True)

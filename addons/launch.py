@@ -15,6 +15,7 @@ from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
+from mutewatch.mitigate import Policies
 
 DEFAULTS = {
     "onboarding": "false",  # no mitm.it page on a gateway
@@ -72,6 +73,7 @@ def mitmdump_arguments(
         "mutewatch_mute": str(live.mute_file or ""),
         "mutewatch_assume": live.assume,
         "mutewatch_max_body": str(live.max_body),
+        **_policy_options(live.policies),
         "mutewatch_strict": str(live.strict).lower(),
         "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
     }
@@ -80,8 +82,20 @@ def mitmdump_arguments(
     where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
     pairs = [f"{name}={value}" for name, value in options.items()]
     pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
+    pairs += [f"mutewatch_actions={name}={policy.action}" for name, policy in live.policies.by_signature.items()]
     sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
     return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
+
+
+def _policy_options(policies: Policies) -> dict[str, str]:
+    default = policies.default
+    return {
+        "mutewatch_action": default.action,
+        "mutewatch_when": default.when,
+        "mutewatch_blank": default.blank,
+        "mutewatch_identifiers": str(default.identifiers).lower(),
+        "mutewatch_block_as": default.block_as,
+    }
 
 
 def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -5,8 +5,11 @@ ranges nor `choices` for `--set`, and silently keeps options that nobody declare
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
@@ -17,6 +20,12 @@ from addons.recorder import QUEUE_SIZE, LiveSettings
 from mutewatch.config import default_state
 from mutewatch.errors import OperatorError
 from mutewatch.limits import DEFAULT_LIMITS
+from mutewatch.mitigate import Action, Answer, Policies, Policy, When
+from mutewatch.redact import Blank
+from mutewatch.signatures import load_signatures
+
+Choice = TypeVar("Choice", bound=StrEnum)
+LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("state", str, "", "Directory for the store and the log, mode 0700. Default: $MUTEWATCH_STATE or the XDG one."),
@@ -27,6 +36,12 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
     ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
+    ("action", str, "observe", "What to do with audio-derived values on their way out: observe, redact or block."),
+    ("actions", Sequence[str], [], "The same for one signature: webex.tsa.v1=redact."),
+    ("when", str, "muted", "Redact or block unless the client is known to be unmuted (muted), or always."),
+    ("blank", str, "zero", "Redacted values are set to zero, or their keys removed (remove)."),
+    ("identifiers", bool, False, "Redact what names the client, its user and its call, too."),
+    ("block_as", str, "204", "What a blocked client gets: 200, 204, 403 or reset."),
     ("strict", bool, False, "Refuse what is not recorded in time, and clients that refuse our certificate."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
@@ -56,6 +71,7 @@ def read_settings() -> LiveSettings:
         mute_file=Path(options.mutewatch_mute).expanduser() if options.mutewatch_mute else None,
         assume=options.mutewatch_assume,
         max_body=options.mutewatch_max_body,
+        policies=read_policies(),
         strict=options.mutewatch_strict,
         pin_ttl=options.mutewatch_pin_ttl,
     )
@@ -64,6 +80,35 @@ def read_settings() -> LiveSettings:
     except OperatorError as error:
         raise exceptions.OptionsError(str(error)) from error
     return settings
+
+
+def read_policies() -> Policies:
+    """Return what is to be done with telemetry messages. Raises OptionsError."""
+    options = ctx.options
+    default = Policy(
+        _choice("action", Action, options.mutewatch_action),
+        _choice("when", When, options.mutewatch_when),
+        _choice("blank", Blank, options.mutewatch_blank),
+        options.mutewatch_identifiers,
+        _choice("block_as", Answer, options.mutewatch_block_as),
+    )
+    known = {signature.id for signature in load_signatures()}
+    by_signature = {}
+    for pair in options.mutewatch_actions:
+        name, _, action = pair.partition("=")
+        if name not in known:
+            raise exceptions.OptionsError(
+                f"{PREFIX}actions: no signature {name!r}; there are {', '.join(sorted(known))}"
+            )
+        by_signature[name] = replace(default, action=_choice("actions", Action, action))
+    return Policies(default, by_signature)
+
+
+def _choice(name: str, kind: type[Choice], value: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise exceptions.OptionsError(f"{PREFIX}{name} is {value!r}; write {', '.join(kind)}") from None
 
 
 async def start_listening() -> None:
@@ -88,25 +133,33 @@ def refuse_unknown() -> None:
         raise exceptions.OptionsError(f"unknown option {', '.join(unknown)}; there are {known}")
 
 
-def claim_neighbours(allowed: list[str], max_body: int) -> None:
+def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)
-    if ctx.options.stream_large_bodies is None:
-        ctx.options.update(stream_large_bodies=str(max_body))  # else a body without length has no bound
+    if settings.policies.touch:  # a body must not leave before it was looked at, and still has a bound
+        if ctx.options.body_size_limit is None:
+            ctx.options.update(body_size_limit=LARGEST_HELD)
+    elif ctx.options.stream_large_bodies is None:
+        ctx.options.update(stream_large_bodies=str(settings.max_body))  # else a body without length has no bound
 
 
-def check_neighbours(allowed: list[str], max_body: int) -> None:
+def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Raise OptionsError where an option of mitmproxy would undo ours.
 
     `stream_large_bodies` below our limit lets a body leave before the `request` hook (measured: what the hook
     did afterwards had no effect). `allow_hosts` decides what is opened, and that is the signatures' to say.
     """
+    max_body = settings.max_body
     options = ctx.options
     if options.allow_hosts and list(options.allow_hosts) != allowed:
         raise exceptions.OptionsError("allow_hosts is set by mutewatch, from the hosts of its signatures: leave it out")
     if options.ignore_hosts:
         raise exceptions.OptionsError(
             "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"
+        )
+    if settings.policies.touch and options.stream_large_bodies is not None:
+        raise exceptions.OptionsError(
+            "stream_large_bodies lets bodies leave before they are redacted or blocked: leave it out"
         )
     streamed_above = human.parse_size(options.stream_large_bodies)
     if streamed_above is not None and streamed_above < max_body:

@@ -22,6 +22,7 @@ from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import context
 
+from addons.apply import apply, refuse
 from addons.committer import WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
@@ -44,7 +45,7 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "pin_ttl")
+RELOADABLE = ("record_timeout", "strict", "pin_ttl", "policies")
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
@@ -61,6 +62,11 @@ class _Live:
     gate: Gate
     writer: Writer
     pins: Pins
+
+    @property
+    def holds_back(self) -> bool:
+        """May a message be kept from leaving as it is?"""
+        return self.settings.policies.touch
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
         """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
@@ -100,13 +106,14 @@ class MuteAudit:
         if self._live is None:
             self._live = live = self._start(read_settings())
             # calls this hook again, which is why it comes last
-            claim_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
+            claim_neighbours(allow_hosts(live.gate.patterns), live.settings)
             return
         live = self._live
-        check_neighbours(allow_hosts(live.gate.patterns), live.settings.max_body)
+        check_neighbours(allow_hosts(live.gate.patterns), live.settings)
         if any(name.startswith(PREFIX) for name in updated):
             live.settings = changed_settings(live.settings, read_settings())
             live.pins.ttl_seconds = live.settings.pin_ttl
+            live.writer.use(live.settings.policies)
 
     async def running(self) -> None:
         self.configure(set())
@@ -120,7 +127,7 @@ class MuteAudit:
             prepare_state(settings.state)
         except (OperatorError, ValueError) as error:
             raise exceptions.OptionsError(str(error)) from error
-        check_neighbours(allow_hosts(gate.patterns), settings.max_body)
+        check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
         writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
         try:
@@ -206,17 +213,17 @@ class MuteAudit:
         live = self._live
         if flow.response is not None:  # somebody answered already (proxy authentication)
             return
-        with self._guard():
+        with self._guard(flow):
             if live is None or not live.inspects(flow):
                 flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
-            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
+            elif (flow.request.stream or announced_length(flow) > live.settings.max_body) and not live.holds_back:
                 flow.metadata[RECORDED_EARLY] = True
                 await self._record(live, flow, exchange_of(flow, max_body=0))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
-        with self._guard():
+        with self._guard(flow):
             if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
                 exchange = exchange_of(flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
@@ -249,26 +256,33 @@ class MuteAudit:
         """
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
-        fate = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
-        if live.settings.strict and fate is not Fate.RECORDED and fate is not Fate.STOPPED and not has_left:
-            self.counters.refused += 1
-            self._warn("refused", f"a message was refused because it was not known to be recorded ({fate})")
-            flow.response = http.Response.make(503, b"", {"Retry-After": "60"})
-        elif fate is Fate.STOPPED and flow.killable and not has_left:
+        fate, decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
+        if fate is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
+        elif fate is not Fate.RECORDED and (live.settings.strict or live.holds_back) and not has_left:
+            self.counters.refused += 1
+            self._warn("refused", f"a message was refused because it was not known to be recorded ({fate})")
+            refuse(flow)
         elif has_left or fate is not Fate.RECORDED:
             self.counters.unrecorded += 1
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
+        else:
+            self.counters.count_sent(decision.sent)
+            apply(decision, flow)
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Our own faults: counted, logged, and the message goes on."""
+    def _guard(self, flow: http.HTTPFlow | None = None) -> Iterator[None]:
+        """Our own faults: counted, logged, and the message goes on; unless it was to be held back."""
         try:
             yield
         except Exception:
             self.counters.hook_errors += 1
-            self._warn("hook_errors", "a message was forwarded because a hook failed", with_traceback=True)
+            holds_back = flow is not None and flow.killable and self._live is not None and self._live.holds_back
+            if holds_back and flow is not None:
+                flow.kill()
+            what = "refused" if holds_back else "forwarded"
+            self._warn("hook_errors", f"a message was {what} because a hook failed", with_traceback=True)
 
     def _warn(self, kind: str, text: str, *, with_traceback: bool = False) -> None:
         """Log at most one line of a kind in ten seconds; the counters have the number."""
@@ -302,8 +316,9 @@ def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
     """Return `new` if it differs from `old` in what may change at most. Raises OptionsError."""
     kept = {name: getattr(old, name) for name in RELOADABLE}
     if replace(new, **kept) != old:
-        names = ", ".join(PREFIX + name for name in RELOADABLE)
-        raise exceptions.OptionsError(f"only {names} can change while the proxy runs")
+        raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
+    if new.policies.touch != old.policies.touch:
+        raise exceptions.OptionsError("restart the proxy to begin, or to end, holding messages back")
     return new
 
 

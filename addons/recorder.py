@@ -13,6 +13,7 @@ from typing import Protocol
 from mutewatch import compose
 from mutewatch.config import StateDirectory
 from mutewatch.limits import DEFAULT_LIMITS
+from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.signatures import load_signatures
 
@@ -30,6 +31,7 @@ class LiveSettings:
     show_clients: bool = False  # names as on the wire, not pseudonyms
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
     mute_file: Path | None = None  # when clients were muted, for what no message tells
+    policies: Policies = OBSERVE_ALL  # what is sent of telemetry messages
     strict: bool = False  # refuse what is not recorded in time, and clients that refuse our certificate
     pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
@@ -38,14 +40,18 @@ class LiveSettings:
 class Recorder(Protocol):
     """Takes exchanges to disk. Built, used and closed on one thread, the writer's."""
 
-    def record(self, exchanges: Sequence[Exchange]) -> None:
-        """Feed and commit all of `exchanges`, durably; raise if that failed.
+    def record(self, exchanges: Sequence[Exchange]) -> Sequence[Decision]:
+        """Feed and commit all of `exchanges`, durably, and say what is to become of each; raise if that failed.
 
         With none: commit what an earlier, failed call could not, or raise again. So the thread learns whether
         the store works. After a failure the same exchanges come again, alone or with others, and must end up
         as if they had come once. An exchange comes twice when its response is known (`status`), and the
         second may come first where the first had to be tried again.
         """
+        ...
+
+    def use(self, policies: Policies) -> None:
+        """From now on, decide by these. Called on any thread."""
         ...
 
     def tick(self, now: datetime) -> None:
@@ -64,7 +70,7 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
-    return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC))
+    return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC), settings.policies)
 
 
 def telemetry_hosts() -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from addons.committer import Committer, Item, WriterLimits
 from addons.counters import HookCounters, as_status
 from addons.journal import Journal
 from addons.recorder import Recorder
+from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 
 
@@ -54,6 +55,7 @@ class Writer:
         self._is_open = False
         self._started = threading.Event()
         self._build_error: Exception | None = None
+        self._recorder: Recorder | None = None
         # daemon: mitmproxy exits without calling `done` when it fails to start, and that must not hang
         self._thread = threading.Thread(target=self._run, name="mutewatch-writer", daemon=True)
 
@@ -68,7 +70,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            recorder = self._build()
+            self._recorder = recorder = self._build()
         except Exception as error:  # whatever it was: `start` raises it to the operator
             self._build_error = error
             return
@@ -76,18 +78,27 @@ class Writer:
             self._started.set()
         self._committer.run(recorder)
 
-    async def put_and_wait(self, exchange: Exchange, timeout: float) -> Fate:
-        """Queue `exchange`; return once it is committed or given up, or `timeout` seconds have passed."""
+    async def put_and_wait(self, exchange: Exchange, timeout: float) -> tuple[Fate, Decision]:
+        """Queue `exchange`; return once it is committed or given up, or `timeout` seconds have passed.
+
+        The decision is what is to become of it, if it is recorded.
+        """
         self._hooks.messages += 1
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
         refused = self._put(exchange, waiter)
         if refused is not None:
             self._hooks.dropped += 1
-            return refused
+            return refused, FORWARD
         await asyncio.wait([waiter], timeout=timeout)
         if not waiter.done():
-            return Fate.LATE
-        return Fate.RECORDED if waiter.result() else Fate.LOST
+            return Fate.LATE, FORWARD
+        decision = waiter.result()
+        return (Fate.LOST, FORWARD) if decision is None else (Fate.RECORDED, decision)
+
+    def use(self, policies: Policies) -> None:
+        """From now on, decide by these."""
+        if self._recorder is not None:
+            self._recorder.use(policies)
 
     async def flush(self, timeout: float) -> bool:
         """Wait until all that was put so far is settled; False if that takes longer than `timeout` seconds."""
@@ -104,7 +115,7 @@ class Writer:
         if self._put(exchange, None) is not None:
             self._hooks.answers_dropped += 1
 
-    def _put(self, exchange: Exchange, waiter: "asyncio.Future[bool] | None") -> Fate | None:
+    def _put(self, exchange: Exchange, waiter: "asyncio.Future[Decision | None] | None") -> Fate | None:
         """Queue, or say why not."""
         if not self.is_open:
             return Fate.STOPPED

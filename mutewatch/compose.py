@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
+from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
 from mutewatch.ports import ActivityModel
@@ -69,11 +70,13 @@ def load_activity_model() -> ActivityModel:
 class Recorder:
     """Feeds live exchanges to the pipeline and commits what they said. For one thread."""
 
-    def __init__(self, pipeline: Pipeline, store: Store) -> None:
+    def __init__(self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL) -> None:
         self.pipeline, self.store = pipeline, store
+        self.policies = policies
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
-        self._fed: dict[int, Exchange] = {}  # by identity: of calls that failed, and not seen again since
+        # by identity: of calls that failed, and not seen again since, with what was decided
+        self._fed: dict[int, tuple[Exchange, Decision]] = {}
 
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
@@ -82,23 +85,35 @@ class Recorder:
             self.pipeline.absorb(decoded)
         self.pipeline.advance(now)  # judged when their facts were committed, by all that was known then
 
-    def record(self, exchanges: Sequence[Exchange]) -> None:
+    def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
         """Commit the facts of `exchanges` and the findings that follow, in one transaction.
 
+        Returns what is to become of each. What is committed says so, too.
         Raises sqlalchemy's OperationalError while the store is away; nothing is lost then: the same exchanges
         may come again, and whatever comes next brings what this call could not commit.
         """
-        for exchange in exchanges:
-            if self._fed.pop(id(exchange), None) is None:
-                # The response comes as the same exchange with a status; it was counted as a request.
-                self._facts += self.pipeline.feed(exchange, again=exchange.status is not None)
+        decisions = [self._feed(exchange) for exchange in exchanges]
         times = [exchange.sent_at for exchange in exchanges if exchange.sent_at]
         self._findings += self.pipeline.advance(max(times)) if times else ()
         try:
             self._commit()
         except OperationalError:
-            self._fed |= {id(exchange): exchange for exchange in exchanges}
+            decided = zip(exchanges, decisions, strict=True)
+            self._fed |= {id(exchange): (exchange, decision) for exchange, decision in decided}
             raise
+        return decisions
+
+    def _feed(self, exchange: Exchange) -> Decision:
+        """Take one exchange in, unless it was before; return what is to become of it."""
+        known = self._fed.pop(id(exchange), None)
+        if known is not None:
+            return known[1]
+        if exchange.status is not None:  # the response comes as the same exchange; it was counted as a request
+            self._facts += self.pipeline.feed(exchange, again=True)
+            return FORWARD
+        mitigation = Mitigation(self.policies, exchange)
+        self._facts += self.pipeline.feed(exchange, mitigation=mitigation)
+        return mitigation.decision
 
     def _commit(self) -> None:
         """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest."""
@@ -120,6 +135,10 @@ class Recorder:
             except (StatementError, TypeError, ValueError):
                 self.pipeline.counts.unstorable += 1
 
+    def use(self, policies: Policies) -> None:
+        """From now on, decide by these."""
+        self.policies = policies
+
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""
         self._findings += self.pipeline.advance(now)
@@ -136,8 +155,10 @@ class Recorder:
             self.store.close()
 
 
-def build_recorder(state: StateDirectory, options: PipelineOptions, now: datetime) -> Recorder:
+def build_recorder(
+    state: StateDirectory, options: PipelineOptions, now: datetime, policies: Policies = OBSERVE_ALL
+) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
-    recorder = Recorder(build_pipeline(state, options), Store(state.store))
+    recorder = Recorder(build_pipeline(state, options), Store(state.store), policies)
     recorder.restore(now)
     return recorder

@@ -17,9 +17,10 @@ from mutewatch.identity import Names
 from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.minutes import CallMinutes, Slot
+from mutewatch.mitigate import Mitigation, with_sent
 from mutewatch.mute import MuteTracker
 from mutewatch.ports import ActivityModel
-from mutewatch.records import AudioReport, ClientMinute, Decoded, Exchange, Finding, MuteEvent, Verdict
+from mutewatch.records import AudioReport, ClientMinute, Decoded, Exchange, Finding, MuteEvent, MuteSummary, Verdict
 from mutewatch.signatures.model import Signature
 
 LATENESS_MINUTES = 10  # how late a report may come in a running call and still find its neighbours
@@ -100,11 +101,11 @@ class Pipeline:
         """Is `host` (lower case, without port) one that a signature knows?"""
         return any(signature.is_for(host) for signature in self._signatures)
 
-    def feed(self, exchange: Exchange, *, again: bool = False) -> list[Decoded]:
+    def feed(self, exchange: Exchange, *, again: bool = False, mitigation: Mitigation | None = None) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.
 
         `again`: the same exchange as before, now with its response's status; it is not counted twice, and
-        looked at only where the answer matters.
+        looked at only where the answer matters. `mitigation` is asked what to send of it.
         """
         if not exchange.method:
             self.counts.dark += exchange.host is not None and self.is_host(exchange.host)
@@ -124,11 +125,16 @@ class Pipeline:
             counts.signatures[signature.id] += 1
             if exchange.body is None:
                 counts.unread += 1
+                if mitigation is not None:
+                    mitigation.apply(signature, message, None, ())
                 continue
             decoded = extract(exchange, signature, message, segments, self.names, self._limits)
             counts.undecoded += bool(decoded.undecoded)
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
+            if mitigation is not None:
+                mute = tuple(self._mute_during(report) for report in decoded.audio)
+                decoded = with_sent(decoded, mitigation.apply(signature, message, decoded, mute))
             self.absorb(decoded, counts)
             if again:  # it was counted as unanswered when it was sent
                 answers = [event.effective for event in decoded.mute if event.effective is not None]
@@ -237,6 +243,14 @@ class Pipeline:
                 if self._model and finding.verdict in GUESSED:
                     finding = replace(finding, guess=self._model.guess(tuple(window)))
                 yield finding
+
+    def _mute_during(self, report: AudioReport) -> MuteSummary:
+        """The client's mute state in the minute that `report` is of, as far as it is known now."""
+        group = self._groups.get(report.call or f"client {report.client}")
+        call = group.calls.get((report.client, report.source.signature.id)) if group else None
+        names = {report.client, *([report.source.address] if report.source.address else [])}
+        names |= call.minutes.addresses if call else set()
+        return self._mute.summary(report.call, names, report.starts_at, report.ends_at)
 
     def _client_minute(self, minutes: CallMinutes, slot: Slot) -> ClientMinute:
         names = (minutes.client, *minutes.addresses)

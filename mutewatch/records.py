@@ -125,6 +125,15 @@ class SignatureRef:
     confidence: str
 
 
+class Sent(StrEnum):
+    """What left of a message that passed the gateway."""
+
+    FORWARDED = "forwarded"  # as it came
+    REDACTED = "redacted"  # without its audio-derived values
+    BLOCKED = "blocked"  # nothing: it was answered in the server's place
+    REFUSED = "refused"  # nothing: it was to be redacted, and could not be
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The evidence behind a fact: the message, by origin and SHA-256, and the signature that read it."""
@@ -134,6 +143,7 @@ class Source:
     body_sha256: str  # without content-encoding, and of `first_json_value` alone: the same at every door
     seen_at: datetime | None  # Exchange.sent_at
     address: str | None  # pseudonym of the client's network address
+    sent: Sent = Sent.FORWARDED
 
 
 class Role(StrEnum):

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from addons.recorder import LiveSettings
+from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 
 STORE = "store.sqlite"
@@ -31,7 +32,7 @@ class SqliteRecorder:
         )
         self.database.commit()
 
-    def record(self, exchanges: Sequence[Exchange]) -> None:
+    def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
         while (self.state / "block").exists():
             time.sleep(0.01)
         if (self.state / "fail").exists():
@@ -42,6 +43,10 @@ class SqliteRecorder:
         ]
         with self.database:
             self.database.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
+        return [FORWARD] * len(rows)
+
+    def use(self, policies: Policies) -> None:
+        pass
 
     def tick(self, now: datetime) -> None:
         pass

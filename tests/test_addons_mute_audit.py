@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mitmproxy import exceptions, tls
@@ -34,8 +35,11 @@ def make() -> MuteAudit:
 
 
 def hello(sni: str | None, asked: str = "tsa3.webex.com") -> tls.ClientHelloData:
-    server = SimpleNamespace(address=(asked, 443))
-    return tls.ClientHelloData(SimpleNamespace(server=server), SimpleNamespace(sni=sni))  # type: ignore[arg-type]
+    context = SimpleNamespace(
+        client=SimpleNamespace(peername=("192.0.2.7", 50_000)), server=SimpleNamespace(address=(asked, 443))
+    )
+    said = SimpleNamespace(sni=sni, extensions=[])
+    return tls.ClientHelloData(context, said)  # type: ignore[arg-type]
 
 
 def test_an_embedded_addon_starts_without_a_call_of_configure(state: Path) -> None:
@@ -162,14 +166,49 @@ def test_a_wrong_option_is_refused_at_the_start(state: Path, option: str, value:
     asyncio.run(scenario())
 
 
-def test_only_the_waiting_time_can_change_while_running(state: Path) -> None:
+def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
         with taddons.context(Proxyserver(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             context.configure(audit, mutewatch_record_timeout="0.5")
-            with pytest.raises(exceptions.OptionsError, match="only mutewatch_record_timeout can change"):
+            with pytest.raises(exceptions.OptionsError, match="only record_timeout, .* can change"):
                 context.configure(audit, mutewatch_queue_size=7)
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mutewatch_action": "delete"}, "mutewatch_action is 'delete'; write observe, redact, block"),
+        ({"mutewatch_when": "often"}, "mutewatch_when is 'often'; write muted, always"),
+        ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
+        ({"mutewatch_action": "redact", "stream_large_bodies": "10m"}, "lets bodies leave before they are redacted"),
+    ],
+)
+def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
+    state: Path, options: dict[str, Any], said: str
+) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with (
+            taddons.context(Proxyserver(), audit) as context,
+            pytest.raises(exceptions.OptionsError, match=said),
+        ):
+            context.configure(audit, mutewatch_state=str(state), **options)
+
+    asyncio.run(scenario())
+
+
+def test_holding_messages_back_cannot_begin_while_running(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            with pytest.raises(exceptions.OptionsError, match="restart the proxy to begin"):
+                context.configure(audit, mutewatch_action="redact")
             audit.done()
 
     asyncio.run(scenario())

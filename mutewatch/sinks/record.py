@@ -14,6 +14,7 @@ from mutewatch.records import (
     MuteSummary,
     Origin,
     Role,
+    Sent,
     SignatureRef,
     Source,
     Verdict,
@@ -51,6 +52,7 @@ def finding_record(finding: Finding) -> Record:
         "seen_at": _time(source.seen_at) if source else None,
         "address": source.address if source else None,
         "body_sha256": source.body_sha256 if source else None,
+        "sent": source.sent.value if source else None,
     }
 
 
@@ -94,7 +96,12 @@ def _source_of(record: Record, signature: SignatureRef) -> Source | None:
     if record["origin"] is None:
         return None
     return Source(
-        signature, Origin(**record["origin"]), record["body_sha256"], _parsed(record["seen_at"]), record["address"]
+        signature,
+        Origin(**record["origin"]),
+        record["body_sha256"],
+        _parsed(record["seen_at"]),
+        record["address"],
+        Sent(record.get("sent") or Sent.FORWARDED),  # stores from before there was a choice
     )
 
 

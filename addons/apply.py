@@ -1,0 +1,42 @@
+"""Carries out what was decided on a message: the only place that changes what clients send."""
+
+from mitmproxy import http
+
+from mutewatch.mitigate import Answer, Decision
+
+# Of the body as it was; the server would take the new one for damaged.
+CHECKSUMS = ("content-md5", "digest", "content-digest", "repr-digest")
+RETRY_SECONDS = 60
+
+
+def apply(decision: Decision, flow: http.HTTPFlow) -> None:
+    """Change or answer the request of `flow`, whose body is all there and has not left."""
+    if decision.answer is not None:
+        answer(flow, decision.answer)
+    elif decision.body is not None:
+        replace_body(flow.request, decision.body)
+
+
+def replace_body(request: http.Request, body: bytes) -> None:
+    """Send `body`, which has the same content-encoding, with the right length."""
+    request.raw_content = body
+    if "transfer-encoding" not in request.headers:
+        request.headers["content-length"] = str(len(body))
+    for name in CHECKSUMS:
+        request.headers.pop(name, None)
+
+
+def answer(flow: http.HTTPFlow, how: Answer) -> None:
+    """Answer in the server's place, or end the connection."""
+    if how is Answer.RESET:
+        if flow.killable:
+            flow.kill()
+    elif how is Answer.OK:
+        flow.response = http.Response.make(200, b"{}", {"Content-Type": "application/json"})
+    else:
+        flow.response = http.Response.make(int(how.value), b"")
+
+
+def refuse(flow: http.HTTPFlow) -> None:
+    """Ask the client to come again later."""
+    flow.response = http.Response.make(503, b"", {"Retry-After": str(RETRY_SECONDS)})
