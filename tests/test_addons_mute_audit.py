@@ -172,7 +172,7 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
         with taddons.context(Proxyserver(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             context.configure(audit, mutewatch_record_timeout="0.5")
-            with pytest.raises(exceptions.OptionsError, match="only record_timeout, .* can change"):
+            with pytest.raises(exceptions.OptionsError, match=r"only record_timeout, .* can change"):
                 context.configure(audit, mutewatch_queue_size=7)
             audit.done()
 
