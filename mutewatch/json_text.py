@@ -28,7 +28,8 @@ class Span:
 
 
 # Possessive: a string is taken whole, without a way back.
-_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|[^\s"{}\[\],:]++')
+_STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN: Final = re.compile(rf'(?:({_STRING})\s*+:\s*+)?({_STRING}|[{{\[]|[^\s"{{}}\[\],:]++)|[}}\]]')
 
 
 def locate(text: str) -> tuple[Span, int]:
@@ -36,34 +37,30 @@ def locate(text: str) -> tuple[Span, int]:
 
     `text` is one valid JSON text; DecodeError for a key that occurs twice.
     """
-    whole = Span(None, 0, 0, 0, [])
-    holder, keys, above = whole, None, []
-    pending: tuple[str, int] | None = None
+    holder = Span(None, 0, 0, 0, [])
+    keys: set[str] | None = None  # of the holder, if it is an object
+    above: list[tuple[Span, set[str] | None]] = []
     count = 0
     for token in _TOKEN.finditer(text):
-        start, end = token.span()
-        first = text[start]
-        if first in "}]":
-            holder.end = end
+        start, end = token.span(2)
+        if start < 0:  # a closing bracket
+            holder.end = token.end()
             holder, keys = above.pop()
-        elif keys is not None and pending is None:
-            key = unquote(text[start:end])
+            continue
+        count += 1
+        key = None
+        if keys is not None:
+            key = unquote(token[1])
             if key in keys:
                 raise DecodeError("JSON: a key that stands twice in one object")
             keys.add(key)
-            pending = (key, start)
-        else:
-            count += 1
-            key, begin = pending or (None, start)
-            pending = None
-            span = Span(key, begin, start, end)
-            holder.items.append(span)  # type: ignore[union-attr]  # a holder is an object or array
-            if first in "{[":
-                span.items = []
-                above.append((holder, keys))
-                holder, keys = span, set[str]() if first == "{" else None
-    (value,) = whole.items or ()
-    return value, count
+        span = Span(key, token.start(), start, end)
+        holder.items.append(span)  # type: ignore[union-attr]  # a holder is an object or array
+        if text[start] in "{[":
+            span.items = []
+            above.append((holder, keys))
+            holder, keys = span, set() if text[start] == "{" else None
+    return holder.items[0], count  # type: ignore[index]  # all are closed: the holder is the outermost again
 
 
 def unquote(token: str) -> str:
@@ -78,7 +75,8 @@ def quote(text: str, *, like: str) -> str:
 
 def removals(items: list[Span], goes: list[bool]) -> list[Edit]:
     """Return the edits that take these members out of their object, each with one of the commas beside it."""
-    edits, kept = [], False
+    edits: list[Edit] = []
+    kept = False
     for position, (item, is_going) in enumerate(zip(items, goes, strict=True)):
         if not is_going:
             kept = True
@@ -93,7 +91,8 @@ def removals(items: list[Span], goes: list[bool]) -> list[Edit]:
 
 def apply(text: str, edits: list[Edit]) -> str:
     """Return `text` with these edits, which do not overlap, made."""
-    parts, done = [], 0
+    parts: list[str] = []
+    done = 0
     for start, end, new in sorted(edits):
         parts += (text[done:start], new)
         done = end

@@ -16,7 +16,7 @@ blank: its messages are given back unread. A mute request that were refused woul
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -33,6 +33,7 @@ from mutewatch.signatures.model import Message, Signature
 
 _JSON_STEPS: Final = ("json", "json_in_string", "first_json_value")
 _GZIP_IN_BASE64: Final = "H4sI"  # the first three bytes of every gzip file (RFC 1952, 2.3) with deflate in it
+_MAY_BEGIN_JSON: Final = re.compile(r'[ \t\r\n]*[{\["]')  # numbers alone tell nothing: no name stands by them
 _ZEROS: Final = ("0", "0.0")
 
 
@@ -148,46 +149,50 @@ class _Wanted:
     """What to blank, by keys."""
 
     def __init__(self, signature: Signature, identifiers: bool) -> None:
-        self._values = [(name,) for name in signature.audio_names]
-        self._values += [tuple(pattern.split(".")) for pattern in signature.redact.values]
-        self._identifiers = [tuple(p.split(".")) for p in signature.redact.identifiers] if identifiers else []
-        self._by_last_key = (_by_last_key(self._values), _by_last_key(self._identifiers))
-        names = sorted((pattern[-1] for pattern in self._values if pattern[-1] != "*"), key=len, reverse=True)
-        self._in_text = re.compile(rf"(?:{'|'.join(map(re.escape, names))})(?!\w)") if names else None
+        names = {(name,) for name in signature.audio_names}
+        values = names | {tuple(pattern.split(".")) for pattern in signature.redact.values}
+        others = {tuple(p.split(".")) for p in signature.redact.identifiers} if identifiers else set()
+        self._by_last_key: dict[str, list[tuple[tuple[str, ...], _What]]] = {}
+        for pattern in (*values, *others):
+            what = _What.AUDIO if pattern in values else _What.IDENTIFIER
+            self._by_last_key.setdefault(pattern[-1], []).append((pattern, what))
+        # Only names that say it alone. Long ones first: a short one may be the beginning of another.
+        words = sorted((keys[0] for keys in values if len(keys) == 1), key=lambda key: (-len(key), key))
+        self._in_text = re.compile(rf"(?:{'|'.join(map(re.escape, words))})(?!\w)") if words else None
+        self._longest = max(map(len, values | others), default=1)
+        self._known: dict[tuple[str, ...], _What] = {}  # of one message, so it is bounded
 
     def __bool__(self) -> bool:
-        return bool(self._values or self._identifiers)
+        return bool(self._by_last_key)
 
-    def is_value(self, trail: list[str]) -> bool:
-        """Do these keys, from the outermost to its own, lead to an audio-derived value?"""
-        return _leads_to(trail, self._by_last_key[0])
+    def what(self, trail: list[str]) -> "_What":
+        """Return what stands under these keys, from the outermost to its own."""
+        keys = tuple(trail[-self._longest :])
+        if (known := self._known.get(keys)) is None:
+            known = self._known[keys] = self._what(keys)
+        return known
 
-    def is_identifier(self, trail: list[str]) -> bool:
-        """Do these keys lead to what identifies somebody?"""
-        return _leads_to(trail, self._by_last_key[1])
+    def _what(self, keys: tuple[str, ...]) -> "_What":
+        for last in (keys[-1], "*"):
+            for pattern, what in self._by_last_key.get(last, ()):
+                if len(keys) >= len(pattern) and all(map(_is_key, pattern, keys[-len(pattern) :])):
+                    return what
+        return _What.STRANGE if self.is_named_in(keys[-1]) else _What.OTHER
 
     def is_named_in(self, text: str) -> bool:
         """Does the name of an audio-derived value stand in a text?"""
         return self._in_text is not None and self._in_text.search(text) is not None
 
 
-_Patterns = dict[str, list[tuple[str, ...]]]
+def _is_key(pattern: str, key: str) -> bool:
+    return pattern in ("*", key)
 
 
-def _by_last_key(patterns: list[tuple[str, ...]]) -> _Patterns:
-    table: _Patterns = {}
-    for pattern in patterns:
-        table.setdefault(pattern[-1], []).append(pattern)
-    return table
-
-
-def _leads_to(trail: list[str], patterns: _Patterns) -> bool:
-    for last in (trail[-1], "*"):
-        for pattern in patterns.get(last, ()):
-            keys = trail[-len(pattern) :]
-            if len(keys) == len(pattern) and all(p in ("*", k) for p, k in zip(pattern, keys, strict=True)):
-                return True
-    return False
+class _What(Enum):
+    AUDIO = auto()
+    IDENTIFIER = auto()
+    STRANGE = auto()  # an audio-derived value's name is in its name
+    OTHER = auto()
 
 
 class _Blanker:
@@ -211,12 +216,12 @@ class _Blanker:
 
     def _unpacked(self, value: str | bytes, steps: tuple[str, ...]) -> bytes | None:
         """Return `value`, blanked inside its steps; None if nothing has changed."""
-        *outer, last = steps
-        if last not in _JSON_STEPS:
-            raise DecodeError(f"no way back through the step {last}")
-        text = decode.as_text(decode.run_steps(value, tuple(outer), self.budget))
+        if not steps or steps[-1] not in _JSON_STEPS:
+            raise DecodeError("the signature's steps do not end in JSON: there is no way back through them")
+        text = decode.as_text(decode.run_steps(value, steps[:-1], self.budget))
         new = self._text(text)
-        return None if new == text else undo_steps(new.encode("utf-8", "strict"), tuple(outer))
+        # A lone surrogate can stand in the text of a string; where it cannot be written again, the check says so.
+        return None if new == text else undo_steps(new.encode("utf-8", "surrogatepass"), steps[:-1])
 
     def _text(self, text: str) -> str:
         decode.parse_json(text, self.budget)
@@ -231,11 +236,12 @@ class _Blanker:
     def _value(self, text: str, span: Span, edits: list[Edit]) -> bool:
         """Blank what is in one value, or all of it; return whether it goes, with its key."""
         if span.key is not None:
-            if self.wanted.is_value(self.trail):
+            what = self.wanted.what(self.trail)
+            if what is _What.AUDIO:
                 return self._audio(text, span, edits)
-            if self.wanted.is_identifier(self.trail):
+            if what is _What.IDENTIFIER:
                 return self._identifier(text, span, edits)
-            if self.wanted.is_named_in(span.key):
+            if what is _What.STRANGE:
                 raise DecodeError("the name of an audio-derived value inside another name")
         if span.items is not None:
             goes = []
@@ -292,10 +298,10 @@ class _Blanker:
         new = self._unpacked(said, steps or ("json_in_string",))
         self.layers += 1
         if new is not None:
-            edits.append((span.start, span.end, quote(new.decode(), like=token)))
+            edits.append((span.start, span.end, quote(new.decode("utf-8", "surrogatepass"), like=token)))
 
     def _holds_json(self, said: str) -> bool:
-        if not said.lstrip(" \t\r\n").startswith(("{", "[")):
+        if not _MAY_BEGIN_JSON.match(said):
             return False
         try:
             decode.parse_json(said, self.budget)

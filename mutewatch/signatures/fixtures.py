@@ -31,9 +31,10 @@ def run_fixtures(signature: Signature) -> Iterator[FixtureResult]:
         yield FixtureResult(fixture.name, fixture.facts, tuple(_facts(signature, fixture)))
 
 
-def _facts(signature: Signature, fixture: Fixture) -> Iterator[str]:
+def fixture_exchange(signature: Signature, fixture: Fixture) -> Exchange:
+    """Return the message of a fixture, as a door would give it."""
     first = signature.messages[0]
-    exchange = Exchange(
+    return Exchange(
         sent_at=datetime.fromisoformat(fixture.sent_at),
         client=None,
         host=fixture.host or signature.hosts[0].replace("*", "0"),
@@ -45,6 +46,10 @@ def _facts(signature: Signature, fixture: Fixture) -> Iterator[str]:
         origin=Origin("fixture"),
         status=fixture.status,
     )
+
+
+def _facts(signature: Signature, fixture: Fixture) -> Iterator[str]:
+    exchange = fixture_exchange(signature, fixture)
     matched = signature.match(exchange.method, exchange.host, exchange.path)
     if matched is None:
         yield "no match"
