@@ -15,6 +15,9 @@ def apply(decision: Decision, flow: http.HTTPFlow) -> None:
         answer(flow, decision.answer)
     elif decision.body is not None:
         replace_body(flow.request, decision.body)
+        if decision.query is not None:
+            path = flow.request.path.partition("?")[0]
+            flow.request.path = f"{path}?{decision.query}" if decision.query else path
 
 
 def replace_body(request: http.Request, body: bytes) -> None:

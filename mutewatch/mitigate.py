@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.records import Decoded, Exchange, MuteSummary, Sent
-from mutewatch.redact import Blank, RedactionError, redact
+from mutewatch.redact import Blank, RedactionError, redact, redact_query
 from mutewatch.signatures.model import Message, Signature
 
 
@@ -69,10 +69,14 @@ OBSERVE_ALL = Policies()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one message. `body`: what is sent instead; `answer`: what the client gets if nothing is sent."""
+    """What becomes of one message.
+
+    `body` and `query`: what is sent instead, None: as it is; `answer`: what the client gets if nothing is sent.
+    """
 
     sent: Sent = Sent.FORWARDED
     body: bytes | None = None
+    query: str | None = None
     answer: Answer | None = None
 
 
@@ -121,7 +125,10 @@ class Mitigation:
             )
         except RedactionError:
             return Decision(Sent.REFUSED, answer=Answer.FORBIDDEN)
-        return Decision(Sent.REDACTED, body=done.body)
+        query = self._exchange.query if self.decision.query is None else self.decision.query
+        if policy.identifiers:
+            query, _ = redact_query(query, signature, blank=policy.blank)
+        return Decision(Sent.REDACTED, done.body, query if query != self._exchange.query else None)
 
 
 def _is_unmuted(mute: tuple[MuteSummary, ...]) -> bool:

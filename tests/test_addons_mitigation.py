@@ -63,6 +63,17 @@ def test_a_muted_clients_message_arrives_without_its_gains(live: Scene, how: str
     assert not any(gains(body))
 
 
+def test_identifiers_go_too_if_that_is_asked_for(live: Scene) -> None:
+    with live.proxy(**choices(action=Action.REDACT, identifiers=True)) as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.request("POST", f"{PATH}?appid=1&sitename=acme", AUDIO)
+        assert connection.getresponse().status == 204
+    [received] = live.upstream.received
+    assert received.path == f"{PATH}?appid=1&sitename="
+    assert b"call-1-1-1" in AUDIO
+    assert b"call-1-1-1" not in received.body
+
+
 def test_the_record_says_what_was_sent_instead(live: Scene) -> None:
     with live.proxy(**choices(action=Action.REDACT)) as proxy:
         assert post(proxy, AUDIO, "plain") == 204
