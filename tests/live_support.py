@@ -211,18 +211,23 @@ class Proxy:
             confdir=self.confdir,
             extra=(f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", *self.extra),
         )
-        mitmdump = Path(sys.executable).with_name("mitmdump")
+        hosts = HOSTS if self.script.resolve() == SCRIPT else None
+        self._run([*mitmdump_arguments(settings, hosts=hosts, script=self.script), *self.raw])
+
+    def start_bare(self, arguments: Sequence[str]) -> None:
+        """Start mitmdump without the addon, as quiet as ours."""
+        self.port = free_port()
+        onward = ["--mode", f"upstream:http://127.0.0.1:{self.relay_port}"]
+        where = ["--listen-host", "127.0.0.1", "--listen-port", str(self.port)]
+        quiet = ["-q", "--set=flow_detail=0", f"--set=confdir={self.confdir}"]
+        self._run([*onward, *where, *quiet, f"--set=ssl_verify_upstream_trusted_ca={self.upstream_ca}", *arguments])
+
+    def _run(self, arguments: Sequence[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.output = (self.state.parent / f"{self.state.name}.out").open("ab")
         self.process = subprocess.Popen(
-            [
-                mitmdump,
-                *mitmdump_arguments(
-                    settings, hosts=HOSTS if self.script.resolve() == SCRIPT else None, script=self.script
-                ),
-                *self.raw,
-            ],
+            [Path(sys.executable).with_name("mitmdump"), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self.output,

@@ -441,8 +441,7 @@ def test_no_identifier_of_the_real_bodies_is_left(bodies: list[bytes]) -> None:
         secrets = {
             str(value)
             for path, value in identified.items()
-            if path[:-2] == ("telemetrics",)
-            and path[-1] in ("cid", "tid")
+            if (path[:-2] == ("telemetrics",) and path[-1] in ("cid", "tid"))
             or path[-1] in ("localIP", "gatewayIP", "peerReflexiveIP", "information")
             or (path[-2] == "identifiers" and len(str(value)) > 3)
         }

@@ -1,0 +1,1 @@
+"""What the live proxy costs, beside mitmdump without it."""
