@@ -46,6 +46,7 @@ from mutewatch.records import Exchange, Origin
 logger = logging.getLogger("mutewatch.live")
 
 RELOADABLE = ("record_timeout", "strict", "pin_ttl", "policies")
+UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
@@ -236,7 +237,7 @@ class MuteAudit:
         """Hand on the status: a mute request that the server refused had no effect."""
         live = self._live
         with self._guard():
-            if live is not None and live.inspects(flow):
+            if live is not None and live.inspects(flow) and not flow.metadata.get(UNAWAITED):
                 live.writer.put_answer(exchange_of(flow, live.settings.max_body))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
@@ -268,6 +269,7 @@ class MuteAudit:
             self.counters.unrecorded += 1
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
         else:
+            flow.metadata[UNAWAITED] = not decision.awaits_answer
             self.counters.count_sent(decision.sent)
             apply(decision, flow)
 

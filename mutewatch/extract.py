@@ -5,6 +5,7 @@ What cannot be read becomes an `Undecoded` with its reason; the elements beside 
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -219,12 +220,28 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
     return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(set(faults))
 
 
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # JMESPath's unquoted string
+
+
 @cache
 def _compiled(expression: str) -> Any:
     return jmespath.compile(expression)
 
 
+@cache
+def _plain_path(expression: str) -> tuple[str, ...] | None:
+    """The keys of an expression that is nothing but keys; None for any other."""
+    keys = tuple(expression.split("."))
+    return keys if all(_PLAIN_KEY.fullmatch(key) for key in keys) else None
+
+
 def _search(expression: str, scope: Scope) -> Any:
+    keys = _plain_path(expression)
+    if keys is not None:  # most are, and looking keys up one by one is ten times as fast
+        found: Any = scope
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
     try:
         return _compiled(expression).search(scope)
     except (JMESPathError, TypeError, ValueError, RecursionError) as error:

@@ -77,17 +77,18 @@ class Decision:
     sent: Sent = Sent.FORWARDED
     body: bytes | None = None
     query: str | None = None
+    awaits_answer: bool = True  # does the status of the server's answer matter?
     answer: Answer | None = None
 
 
-FORWARD = Decision()
+FORWARD = Decision()  # as nobody knows better
 
 
 class Mitigation:
     """Applies the policies to one exchange under one signature after the other, and remembers the outcome."""
 
     def __init__(self, policies: Policies, exchange: Exchange, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.decision = FORWARD
+        self.decision = Decision(awaits_answer=False)
         self._policies, self._exchange, self._limits = policies, exchange, limits
 
     def apply(
@@ -97,6 +98,8 @@ class Mitigation:
 
         `facts`: what was read of it, None if nothing could be; `mute`: the mute state of each minute that it reports.
         """
+        if message.awaits_answer:
+            self.decision = replace(self.decision, awaits_answer=True)
         policy = self._policies.of(signature.id)
         has_audio = facts is None or bool(facts.audio or facts.undecoded)
         if policy.action is Action.OBSERVE or not has_audio or self.decision.answer is not None:
@@ -104,7 +107,7 @@ class Mitigation:
         if policy.when is When.MUTED and _is_unmuted(mute):
             return self.decision.sent
         if policy.action is Action.BLOCK:
-            self.decision = Decision(Sent.BLOCKED, answer=policy.block_as)
+            self.decision = replace(self.decision, sent=Sent.BLOCKED, answer=policy.block_as)
         else:
             self.decision = self._redacted(policy, signature, message)
         return self.decision.sent
@@ -112,7 +115,7 @@ class Mitigation:
     def _redacted(self, policy: Policy, signature: Signature, message: Message) -> Decision:
         body = self._exchange.body if self.decision.body is None else self.decision.body
         if body is None:
-            return Decision(Sent.REFUSED, answer=Answer.FORBIDDEN)
+            return replace(self.decision, sent=Sent.REFUSED, answer=Answer.FORBIDDEN)
         try:
             done = redact(
                 body,
@@ -124,11 +127,12 @@ class Mitigation:
                 limits=self._limits,
             )
         except RedactionError:
-            return Decision(Sent.REFUSED, answer=Answer.FORBIDDEN)
+            return replace(self.decision, sent=Sent.REFUSED, answer=Answer.FORBIDDEN)
         query = self._exchange.query if self.decision.query is None else self.decision.query
         if policy.identifiers:
             query, _ = redact_query(query, signature, blank=policy.blank)
-        return Decision(Sent.REDACTED, done.body, query if query != self._exchange.query else None)
+        query_sent = query if query != self._exchange.query else None
+        return replace(self.decision, sent=Sent.REDACTED, body=done.body, query=query_sent)
 
 
 def _is_unmuted(mute: tuple[MuteSummary, ...]) -> bool:

@@ -11,6 +11,7 @@ One `Store` belongs to one thread. Readers in other processes do not disturb it.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -172,10 +173,15 @@ def _prepare_connection(connection: Any, _record: object) -> None:
 def _upsert(connection: Connection, table: Table, rows: Sequence[Record]) -> None:
     """One statement for all rows, so that SQLAlchemy compiles it once and for all."""
     if rows:
-        keys = [column.name for column in table.primary_key]
-        statement = insert(table)
-        changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+        connection.execute(_upsert_statement(table), rows)
+
+
+@cache
+def _upsert_statement(table: Table) -> Insert:
+    keys = [column.name for column in table.primary_key]
+    statement = insert(table)
+    changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def _last_by_key(rows: Iterable[Record], table: Table) -> list[Record]:

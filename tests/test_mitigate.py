@@ -7,7 +7,7 @@ import pytest
 
 from bench.faults.kill_live import PATH, telemetry_body
 from mutewatch.identity import Names
-from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Action, Answer, Mitigation, Policies, Policy, When
+from mutewatch.mitigate import OBSERVE_ALL, Action, Answer, Mitigation, Policies, Policy, When
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import Decoded, Exchange, Origin, Sent
@@ -34,7 +34,7 @@ def decided(policies: Policies, exchange: Exchange, muted: bool | None = None) -
 def test_by_default_everything_is_forwarded() -> None:
     for body in (AUDIO, b"no message", None):
         mitigation, _ = decided(OBSERVE_ALL, message(body), muted=True)
-        assert mitigation.decision == FORWARD
+        assert mitigation.decision.sent is Sent.FORWARDED
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_blocked_client_gets_the_answer_that_the_operator_chose(answer: Answer
 def test_a_message_without_audio_is_left_alone() -> None:
     emptied, _ = decided(Policies(replace(REDACT, blank=Blank.REMOVE)), message(AUDIO), muted=True)
     mitigation, facts = decided(Policies(BLOCK), message(emptied.decision.body), muted=True)
-    assert mitigation.decision == FORWARD
+    assert mitigation.decision.sent is Sent.FORWARDED
     assert not facts[0].undecoded
 
 
 def test_a_message_of_no_signature_is_left_alone() -> None:
     mitigation, _ = decided(Policies(BLOCK), message(AUDIO, path="/elsewhere"), muted=True)
-    assert mitigation.decision == FORWARD
+    assert mitigation.decision.sent is Sent.FORWARDED
 
 
 def test_a_signature_may_have_a_policy_of_its_own() -> None:
     policies = Policies(BLOCK, {SIGNATURE: Policy()})
-    assert decided(policies, message(AUDIO), muted=True)[0].decision == FORWARD
+    assert decided(policies, message(AUDIO), muted=True)[0].decision.sent is Sent.FORWARDED
     assert policies.touch
     assert not Policies(Policy(), {SIGNATURE: Policy()}).touch
