@@ -11,22 +11,22 @@ from enum import StrEnum
 
 from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
+from pcap_tools.ends import End
 from pcap_tools.http.account import Found
 from pcap_tools.http.connection import HttpConnection
 from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
-from pcap_tools.stream import Gap, Piece, Side, Stamp
+from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide
 from pcap_tools.tls.budget import Budget
 from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
 from pcap_tools.tls.keylog import KeyLog
 from pcap_tools.tls.session import TlsSession, TlsState
 
-End = tuple[bytes, int]  # address, port
 Place = tuple[int, int, int | None]  # first and last frame of a message, and its stream in HTTP/2
 _RETRANSMITTED = 1 << 24  # bytes back from the end that may be seen once more
-_EARLIER = 1 << 20  # bytes: as far from the beginning may be what was captured before it, out of order
+_AHEAD = 1 << 16  # bytes: as far behind the beginning may be what was captured before it, out of order
 _BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
 _LATEST = (1 << 63) - 1  # ns since 1970: the year 2262; a capture can say later
 
@@ -98,7 +98,7 @@ class Connection:
         self._keylog, self._limits, self._budget, self._keep_responses = keylog, limits, budget, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
-        self._begun_at = 0  # frame in which the conversation begins; 0: nobody knows
+        self.begun_at = 0  # frame in which the conversation begins; 0: nobody knows
         self.is_let_go = False  # was it closed because too many were open?
         self.held_bytes = self._look_from = 0
         self.has_gap = False  # is something held of which the beginning was missed?
@@ -109,12 +109,15 @@ class Connection:
     def is_finished(self) -> bool:
         return all(side.is_finished for side in self._tcp)
 
-    def is_older(self, segment: Segment) -> bool:
-        """Is this, captured before this connection began, of an earlier one between the same ends?"""
+    def opens_with(self, segment: Segment) -> bool:
+        """Is this the SYN with which this connection begins?"""
         side = self._tcp[self._side(segment)]
-        if segment.stamp.frame >= self._begun_at or not side.has_begun:
-            return False
-        return abs(side.distance(segment.sequence)) > _EARLIER
+        return segment.flags & (SYN | ACK) == SYN and side.began_at(segment.sequence + 1)
+
+    def is_near(self, segment: Segment) -> bool:
+        """May this, captured before the beginning, belong to this connection, out of order?"""
+        side = self._tcp[self._side(segment)]
+        return not side.has_begun or -1 <= side.distance(segment.sequence) <= _AHEAD
 
     def restarts_with(self, segment: Segment) -> bool:
         """Does another connection between the same ends begin here, by its SYN or by its ClientHello?"""
@@ -136,7 +139,7 @@ class Connection:
 
     def begin(self, segment: Segment) -> None:
         """The conversation begins with this segment of the client, which may be its SYN (RFC 7413)."""
-        self._begun_at = segment.stamp.frame
+        self.begun_at = segment.stamp.frame
         self._tcp[Side.CLIENT].begin_at(segment.sequence + bool(segment.flags & SYN) & 0xFFFFFFFF)
         if segment.flags & ACK:
             self._tcp[Side.SERVER].begin_at(segment.acknowledged)
@@ -276,6 +279,7 @@ class Stack:
         self.http = HttpConnection(limits.http, keep_responses=keep_responses, on_tunnel=self._tunnel)
         self._inner: Stack | None = None
         self._tunnelled: list[HttpMessage] = []
+        self._plain_bytes = 0  # read from TLS; a gap counts, too
 
     @property
     def server_name(self) -> str | None:
@@ -291,12 +295,14 @@ class Stack:
     def feed(self, piece: Piece) -> list[HttpMessage]:
         messages: list[HttpMessage] = []
         for plain in self.tls.feed(piece) if self.tls else (piece,):
+            self._plain_bytes += len(plain.data) if isinstance(plain, Data) else 1
             messages += self.http.feed(plain)
         return messages + self._from_tunnel()
 
     def finish(self) -> list[HttpMessage]:
         messages: list[HttpMessage] = []
         for plain in self.tls.finish() if self.tls else ():
+            self._plain_bytes += len(plain.data) if isinstance(plain, Data) else 1
             messages += self.http.feed(plain)
         messages += self.http.finish()
         return messages + self._from_tunnel() + (self._inner.finish() if self._inner else [])
@@ -310,7 +316,7 @@ class Stack:
             return (FlowOutcome.CLEARTEXT if is_http else FlowOutcome.NOT_HTTP), "; ".join(losses)
         account = self.tls.account
         outcome = _OUTCOMES[account.state]
-        if account.state is TlsState.EMPTY:
+        if account.state is TlsState.EMPTY or (outcome is FlowOutcome.DECRYPTED and not self._plain_bytes):
             return FlowOutcome.EMPTY, account.detail
         if outcome is FlowOutcome.DECRYPTED and not is_http:
             outcome = FlowOutcome.NOT_HTTP

@@ -21,18 +21,19 @@ from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
 from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
-from pcap_tools.connection import Basis, Connection, End, Place, place
+from pcap_tools.connection import Basis, Connection, Place, place
+from pcap_tools.ends import Key, flow_key, in_order
 from pcap_tools.http.host import named_host
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.interest import Interest, Known
 from pcap_tools.limits import ReadLimits
 from pcap_tools.quic_flows import QuicFlow, QuicFlows
+from pcap_tools.reuse import frames_of_earlier
 from pcap_tools.stream import Stamp
 from pcap_tools.tls.budget import Budget
 from pcap_tools.tls.handshake import ClientHello, begun_client_hello, client_hello_from_records, glance
 from pcap_tools.tls.keylog import KeyLog
 
-Key = tuple[End, End]
 Found = Iterator[tuple[Connection, HttpMessage]]
 
 
@@ -80,7 +81,14 @@ class FlowTable:
                 chosen += _places(earlier, passed)
         self._recent = recent
         yield from self._let_go()
+        stale: set[int] = set()
+        if fresh:
+            looked_at |= {frame: self._dissect(batch, at) for frame, batch, at in chosen if frame not in looked_at}
+            segments = (packet for packet in looked_at.values() if isinstance(packet, Segment))
+            stale = frames_of_earlier(segments, self._flows)
         for frame, batch, index in sorted(chosen, key=itemgetter(0)):
+            if frame in stale:
+                continue
             packet = looked_at[frame] if frame in looked_at else self._dissect(batch, index)
             if isinstance(packet, Segment):
                 yield from self._segment(packet)
@@ -101,7 +109,7 @@ class FlowTable:
         self.closed = [one for one in self.closed if one not in again]
         for one in self.closed:
             frames = (one.tally.first.frame, one.tally.last.frame)
-            self._done.setdefault(_in_order(one.client, one.server), []).append(frames)
+            self._done.setdefault(in_order(one.client, one.server), []).append(frames)
         self._recent, self._wanted, self._by_address = [], Wanted(), True
         self._left.clear()
         self._randoms.clear()
@@ -217,8 +225,6 @@ class FlowTable:
         if self._is_done(key, segment):
             return
         connection = self._flows.get(key)
-        if connection is not None and connection.is_older(segment):
-            return
         if connection is not None and connection.restarts_with(segment):
             yield from self._close(key, self._flows.pop(key))
             connection = None
@@ -372,6 +378,7 @@ class FlowTable:
         connection.close()
         if connection.basis is Basis.TRIAL and not connection.messages:
             self.unidentified[Unidentified.HEADLESS] += 1
+            self._left[key] = None
         elif connection.basis is not None:
             self.closed.append(connection)
             self._ended[key] = connection
@@ -385,12 +392,3 @@ class FlowTable:
 def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
     frames = sifted.batch.frames
     return ((int(frames[index]), sifted.batch, index) for index in chosen.tolist())
-
-
-def flow_key(segment: Segment) -> Key:
-    """The ends of a segment's flow, the same for both directions."""
-    return _in_order((segment.source, segment.source_port), (segment.target, segment.target_port))
-
-
-def _in_order(one: End, other: End) -> Key:
-    return (one, other) if one < other else (other, one)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pcap_tools.connection import Basis, End
+from pcap_tools.connection import Basis
+from pcap_tools.ends import End
 from pcap_tools.tls.handshake import ClientHello
 from pcap_tools.tls.keylog import KeyLog
 

@@ -41,7 +41,7 @@ class ReadLimits:
     undecided: int = 64 * KiB  # of a client's first bytes, before it is known what they are
     tunnels: int = 4  # CONNECT inside CONNECT
     bursts: int = 10_000  # times and sizes kept of a flow that stays dark: a week of minutes
-    trials: int = 4_000_000  # decryptions that all recoveries may try together, some 15 to 30 s
+    trials: int = 3_000_000  # decryptions that all recoveries may try together, some 10 to 20 s
     strays: int = 32  # flows without a beginning, at no known address, on which unused keys are tried ...
     stray_trials: int = 200_000  # ... so many times each; 1 s
     tls: TlsLimits = DEFAULT_TLS_LIMITS

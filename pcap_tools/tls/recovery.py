@@ -46,6 +46,13 @@ class Recovery:
     def is_exhausted(self) -> bool:
         return self.trials >= self._limits.trials or self._session.budget.left <= 0
 
+    @property
+    def gave_up(self) -> str:
+        """Say so, if all trials are used up."""
+        if not self.is_exhausted:
+            return ""
+        return f"gave up after {self.trials:,} trials" if self.trials else "no trials left: others used them up"
+
     def _may_try(self) -> bool:
         """Use one trial, of this connection and of the reading; False: there are none left."""
         if self.is_exhausted:

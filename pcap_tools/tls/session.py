@@ -121,15 +121,16 @@ class TlsSession:
     def finish(self) -> list[Piece]:
         """No more pieces come: read what can be read with what there is."""
         self._is_last = self._may_guess = True
+        waiting = [half for half in self.halves if half.held and not half.opened]
         found: list[Piece] = []
         for _ in range(2):  # what one side shows may open the other
             for half in self.halves:
                 found += self._read(half)
         for half in self.halves:
-            self.has_dropped |= bool(half.held) and not half.opened
             half.drop()
             if half.gap_is_due and half.opened:
                 found += half.give(b"", half.last_loss or Stamp(0, None))
+        self.has_dropped |= any(not half.opened for half in waiting)
         return found
 
     @property
@@ -155,7 +156,7 @@ class TlsSession:
         """Why no record was opened."""
         hello, answer = self.client_hello, self.server_hello
         if self.client_random is None:
-            gave_up = f"gave up after {self._recovery.trials:,} trials" if self._recovery.is_exhausted else ""
+            gave_up = self._recovery.gave_up
             return TlsState.NO_HANDSHAKE, gave_up or ("no key in the log opens it" if len(self.keylog) else "")
         if self.client_random not in self.keylog:
             others = f"the log has secrets of {self.keylog.sessions:,} other connections" if len(self.keylog) else ""
@@ -176,7 +177,7 @@ class TlsSession:
                     f"frames {half.first_loss.frame} to {half.last_loss.frame}"
                 )
         if self._recovery.is_exhausted:
-            told.append(f"gave up after {self._recovery.trials:,} trials")
+            told.append(self._recovery.gave_up)
         if self._renegotiated:
             told.append("it was renegotiated, which is not followed")
         return "; ".join(told)
