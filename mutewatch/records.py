@@ -72,6 +72,7 @@ class FlowOutcome(StrEnum):
     QUIC = "QUIC"
     ECH = "ECH"
     NOT_HTTP = "not HTTP"
+    EMPTY = "nothing was sent"
 
 
 class Unidentified(StrEnum):

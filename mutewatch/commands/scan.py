@@ -166,6 +166,7 @@ def _scan_group(
         on_bytes=progress.on_bytes,
         on_chosen=progress.on_chosen,
         on_flow=flows.append,
+        on_skipped=summary.skipped.update,
         on_unidentified=summary.unidentified.update,
     )
     try:
@@ -188,9 +189,16 @@ def _scan_group(
         from pcap_tools.verify import second_opinion
 
         summary.opinions.append(str(second_opinion(paths, flows, bodies, reading)))
+    summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
     summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in flows]
     name = " ".join(map(str, paths))
     return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
+
+
+def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
+    """Did a flow to an address that the operator named stay closed, of which nobody else knows whose it is?"""
+    is_known = flow.host is not None and pipeline.is_host(flow.host)
+    return flow.basis == "address" and not flow.messages and not is_known
 
 
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
@@ -204,7 +212,7 @@ def _dark(summary: Summary) -> str:
     parts = (
         (counts.undecoded, "messages that did not decode"),
         (counts.unread, "messages without a body"),
-        (counts.dark, "connections that stayed closed"),
+        (counts.dark + summary.hidden, "connections that stayed closed"),
     )
     return ", ".join(f"{number} {what}" for number, what in parts if number)
 
