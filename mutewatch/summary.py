@@ -97,6 +97,8 @@ class Summary:
             )
         yield from flow_lines(self.flows)
         yield from unidentified_lines(self.unidentified)
+        if counts.canaries:
+            yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
         if counts.dark and not self.flows:
             yield (
                 f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "
