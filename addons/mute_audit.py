@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 
+from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
@@ -74,6 +75,8 @@ class MuteAudit:
         self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()
         self._live: _Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
+        self._canaries = CanaryRoutes(self.counters)
+        self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
 
@@ -115,6 +118,7 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
+        self._canaries.open(settings.state)
         return _Live(settings, gate, writer)
 
     def done(self) -> None:
@@ -164,14 +168,14 @@ class MuteAudit:
                 flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
             elif flow.request.stream or announced_length(flow) > live.settings.max_body:
                 flow.metadata[RECORDED_EARLY] = True
-                await self._record(live, flow, exchange_of(flow, max_body=0))
+                await self._record(live, flow, exchange_of(flow, 0, self._canaries.door(flow.client_conn)))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard():
             if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
-                exchange = exchange_of(flow, live.settings.max_body)
+                exchange = exchange_of(flow, live.settings.max_body, self._canaries.door(flow.client_conn))
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -183,7 +187,8 @@ class MuteAudit:
         live = self._live
         with self._guard():
             if live is not None and live.inspects(flow):
-                live.writer.put_answer(exchange_of(flow, live.settings.max_body))
+                door = self._canaries.door(flow.client_conn)
+                live.writer.put_answer(exchange_of(flow, live.settings.max_body, door))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
@@ -227,10 +232,10 @@ class MuteAudit:
             logger.warning("mutewatch: %s", text, exc_info=with_traceback)
 
 
-def exchange_of(flow: http.HTTPFlow, max_body: int) -> Exchange:
+def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Exchange:
     """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
     peer = flow.client_conn.peername
-    exchange = exchange_from_flow(flow, Origin("live"), client=peer[0] if peer else None)
+    exchange = exchange_from_flow(flow, Origin(door), client=peer[0] if peer else None)
     is_read = exchange.body is not None and len(exchange.body) <= max_body
     return exchange if is_read else replace(exchange, body=None)
 
