@@ -47,7 +47,9 @@ class Gateway:
         context = self._context()
         with closing(self._bound()) as plain:
             client = plain.getsockname()
-            ticket = Ticket(*client[:2], message.host, far_end.port, far_end.fingerprint, time.time() + TICKET_SECONDS)
+            ticket = Ticket(
+                client[0], client[1], message.host, far_end.port, far_end.fingerprint, time.time() + TICKET_SECONDS
+            )
             path = write_ticket(self.state, ticket)
             try:
                 self._connect(plain, message.host)

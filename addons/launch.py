@@ -72,6 +72,8 @@ def mitmdump_arguments(
         "mutewatch_mute": str(live.mute_file or ""),
         "mutewatch_assume": live.assume,
         "mutewatch_max_body": str(live.max_body),
+        "mutewatch_metrics": live.metrics,
+        "mutewatch_canary_max_age": str(live.canary_max_age),
     }
     for name in {name for name, _ in _split(settings.extra)}:
         options.pop(name, None)

@@ -27,6 +27,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
     ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
+    ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
+    ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -54,6 +56,8 @@ def read_settings() -> LiveSettings:
         mute_file=Path(options.mutewatch_mute).expanduser() if options.mutewatch_mute else None,
         assume=options.mutewatch_assume,
         max_body=options.mutewatch_max_body,
+        metrics=options.mutewatch_metrics,
+        canary_max_age=options.mutewatch_canary_max_age,
     )
     try:
         check_settings(settings)

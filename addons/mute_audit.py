@@ -26,6 +26,7 @@ from addons.committer import WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
 from addons.journal import Journal
+from addons.live_metrics import start_metrics
 from addons.live_options import (
     add_options,
     check_neighbours,
@@ -35,6 +36,7 @@ from addons.live_options import (
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
+from addons.metrics_server import MetricsServer
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
 from addons.writer import Fate, Writer
 from mutewatch.errors import OperatorError
@@ -76,6 +78,7 @@ class MuteAudit:
         self._live: _Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
         self._canaries = CanaryRoutes(self.counters)
+        self._metrics: MetricsServer | None = None
         self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
@@ -119,10 +122,13 @@ class MuteAudit:
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         self._canaries.open(settings.state)
+        self._metrics = start_metrics(settings, gate, writer)
         return _Live(settings, gate, writer)
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
+        if self._metrics is not None:
+            self._metrics.stop()
         if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
             logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
 

@@ -31,6 +31,8 @@ class LiveSettings:
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
     mute_file: Path | None = None  # when clients were muted, for what no message tells
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
+    metrics: str = ""  # host:port of /metrics and /healthz; "": off
+    canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
 
 class Recorder(Protocol):
@@ -63,6 +65,11 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
     return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC))
+
+
+def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
+    """Return when the certificate of the CA in `confdir` expires; None if there is none that can be read."""
+    return compose.authority_expires_at(confdir, now)
 
 
 def telemetry_hosts() -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from mutewatch.signatures.fixtures import pack
 from mutewatch.signatures.model import Signature
 
 BEFORE_THE_MINUTE = timedelta(seconds=75)  # when the canary "pressed mute": before the minute that it reports
+NOT_STORED = "it is not in the store"
 
 
 class Expectation(StrEnum):
@@ -109,14 +110,16 @@ def telling_values(message: CanaryMessage, body: bytes, content_encoding: str | 
     return sorted({value.name for report in decoded.audio for value in report.values if not _is_blank(value)})
 
 
+def stored(message: CanaryMessage, facts: Iterable[Decoded]) -> list[Decoded]:
+    """Return what the store's facts say of `message`."""
+    return [one for one in facts if one.source.signature.id == message.signature.id and _is_of(one, message)]
+
+
 def check_record(message: CanaryMessage, facts: Iterable[Decoded]) -> Check:
     """Is the message among the facts of the store, and was it read?"""
-    name = f"recorded ({message.signature.id})"
-    own = [
-        decoded for decoded in facts if decoded.source.signature.id == message.signature.id and _is_of(decoded, message)
-    ]
+    name, own = f"recorded ({message.signature.id})", stored(message, facts)
     if not own:
-        return Check(name, False, "it is not in the store")
+        return Check(name, False, NOT_STORED)
     faults = [undecoded.reason for decoded in own for undecoded in decoded.undecoded]
     if faults:
         return Check(name, False, f"it is in the store, but the signature could not read it: {faults[0]}")
@@ -148,7 +151,8 @@ def check_judgement(sent: Sequence[CanaryMessage], found: Iterable[Finding]) -> 
 
 def _is_of(decoded: Decoded, message: CanaryMessage) -> bool:
     """By the call, which only this run knows; what could not be read is taken for this run's (it is new)."""
-    calls = {fact.call for fact in (*decoded.audio, *decoded.mute, *decoded.undecoded)}
+    calls: set[str | None] = {report.call for report in decoded.audio}
+    calls |= {event.call for event in decoded.mute} | {undecoded.call for undecoded in decoded.undecoded}
     return not calls or None in calls or message.call in calls
 
 

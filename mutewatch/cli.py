@@ -194,6 +194,9 @@ def live(
     assume: AssumeOption = None,
     activity: ActivityOption = True,
     show_clients: ShowClientsOption = False,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Serve /metrics and /healthz at this host:port.", show_default=False)
+    ] = "",
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
@@ -216,6 +219,7 @@ def live(
         show_clients=show_clients,
         mute_file=mute,
         assume=assume or "",
+        metrics=metrics,
     )
     raise typer.Exit(run(LaunchSettings(settings, host, port, mode, extra=tuple(options or ()))))
 

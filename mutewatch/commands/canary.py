@@ -15,6 +15,7 @@ from addons.canary_client import Gateway, PathError, gateway_at
 from addons.canary_far_end import ANSWER, Arrived, FarEnd
 from certs.authority import CERTIFICATE
 from mutewatch.canary import (
+    NOT_STORED,
     CanaryMessage,
     Check,
     Expectation,
@@ -22,6 +23,7 @@ from mutewatch.canary import (
     check_judgement,
     check_record,
     messages,
+    stored,
 )
 from mutewatch.config import CANARY_RESULT, LIVE_STATUS, StateDirectory, open_state
 from mutewatch.errors import OperatorError
@@ -125,8 +127,7 @@ class _Run:
         """At the moment of arrival, before the answer: is the message in the store?"""
         facts, _ = self._stored()
         own = [message for message in sent if message.host == arrived.host]
-        ids = {decoded.source.signature.id for decoded in facts}
-        self.is_recorded_at_arrival[arrived.host] = bool(own) and own[0].signature.id in ids
+        self.is_recorded_at_arrival[arrived.host] = any(stored(message, facts) for message in own)
 
     def _stored(self) -> tuple[list[Decoded], list[Finding]]:
         if not self.state.store.is_file():
@@ -151,7 +152,7 @@ class _Run:
 
     def _explained(self, check: Check, before: dict[str, int]) -> Check:
         """Say whether the store or the signature is at fault for what is not there, by the proxy's own counters."""
-        if check.holds or "not in the store" not in check.text:
+        if check.text != NOT_STORED:
             return check
         now = self._counters()
         gained = {name: now.get(name, 0) - before.get(name, 0) for name in ("recorded", "record_failures")}
