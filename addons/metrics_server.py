@@ -41,8 +41,10 @@ FAULT = Page(500, "text/plain", b"the page could not be made\n")
 class MetricsServer:
     """`pages`: by path, what makes the page; called on the server's thread."""
 
-    def __init__(self, pages: Mapping[str, Callable[[], Page]]) -> None:
-        self._pages = pages
+    def __init__(
+        self, pages: Mapping[str, Callable[[], Page]], *, connections: int = CONNECTIONS, seconds: float = SECONDS
+    ) -> None:
+        self._pages, self._connections, self._seconds = pages, connections, seconds
         self._made: dict[str, tuple[float, Page]] = {}
         self._open = 0
         self._loop = asyncio.new_event_loop()
@@ -72,7 +74,7 @@ class MetricsServer:
 
     async def _serve(self, host: str, port: int) -> None:
         try:
-            server = await asyncio.start_server(self._answer, host, port, limit=HEAD_BYTES, backlog=CONNECTIONS)
+            server = await asyncio.start_server(self._answer, host, port, limit=HEAD_BYTES, backlog=self._connections)
         except OSError as error:
             self._error = error
             self._started.set()
@@ -85,8 +87,8 @@ class MetricsServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
         try:
-            if self._open <= CONNECTIONS:
-                async with asyncio.timeout(SECONDS):
+            if self._open <= self._connections:
+                async with asyncio.timeout(self._seconds):
                     await self._respond(reader, writer)
                     writer.close()
                     await writer.wait_closed()

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from mutewatch.extract import extract
 from mutewatch.identity import CANARY, Names
-from mutewatch.records import AudioValue, Decoded, Exchange, Finding, Origin, Verdict
+from mutewatch.records import Decoded, Exchange, Finding, Origin, Verdict
 from mutewatch.signatures.fixtures import pack
 from mutewatch.signatures.model import Signature
 
@@ -98,16 +98,21 @@ def check_arrival(message: CanaryMessage, bodies: Sequence[tuple[bytes, str | No
             f"it arrived unredacted: {', '.join(told)}" if told else "redacted: it arrived without audio-derived values"
         )
         return Check(name, not told, text)
+    if expected is not Expectation.OBSERVE:
+        return Check(name, True, "arrived")  # identifiers may be blanked in it
     same = body == message.body
     return Check(name, same, "arrived unchanged" if same else "it arrived changed, although nothing is to be redacted")
 
 
 def telling_values(message: CanaryMessage, body: bytes, content_encoding: str | None) -> list[str]:
-    """Return the names of the values in `body` that still tell something: neither gone nor at their floor."""
+    """Return the names of the values in `body` that still tell something: neither gone, nor zero, nor at their floor."""
     decoded = message.read(body, content_encoding)
     if decoded is None:
         return []
-    return sorted({value.name for report in decoded.audio for value in report.values if not _is_blank(value)})
+    groups = [group for kind in message.signature.messages if kind.audio for group in kind.audio.groups]
+    blank = {(name, silent) for group in groups for name, f in group.fields.items() for silent in (f.offset, f.floor)}
+    values = [value for report in decoded.audio for value in report.values]
+    return sorted({value.name for value in values if (value.name, value.value) not in blank})
 
 
 def stored(message: CanaryMessage, facts: Iterable[Decoded]) -> list[Decoded]:
@@ -154,10 +159,6 @@ def _is_of(decoded: Decoded, message: CanaryMessage) -> bool:
     calls: set[str | None] = {report.call for report in decoded.audio}
     calls |= {event.call for event in decoded.mute} | {undecoded.call for undecoded in decoded.undecoded}
     return not calls or None in calls or message.call in calls
-
-
-def _is_blank(value: AudioValue) -> bool:
-    return value.value == value.floor
 
 
 def _iso(time: datetime) -> str:

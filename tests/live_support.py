@@ -200,6 +200,8 @@ class Proxy:
     live: dict[str, Any] = field(default_factory=dict)  # LiveSettings
     extra: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] | None = None  # of `allow_hosts`; default: those of the tests' script, or the signatures'
+    mode: str | None = None  # default: upstream, through the relay
     raw: Sequence[str] = ()  # arguments of mitmdump that our own checks do not see
 
     def start(self) -> None:
@@ -207,10 +209,11 @@ class Proxy:
         settings = LaunchSettings(
             LiveSettings(self.state, **self.live),
             listen_port=self.port,
-            mode=f"upstream:http://127.0.0.1:{self.relay_port}",
+            mode=self.mode or f"upstream:http://127.0.0.1:{self.relay_port}",
             confdir=self.confdir,
             extra=(f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", *self.extra),
         )
+        hosts = self.hosts or (HOSTS if self.script.resolve() == SCRIPT else None)
         mitmdump = Path(sys.executable).with_name("mitmdump")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -218,9 +221,7 @@ class Proxy:
         self.process = subprocess.Popen(
             [
                 mitmdump,
-                *mitmdump_arguments(
-                    settings, hosts=HOSTS if self.script.resolve() == SCRIPT else None, script=self.script
-                ),
+                *mitmdump_arguments(settings, hosts=hosts, script=self.script),
                 *self.raw,
             ],
             env=environment,

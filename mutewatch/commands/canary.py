@@ -31,7 +31,7 @@ from mutewatch.records import Decoded, Finding
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 
-SETTLE_SECONDS = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
+PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
 LOOK_SECONDS = 0.1  # between two looks
 
 
@@ -44,6 +44,7 @@ class CanaryOptions:
     authority: Path | None = None  # certificate of the CA that clients trust; default: the state directory's
     expected: Expectation = Expectation.OBSERVE
     every: float | None = None  # seconds between two runs; None: one run
+    patience: float = PATIENCE  # seconds
 
 
 def canary(options: CanaryOptions) -> int:
@@ -52,18 +53,18 @@ def canary(options: CanaryOptions) -> int:
     authority = options.authority or state.authority / CERTIFICATE
     gateway = gateway_at(options.proxy, authority, state.root)
     if options.every is None:
-        return _run_and_tell(state, gateway, options.expected)
+        return _run_and_tell(state, gateway, options)
     if not options.every >= 1:
         raise OperatorError(f"--every {options.every:g}: write seconds, 1 or more")
     while True:
         started = time.monotonic()
-        _run_and_tell(state, gateway, options.expected)
+        _run_and_tell(state, gateway, options)
         time.sleep(max(0.0, started + options.every - time.monotonic()))
 
 
-def _run_and_tell(state: StateDirectory, gateway: Gateway, expected: Expectation) -> int:
+def _run_and_tell(state: StateDirectory, gateway: Gateway, options: CanaryOptions) -> int:
     started, at = time.monotonic(), datetime.now(UTC)
-    checks = list(_Run(state, gateway, expected, at).checks())
+    checks = list(_Run(state, gateway, options.expected, options.patience, at).checks())
     for check in checks:
         print(f"{'ok  ' if check.holds else 'FAIL'}  {check.name}: {check.text}", flush=True)
     passed = all(check.holds for check in checks)
@@ -89,6 +90,7 @@ class _Run:
     state: StateDirectory
     gateway: Gateway
     expected: Expectation
+    patience: float
     at: datetime
     call: str = field(default_factory=lambda: f"canary-{secrets.token_hex(16)}")
     is_recorded_at_arrival: dict[str, bool] = field(default_factory=dict)  # by host
@@ -138,7 +140,7 @@ class _Run:
 
     def _settled(self, sent: list[CanaryMessage]) -> tuple[list[Decoded], list[Finding]]:
         """Facts and findings, once they are what they should be or the time is over."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + self.patience
         while True:
             facts, found = self._stored()
             checks = [*(check_record(message, facts) for message in sent), *check_judgement(sent, found)]
