@@ -105,7 +105,7 @@ def check_arrival(message: CanaryMessage, bodies: Sequence[tuple[bytes, str | No
 
 
 def telling_values(message: CanaryMessage, body: bytes, content_encoding: str | None) -> list[str]:
-    """Return the names of the values in `body` that still tell something: neither gone, nor zero, nor at their floor."""
+    """Return the names of the values in `body` that tell something: not gone, not zero, not at their floor."""
     decoded = message.read(body, content_encoding)
     if decoded is None:
         return []

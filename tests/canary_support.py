@@ -22,29 +22,29 @@ PATIENCE = 2.0  # seconds; what is there is there in milliseconds
 
 
 @contextmanager
-def gateway(live: Scene, broken: str = "", **choices: Any) -> Iterator[Proxy]:
+def gateway(place: Scene, broken: str = "", **choices: Any) -> Iterator[Proxy]:
     """A running gateway as it ships, broken in the way that `canary_script` knows by this name."""
     settings = {"activity": False, "record_timeout": 0.2, **choices.pop("live", {})}
     environment = {"MUTEWATCH_TEST_BREAK": broken}
     hosts = CLOSED if broken == "gate-closed" else None
-    with live.proxy(script=SCRIPT, environment=environment, hosts=hosts, live=settings, **choices) as proxy:
+    with place.proxy(script=SCRIPT, environment=environment, hosts=hosts, live=settings, **choices) as proxy:
         yield proxy
 
 
-def run_canary(proxy: Proxy, expected: str = "observe", **choices: Any) -> tuple[int, str]:
-    """Run the canary beside `proxy`; return its exit code, and the reasons that it gives."""
+def run_canary(gate: Proxy, expected: str = "observe", **choices: Any) -> tuple[int, str]:
+    """Run the canary beside the proxy `gate`; return its exit code, and the reasons that it gives."""
     options = CanaryOptions(
         **{
-            "state": proxy.state,
-            "proxy": f"http://127.0.0.1:{proxy.port}",
-            "authority": proxy.ca_file,
+            "state": gate.state,
+            "proxy": f"http://127.0.0.1:{gate.port}",
+            "authority": gate.ca_file,
             "expected": Expectation(expected),
             "patience": PATIENCE,
             **choices,
         }
     )
     code = canary(options)
-    told = json.loads((proxy.state / "canary.json").read_text())
+    told = json.loads((gate.state / "canary.json").read_text())
     assert told["passed"] == (code == 0)
     return code, "; ".join(told["reasons"])
 
@@ -97,5 +97,7 @@ def post_through(plain: socket.socket, proxy: Proxy, body: bytes, host: str = TE
         connection._tunnel()  # type: ignore[attr-defined]
         connection.sock = connection._context.wrap_socket(plain, server_hostname=host)  # type: ignore[attr-defined]
         connection.request("POST", "/metric/v1", body=body)
-        return connection.getresponse().status
+        status = connection.getresponse().status
+        connection.sock.close()
+        return status
     return 0

@@ -184,9 +184,9 @@ def test_what_leaves_is_compared_with_what_the_gateway_is_set_to_do(
 def test_a_ticket_is_honoured_once(live: Scene) -> None:
     with gateway(live) as proxy, far_end() as end:
         with bound() as first:
+            port = first.getsockname()[1]
             leave(proxy.state, first, ticket_for(first, end))
             assert post_through(first, proxy, b"{}") == 204
-            port = first.getsockname()[1]
         with bound(port) as second:
             assert post_through(second, proxy, b"replayed") == 204
     assert [arrived.body for arrived in end.arrived] == [b"{}"]
