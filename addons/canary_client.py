@@ -43,26 +43,32 @@ class Gateway:
     state: Path
 
     def post(self, message: CanaryMessage, far_end: FarEnd) -> int:
-        """Send `message` on a connection of its own and return the status of the answer. PathError if a step fails."""
+        """Send `message` on a connection of its own; return the status of the answer. PathError if a step fails."""
         context = self._context()
         with closing(self._bound()) as plain:
-            client = plain.getsockname()
-            ticket = Ticket(
-                client[0], client[1], message.host, far_end.port, far_end.fingerprint, time.time() + TICKET_SECONDS
-            )
-            path = write_ticket(self.state, ticket)
-            try:
-                self._connect(plain, message.host)
-                if path.exists():
-                    raise PathError(
-                        "led to the far end",
-                        f"the proxy did not take the canary's ticket: no mutewatch with the state directory "
-                        f"{self.state} is behind it; nothing was sent",
-                    )
-            finally:
-                path.unlink(missing_ok=True)
+            self._connect_with_ticket(plain, message.host, far_end)
             with self._handshake(plain, context, message.host, far_end) as secure:
                 return _exchange(secure, message)
+
+    def _connect_with_ticket(self, plain: socket.socket, host: str, far_end: FarEnd) -> None:
+        """CONNECT, after which the ticket must be gone."""
+        client, expires_at = plain.getsockname(), time.time() + TICKET_SECONDS
+        ticket = Ticket(client[0], client[1], host, far_end.port, far_end.fingerprint, expires_at)
+        try:
+            path = write_ticket(self.state, ticket)
+        except OSError as error:
+            reason = f"no ticket can be written into {self.state}: {error.strerror}"
+            raise PathError("led to the far end", reason) from None
+        try:
+            self._connect(plain, host)
+            if path.exists():
+                reason = (
+                    f"the proxy did not take the canary's ticket: no mutewatch with the state directory {self.state} "
+                    "is behind it, or it runs as another user; nothing was sent"
+                )
+                raise PathError("led to the far end", reason)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _context(self) -> ssl.SSLContext:
         try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -17,7 +18,7 @@ import trustme
 from addons.launch import addon_path
 from mutewatch.store import Store
 from tests.canary_support import bound, far_end, gateway, leave, post_through, run_canary, ticket_for
-from tests.live_support import ROOT, TELEMETRY, Proxy, Scene, free_port, scene
+from tests.live_support import ROOT, TELEMETRY, Proxy, Scene, free_port, scene, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -115,8 +116,31 @@ def test_a_store_that_is_gone_is_named(live: Scene) -> None:
         for path in proxy.state.glob("mutewatch.db*"):
             path.unlink()
         code, reasons = run_canary(proxy)
-    assert (code, "it is not in the store" in reasons) == (3, True), reasons
+    assert (code, "it is not in the store: the store cannot be read: there is none at" in reasons) == (3, True), reasons
     assert not (proxy.state / "mutewatch.db").exists()
+
+
+def test_a_store_that_is_damaged_is_named(live: Scene) -> None:
+    with gateway(live) as proxy:
+        for path in proxy.state.glob("mutewatch.db*"):
+            path.unlink()
+        (proxy.state / "mutewatch.db").write_bytes(b"no database" * 1000)
+        code, reasons = run_canary(proxy)
+    assert (code, "the store cannot be read" in reasons) == (3, True), reasons
+
+
+def test_it_runs_again_and_again_until_it_is_stopped(live: Scene) -> None:
+    with gateway(live) as proxy:
+        where = ["--proxy", f"http://127.0.0.1:{proxy.port}", "--ca", str(proxy.ca_file), "--state", str(proxy.state)]
+        line = [sys.executable, "-m", "mutewatch", "canary", "--every", "1", *where]
+        process = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: proxy.status().get("canaries", 0) >= 4, "the canary has run twice")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_a_gateway_that_is_down_is_named(live: Scene) -> None:

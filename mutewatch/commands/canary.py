@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from addons.canary_client import Gateway, PathError, gateway_at
 from addons.canary_far_end import ANSWER, Arrived, FarEnd
 from certs.authority import CERTIFICATE
@@ -94,6 +96,7 @@ class _Run:
     at: datetime
     call: str = field(default_factory=lambda: f"canary-{secrets.token_hex(16)}")
     is_recorded_at_arrival: dict[str, bool] = field(default_factory=dict)  # by host
+    store_fault: str | None = None  # why it could not be read the last time
 
     def checks(self) -> Iterator[Check]:
         """Yield what holds and what does not; what cannot be asked after a failure is left out."""
@@ -132,11 +135,15 @@ class _Run:
         self.is_recorded_at_arrival[arrived.host] = any(stored(message, facts) for message in own)
 
     def _stored(self) -> tuple[list[Decoded], list[Finding]]:
-        if not self.state.store.is_file():
+        self.store_fault = None
+        try:
+            if not self.state.store.is_file():
+                raise OperatorError(f"there is none at {self.state.store}")
+            with Store(self.state.store) as store:
+                return store.canary(self.call, self.at)
+        except (OperatorError, DBAPIError) as error:
+            self.store_fault = str(error) if isinstance(error, OperatorError) else str(error.orig)
             return [], []
-        with Store(self.state.store) as store:
-            facts, found = store.canary(self.call, self.at)
-        return facts, found
 
     def _settled(self, sent: list[CanaryMessage]) -> tuple[list[Decoded], list[Finding]]:
         """Facts and findings, once they are what they should be or the time is over."""
@@ -158,7 +165,9 @@ class _Run:
             return check
         now = self._counters()
         gained = {name: now.get(name, 0) - before.get(name, 0) for name in ("recorded", "record_failures")}
-        if gained["record_failures"] or gained["recorded"] <= 0:
+        if self.store_fault is not None:
+            why = f"the store cannot be read: {self.store_fault}"
+        elif gained["record_failures"] or gained["recorded"] <= 0:
             why = f"the gateway has not written its store ({gained['record_failures']} writes failed)"
         else:
             why = "the gateway's store is written, but no signature of the gateway knew the message"
