@@ -235,6 +235,16 @@ def test_clients_that_stall_are_closed_and_leave_room(tmp_path: Path) -> None:
                 assert client.recv(1) == b""
 
 
+def test_stopping_waits_for_no_client() -> None:
+    server = MetricsServer({"/metrics": lambda: Page(200, "text/plain", b"page")}, seconds=3600)
+    server.start("127.0.0.1", 0)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET /metrics")
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 5
+
+
 def test_a_head_without_end_is_closed() -> None:
     with served() as port, contextlib.suppress(ConnectionError):
         client = socket.create_connection(("127.0.0.1", port), timeout=10)

@@ -48,9 +48,11 @@ def command(proxy: Proxy, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.parametrize("strategy", ["eager", "lazy"])
 @pytest.mark.parametrize("mode", ["regular", None], ids=["regular", "upstream"])
-def test_all_checks_hold_on_a_gateway_that_works(live: Scene, mode: str | None) -> None:
-    with live.proxy(script=addon_path(), mode=mode, live={"activity": False}) as proxy:
+def test_all_checks_hold_on_a_gateway_that_works(live: Scene, mode: str | None, strategy: str) -> None:
+    extra = (f"connection_strategy={strategy}",)
+    with live.proxy(script=addon_path(), mode=mode, extra=extra, live={"activity": False}) as proxy:
         where = ("--proxy", f"http://127.0.0.1:{proxy.port}", "--ca", str(proxy.ca_file))
         told = command(proxy, "canary", *where)
         assert told.returncode == 0, told.stdout + told.stderr
