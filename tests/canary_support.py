@@ -98,6 +98,6 @@ def post_through(plain: socket.socket, proxy: Proxy, body: bytes, host: str = TE
         connection.sock = connection._context.wrap_socket(plain, server_hostname=host)  # type: ignore[attr-defined]
         connection.request("POST", "/metric/v1", body=body)
         status = connection.getresponse().status
-        connection.sock.close()
+        connection.close()
         return status
     return 0

@@ -257,7 +257,7 @@ def test_with_a_ticket_that_is_not_its_own_a_connection_goes_where_it_asked(
 def test_the_far_end_is_known_by_its_certificate_alone(live: Scene) -> None:
     with gateway(live) as proxy, far_end() as end, far_end() as other, bound() as plain:
         leave(proxy.state, plain, ticket_for(plain, end, far_end_port=other.port))
-        post_through(plain, proxy, b"{}")
+        assert post_through(plain, proxy, b"{}") == 502
         proxy.wait_status(canaries=1)
     assert (end.arrived, other.arrived, live.upstream.received) == ([], [], [])
 
