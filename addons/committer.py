@@ -55,7 +55,7 @@ class Item:
 
 
 class Committer:
-    """What only the writer's thread touches; `counters`, `settled`, `settled_bytes` may be read by others."""
+    """What only the writer's thread touches; what has no underscore may be read by others."""
 
     def __init__(
         self,
@@ -67,10 +67,11 @@ class Committer:
     ) -> None:
         self.counters = WriterCounters()
         self.settled = self.settled_bytes = 0
+        self.store_works = self.tick_works = True
+        self.turned_at = time.monotonic()  # when the thread last took up its work
         self._queue, self._journal, self._limits = queue, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
-        self._store_works = True
         self._stopping = False
         self._retry_at = self._status_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
@@ -88,10 +89,11 @@ class Committer:
         self._finish(recorder)
 
     def _turn(self, recorder: Recorder) -> None:
+        self.turned_at = time.monotonic()
         batch = self._take()
         if self._held and time.monotonic() >= self._retry_at:
             self._retry(recorder)
-        if not self._store_works:
+        if not self.store_works:
             self._hold(batch)
         elif batch:
             self._commit_or_hold(recorder, batch)
@@ -122,8 +124,8 @@ class Committer:
     def _commit_or_hold(self, recorder: Recorder, items: list[Item]) -> None:
         if self._commit(recorder, items):
             return
-        self._store_works = self._commit(recorder, [])
-        if self._store_works:
+        self.store_works = self._commit(recorder, [])
+        if self.store_works:
             self._one_by_one(recorder, items)
         else:
             self._hold(items)
@@ -162,8 +164,8 @@ class Committer:
                 self._settle([item], None)
             else:
                 rest.append(item)
-        self._store_works = self._commit(recorder, [])
-        if not self._store_works:
+        self.store_works = self._commit(recorder, [])
+        if not self.store_works:
             self._hold(rest)
             return
         for start in range(0, len(rest), self._limits.batch):
@@ -203,7 +205,9 @@ class Committer:
     def _tick(self, recorder: Recorder) -> None:
         try:
             recorder.tick(self._clock())
+            self.tick_works = True
         except Exception:
+            self.tick_works = False
             self.counters.tick_failures += 1
             logger.exception("mutewatch: the core's minute failed")
 

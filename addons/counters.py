@@ -34,6 +34,8 @@ class HookCounters:
     websocket_messages: int = 0  # on telemetry hosts; not read by this door
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
+    canaries: int = 0  # connections of the canary, led to its own far end
+    canary_refused: int = 0  # tickets of a canary that were not honoured: not ours, open to others, stale, damaged
 
     def count_sent(self, sent: Sent) -> None:
         """Count what became of a recorded message."""

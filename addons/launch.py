@@ -76,6 +76,8 @@ def mitmdump_arguments(
         **_policy_options(live.policies),
         "mutewatch_strict": str(live.strict).lower(),
         "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
+        "mutewatch_metrics": live.metrics,
+        "mutewatch_canary_max_age": str(live.canary_max_age),
     }
     for name in {name for name, _ in _split(settings.extra)}:
         options.pop(name, None)

@@ -44,6 +44,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("block_as", str, "204", "What a blocked client gets: 200, 204, 403 or reset."),
     ("strict", bool, False, "Refuse what is not recorded in time, and clients that refuse our certificate."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
+    ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
+    ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -74,6 +76,8 @@ def read_settings() -> LiveSettings:
         policies=read_policies(),
         strict=options.mutewatch_strict,
         pin_ttl=options.mutewatch_pin_ttl,
+        metrics=options.mutewatch_metrics,
+        canary_max_age=options.mutewatch_canary_max_age,
     )
     try:
         check_settings(settings)

@@ -27,8 +27,21 @@ def check_settings(settings: LiveSettings) -> None:
         raise OperatorError(f"{PREFIX}pin_ttl is {settings.pin_ttl:g}; write 1 to 2,592,000 seconds")
     if settings.assume not in ("", "muted", "unmuted"):
         raise OperatorError(f"{PREFIX}assume is {settings.assume!r}; write muted or unmuted, or leave it out")
+    if settings.metrics:
+        metrics_address(settings.metrics)
+    if settings.canary_max_age < 0:
+        raise OperatorError(f"{PREFIX}canary_max_age is {settings.canary_max_age}; write seconds, or 0 for no canary")
     if settings.mute_file is not None and not settings.mute_file.is_file():
         raise OperatorError(f"{PREFIX}mute: there is no file {settings.mute_file}")
+
+
+def metrics_address(text: str) -> tuple[str, int]:
+    """Return host and port of `text`, 127.0.0.1 where it names no host. Raises OperatorError."""
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]") if colon else ""
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise OperatorError(f"{PREFIX}metrics is {text!r}; write host:port, such as 127.0.0.1:9464")
+    return host or "127.0.0.1", int(port)
 
 
 def prepare_state(state: Path) -> StateDirectory:

@@ -23,10 +23,12 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import context
 
 from addons.apply import apply, refuse
+from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
 from addons.journal import Journal
+from addons.live_metrics import start_metrics
 from addons.live_options import (
     add_options,
     check_neighbours,
@@ -36,6 +38,7 @@ from addons.live_options import (
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
+from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
 from addons.writer import Fate, Writer
@@ -88,6 +91,9 @@ class MuteAudit:
         self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()
         self._live: _Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
+        self._canaries = CanaryRoutes(self.counters)
+        self._metrics: MetricsServer | None = None
+        self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
 
@@ -137,10 +143,14 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
+        self._canaries.open(settings.state)
+        self._metrics = start_metrics(settings, gate, writer)
         return _Live(settings, gate, writer, Pins(settings.pin_ttl))
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
+        if self._metrics is not None:
+            self._metrics.stop()
         if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
             logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
 
@@ -196,6 +206,8 @@ class MuteAudit:
         live, client = self._live, data.context.client
         if live is None or client.sni is None or not live.gate.inspects(client.sni):
             return
+        if self._canaries.door(client) != LIVE_DOOR:  # our own test: it says itself what was wrong
+            return
         address, host, now = _address(data.context), client.sni.lower(), time.monotonic()
         error = data.conn.error or ""
         if REFUSED in error:
@@ -219,14 +231,14 @@ class MuteAudit:
                 flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
             elif (flow.request.stream or announced_length(flow) > live.settings.max_body) and not live.holds_back:
                 flow.metadata[RECORDED_EARLY] = True
-                await self._record(live, flow, exchange_of(flow, max_body=0))
+                await self._record(live, flow, exchange_of(flow, 0, self._canaries.door(flow.client_conn)))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(flow):
             if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
-                exchange = exchange_of(flow, live.settings.max_body)
+                exchange = exchange_of(flow, live.settings.max_body, self._canaries.door(flow.client_conn))
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -238,7 +250,8 @@ class MuteAudit:
         live = self._live
         with self._guard():
             if live is not None and live.inspects(flow) and not flow.metadata.get(UNAWAITED):
-                live.writer.put_answer(exchange_of(flow, live.settings.max_body))
+                door = self._canaries.door(flow.client_conn)
+                live.writer.put_answer(exchange_of(flow, live.settings.max_body, door))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
@@ -294,10 +307,10 @@ class MuteAudit:
             logger.warning("mutewatch: %s", text, exc_info=with_traceback)
 
 
-def exchange_of(flow: http.HTTPFlow, max_body: int) -> Exchange:
+def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Exchange:
     """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
     peer = flow.client_conn.peername
-    exchange = exchange_from_flow(flow, Origin("live"), client=peer[0] if peer else None)
+    exchange = exchange_from_flow(flow, Origin(door), client=peer[0] if peer else None)
     is_read = exchange.body is not None and len(exchange.body) <= max_body
     return exchange if is_read else replace(exchange, body=None)
 

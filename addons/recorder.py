@@ -35,6 +35,8 @@ class LiveSettings:
     strict: bool = False  # refuse what is not recorded in time, and clients that refuse our certificate
     pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
+    metrics: str = ""  # host:port of /metrics and /healthz; "": off
+    canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
 
 class Recorder(Protocol):
@@ -71,6 +73,11 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
     return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC), settings.policies)
+
+
+def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
+    """Return when the certificate of the CA in `confdir` expires; None if there is none that can be read."""
+    return compose.authority_expires_at(confdir, now)
 
 
 def telemetry_hosts() -> tuple[str, ...]:

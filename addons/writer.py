@@ -14,6 +14,7 @@ The loop only appends to a queue and awaits a future; feeding, judging and fsync
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -120,8 +121,7 @@ class Writer:
         if not self.is_open:
             return Fate.STOPPED
         size = len(exchange.body or b"")
-        unsettled = self._put_bytes - self._committer.settled_bytes
-        if self.pending >= self._limits.items or unsettled + size > self._limits.bytes:
+        if self.pending >= self._limits.items or self.pending_bytes + size > self._limits.bytes:
             return Fate.DROPPED
         self._put_items += 1
         self._put_bytes += size
@@ -137,6 +137,21 @@ class Writer:
     def pending(self) -> int:
         """Exchanges taken and not yet settled (recorded or lost)."""
         return self._put_items - self._committer.settled
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of their bodies."""
+        return self._put_bytes - self._committer.settled_bytes
+
+    @property
+    def store_works(self) -> bool:
+        """Did the last commit, or try of one, succeed? Without traffic there is one a minute."""
+        return self._committer.store_works and self._committer.tick_works
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the thread last took up its work; about one when all is well."""
+        return time.monotonic() - self._committer.turned_at
 
     def status(self) -> dict[str, int]:
         """Return all counters."""

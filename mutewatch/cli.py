@@ -194,6 +194,9 @@ def live(
     assume: AssumeOption = None,
     activity: ActivityOption = True,
     show_clients: ShowClientsOption = False,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Serve /metrics and /healthz at this host:port.", show_default=False)
+    ] = "",
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
@@ -216,8 +219,40 @@ def live(
         show_clients=show_clients,
         mute_file=mute,
         assume=assume or "",
+        metrics=metrics,
     )
     raise typer.Exit(run(LaunchSettings(settings, host, port, mode, extra=tuple(options or ()))))
+
+
+@app.command()
+def canary(
+    proxy: Annotated[str, typer.Option("--proxy", help="The running gateway.")] = "http://127.0.0.1:8080",
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca", help="The CA that clients trust. (default: that in the state directory)", show_default=False
+        ),
+    ] = None,
+    expect: Annotated[
+        Literal["observe", "redact", "block"],
+        typer.Option("--expect", help="What the gateway is set to do with telemetry of muted clients."),
+    ] = "observe",
+    every: Annotated[
+        float | None, typer.Option("--every", help="Run again every so many seconds.", show_default=False)
+    ] = None,
+    state: StateOption = None,
+) -> None:
+    """Send telemetry of nobody through the running gateway and check that it was opened, recorded and judged.
+
+    Nothing of it reaches a vendor: the gateway leads it to a server of the canary's own. Exit codes: 0 all
+    checks held; 3 one did not.
+    """
+    from mutewatch.canary import Expectation
+    from mutewatch.commands.canary import CanaryOptions
+    from mutewatch.commands.canary import canary as run
+    from mutewatch.config import default_state
+
+    raise typer.Exit(run(CanaryOptions(state or default_state(), proxy, ca, Expectation(expect), every)))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 from mutewatch.errors import OperatorError
 
 LIVE_STATUS = "live_status.json"  # the live proxy's counters, beside its store
+CANARY_RESULT = "canary.json"  # what the newest canary found, beside them
 
 
 @dataclass(frozen=True, slots=True)

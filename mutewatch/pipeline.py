@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mutewatch.extract import extract
-from mutewatch.identity import Names
+from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.minutes import CallMinutes, Slot
@@ -38,6 +38,7 @@ class Counts:
     """What went through, so that silence is never taken for "clean". Messages, unless the name says otherwise."""
 
     exchanges: int = 0
+    canaries: int = 0  # messages of `mutewatch canary`, in no other number here
     dark: int = 0  # connections to telemetry hosts of which no message could be read
     matched: int = 0
     decoded: int = 0
@@ -110,7 +111,10 @@ class Pipeline:
         if not exchange.method:
             self.counts.dark += exchange.host is not None and self.is_host(exchange.host)
             return []
-        counts = Counts() if again else self.counts
+        is_canary = exchange.origin.door == CANARY
+        self.counts.canaries += is_canary and not again
+        counts = Counts() if again or is_canary else self.counts
+        names = CanaryNames() if is_canary else self.names
         counts.exchanges += 1
         matches = [
             (signature, matched)
@@ -128,7 +132,7 @@ class Pipeline:
                 if mitigation is not None:
                     mitigation.apply(signature, message, None, ())
                 continue
-            decoded = extract(exchange, signature, message, segments, self.names, self._limits)
+            decoded = extract(exchange, signature, message, segments, names, self._limits)
             counts.undecoded += bool(decoded.undecoded)
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
@@ -136,7 +140,7 @@ class Pipeline:
                 mute = tuple(self._mute_during(report) for report in decoded.audio)
                 decoded = with_sent(decoded, mitigation.apply(signature, message, decoded, mute))
             self.absorb(decoded, counts)
-            if again:  # it was counted as unanswered when it was sent
+            if again and not is_canary:  # it was counted as unanswered when it was sent
                 answers = [event.effective for event in decoded.mute if event.effective is not None]
                 self.counts.mute_unanswered -= len(answers)
                 self.counts.mute_refused += answers.count(False)

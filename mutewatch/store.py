@@ -36,6 +36,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from mutewatch.errors import OperatorError
+from mutewatch.identity import CANARY
 from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 
@@ -130,11 +131,22 @@ class Store:
                 yield _decoded.validate_python(facts)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield all findings, by client, call and time."""
+        """Yield all findings, by client, call and time; the canary's are no client's."""
         order = (findings.c.client, findings.c.call, findings.c.ends_at_us, findings.c.minute)
+        rows = select(findings.c.record).where(findings.c.client != CANARY)
         with self._engine.connect() as connection:
-            for (record,) in connection.execute(select(findings.c.record).order_by(*order)):
+            for (record,) in connection.execute(rows.order_by(*order)):
                 yield finding_from_record(record)
+
+    def canary(self, call: str, since: datetime) -> tuple[list[Decoded], list[Finding]]:
+        """Return what the canary's messages of one call, seen from `since` on, said, and how they were judged."""
+        own = messages.c.address == CANARY
+        said = select(messages.c.facts).where(own, messages.c.seen_at_us >= _microseconds(since))
+        judged = select(findings.c.record).where(findings.c.client == CANARY, findings.c.call == call)
+        with self._engine.connect() as connection:
+            facts = [_decoded.validate_python(row.facts) for row in connection.execute(said)]
+            found = [finding_from_record(row.record) for row in connection.execute(judged)]
+        return facts, found
 
     def inputs(self) -> list[Record]:
         """Return what was read into this store, by name."""
@@ -142,8 +154,8 @@ class Store:
             return [dict(row) for row in connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
 
     def verdicts(self) -> dict[str, int]:
-        """Return the number of findings by verdict."""
-        query = select(findings.c.verdict, func.count()).group_by(findings.c.verdict)
+        """Return the number of findings by verdict, without the canary's."""
+        query = select(findings.c.verdict, func.count()).where(findings.c.client != CANARY).group_by(findings.c.verdict)
         with self._engine.connect() as connection:
             return dict(tuple(row) for row in connection.execute(query))
 

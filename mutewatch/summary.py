@@ -108,6 +108,8 @@ class Summary:
             if reason.startswith(STRANGE_LINK):
                 yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
         yield from unidentified_lines(self.unidentified)
+        if counts.canaries:
+            yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
         if counts.dark and not self.flows:
             yield (
                 f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "

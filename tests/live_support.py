@@ -200,6 +200,8 @@ class Proxy:
     live: dict[str, Any] = field(default_factory=dict)  # LiveSettings
     extra: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] | None = None  # of `allow_hosts`; default: those of the tests' script, or the signatures'
+    mode: str | None = None  # default: upstream, through the relay
     raw: Sequence[str] = ()  # arguments of mitmdump that our own checks do not see
 
     def start(self) -> None:
@@ -207,11 +209,11 @@ class Proxy:
         settings = LaunchSettings(
             LiveSettings(self.state, **self.live),
             listen_port=self.port,
-            mode=f"upstream:http://127.0.0.1:{self.relay_port}",
+            mode=self.mode or f"upstream:http://127.0.0.1:{self.relay_port}",
             confdir=self.confdir,
             extra=(f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", *self.extra),
         )
-        hosts = HOSTS if self.script.resolve() == SCRIPT else None
+        hosts = self.hosts or (HOSTS if self.script.resolve() == SCRIPT else None)
         self._run([*mitmdump_arguments(settings, hosts=hosts, script=self.script), *self.raw])
 
     def start_bare(self, arguments: Sequence[str]) -> None:

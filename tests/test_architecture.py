@@ -69,7 +69,9 @@ def test_no_other_distribution_owns_one_of_our_names() -> None:
     assert {name: owners[name] for name in ("mutewatch", *ROOMS) if set(owners.get(name, ())) - {"mutewatch"}} == {}
 
 
-@pytest.mark.parametrize("arguments", [[], ["scan"], ["live"], ["signatures", "list"], ["classifier", "train"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["scan"], ["live"], ["canary"], ["signatures", "list"], ["classifier", "train"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("mitmproxy", "torch", "numpy", "sqlalchemy", "pyshark", "scapy", "cryptography")
     code = (

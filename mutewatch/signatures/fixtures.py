@@ -2,7 +2,7 @@
 
 import base64
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,12 +58,17 @@ def _facts(signature: Signature, fixture: Fixture) -> Iterator[str]:
 
 
 def _body(fixture: Fixture) -> bytes:
-    if fixture.inner is None:
-        return fixture.body.encode()
-    packed = fixture.inner.encode()
-    for step in fixture.encode:
+    return pack(fixture.body, fixture.inner, fixture.encode)
+
+
+def pack(body: str, inner: str | None, encode: Iterable[str]) -> bytes:
+    """Return `body` with `inner`, encoded step by step, where it says {inner}."""
+    if inner is None:
+        return body.encode()
+    packed = inner.encode()
+    for step in encode:
         packed = gzip.compress(packed, mtime=0) if step == "gzip" else base64.b64encode(packed)
-    return fixture.body.replace("{inner}", packed.decode()).encode()
+    return body.replace("{inner}", packed.decode()).encode()
 
 
 def fact_lines(decoded: Decoded) -> Iterator[str]:

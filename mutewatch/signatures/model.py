@@ -186,6 +186,18 @@ class Fixture(Strict):
     facts: tuple[str, ...] = Field(description="as `mutewatch signatures test` prints them")
 
 
+class Canary(Strict):
+    """What `mutewatch canary` sends: text with {call}, {at} (now) and {earlier} (before the minute) to fill in."""
+
+    tells: Literal["mute", "audio"] = Field(description="of one app, a mute is sent before the audio")
+    host: str
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    path: str = Field(description="with its query")
+    body: str
+    inner: str | None = None
+    encode: tuple[Literal["gzip", "base64"], ...] = ("gzip", "base64")
+
+
 class Signature(Strict):
     """How to recognise and decode the telemetry or signalling endpoints of one app, and why we believe it."""
 
@@ -200,6 +212,7 @@ class Signature(Strict):
     hosts: tuple[HostPattern, ...] = Field(min_length=1)
     redact: Redaction
     messages: tuple[Message, ...] = Field(min_length=1)
+    canary: Canary | None = None
     fixtures: tuple[Fixture, ...] = Field(min_length=5)
 
     @model_validator(mode="after")
@@ -207,6 +220,13 @@ class Signature(Strict):
         missing = {"negative", "damaged"} - {fixture.kind for fixture in self.fixtures}
         if missing:
             raise ValueError(f"fixtures: none is {' or '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_canary(self) -> Self:
+        canary = self.canary
+        if canary and not self.match(canary.method, canary.host, canary.path.partition("?")[0]):
+            raise ValueError("canary: its method, host and path are none of this signature's messages")
         return self
 
     @cached_property

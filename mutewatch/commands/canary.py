@@ -1,0 +1,194 @@
+"""`mutewatch canary`: sends telemetry of nobody through the running gateway, and looks what became of it."""
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from addons.canary_client import Gateway, PathError, gateway_at
+from addons.canary_far_end import ANSWER, Arrived, FarEnd
+from certs.authority import CERTIFICATE
+from mutewatch.canary import (
+    NOT_STORED,
+    CanaryMessage,
+    Check,
+    Expectation,
+    check_arrival,
+    check_judgement,
+    check_record,
+    messages,
+    stored,
+)
+from mutewatch.config import CANARY_RESULT, LIVE_STATUS, StateDirectory, open_state
+from mutewatch.errors import OperatorError
+from mutewatch.records import Decoded, Finding
+from mutewatch.signatures import load_signatures
+from mutewatch.store import Store
+
+PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
+LOOK_SECONDS = 0.1  # between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryOptions:
+    """What the operator chose."""
+
+    state: Path
+    proxy: str
+    authority: Path | None = None  # certificate of the CA that clients trust; default: the state directory's
+    expected: Expectation = Expectation.OBSERVE
+    every: float | None = None  # seconds between two runs; None: one run
+    patience: float = PATIENCE  # seconds
+
+
+def canary(options: CanaryOptions) -> int:
+    """Run once or again and again; print one line per check. Return 0 if all held (the last time), else 3."""
+    state = open_state(options.state)
+    authority = options.authority or state.authority / CERTIFICATE
+    gateway = gateway_at(options.proxy, authority, state.root)
+    if options.every is None:
+        return _run_and_tell(state, gateway, options)
+    if not options.every >= 1:
+        raise OperatorError(f"--every {options.every:g}: write seconds, 1 or more")
+    while True:
+        started = time.monotonic()
+        _run_and_tell(state, gateway, options)
+        time.sleep(max(0.0, started + options.every - time.monotonic()))
+
+
+def _run_and_tell(state: StateDirectory, gateway: Gateway, options: CanaryOptions) -> int:
+    started, at = time.monotonic(), datetime.now(UTC)
+    checks = list(_Run(state, gateway, options.expected, options.patience, at).checks())
+    for check in checks:
+        print(f"{'ok  ' if check.holds else 'FAIL'}  {check.name}: {check.text}", flush=True)
+    passed = all(check.holds for check in checks)
+    result = {
+        "at": at.isoformat(),
+        "passed": passed,
+        "seconds": round(time.monotonic() - started, 3),
+        "reasons": [f"{check.name}: {check.text}" for check in checks if not check.holds],
+        "checks": [asdict(check) for check in checks],
+    }
+    try:
+        _write_private(state.root / CANARY_RESULT, json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        print(f"FAIL  result: {state.root / CANARY_RESULT} cannot be written: {error.strerror}", file=sys.stderr)
+        passed = False
+    return 0 if passed else 3
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: its messages, and what was in the store when each arrived."""
+
+    state: StateDirectory
+    gateway: Gateway
+    expected: Expectation
+    patience: float
+    at: datetime
+    call: str = field(default_factory=lambda: f"canary-{secrets.token_hex(16)}")
+    is_recorded_at_arrival: dict[str, bool] = field(default_factory=dict)  # by host
+    store_fault: str | None = None  # why it could not be read the last time
+
+    def checks(self) -> Iterator[Check]:
+        """Yield what holds and what does not; what cannot be asked after a failure is left out."""
+        sent = messages(load_signatures(), self.call, self.at)
+        if not any(message.tells_audio for message in sent):
+            yield Check("sent", False, "no signature has a canary that tells audio-derived values")
+            return
+        far_end = FarEnd([message.host for message in sent], lambda arrived: self._look(sent, arrived))
+        before = self._counters()
+        with far_end.running():
+            for message in sent:
+                try:
+                    status = self.gateway.post(message, far_end)
+                except PathError as error:
+                    yield Check(f"{error.check} ({message.host})", False, str(error))
+                    return
+                yield from self._passed(message, far_end, status)
+        facts, found = self._settled(sent)
+        for message in sent:
+            yield self._explained(check_record(message, facts), before)
+        if all(check_record(message, facts).holds for message in sent):
+            yield from check_judgement(sent, found)
+
+    def _passed(self, message: CanaryMessage, far_end: FarEnd, status: int) -> Iterator[Check]:
+        blocks = self.expected is Expectation.BLOCK and message.tells_audio
+        good = status == ANSWER or blocks
+        yield Check(f"passed ({message.host})", good, f"opened by the gateway, answered with {status}")
+        came = [arrived for arrived in far_end.arrived if arrived.host == message.host]
+        yield check_arrival(message, [(a.body, a.content_encoding) for a in came], self.expected)
+        if came:
+            holds = self.is_recorded_at_arrival.get(message.host, False)
+            text = "it was in the store when it arrived" if holds else "it was not in the store when it arrived"
+            yield Check(f"recorded before it left ({message.host})", holds, text)
+
+    def _look(self, sent: list[CanaryMessage], arrived: Arrived) -> None:
+        """At the moment of arrival, before the answer: is the message in the store?"""
+        facts, _ = self._stored()
+        own = [message for message in sent if message.host == arrived.host]
+        self.is_recorded_at_arrival[arrived.host] = any(stored(message, facts) for message in own)
+
+    def _stored(self) -> tuple[list[Decoded], list[Finding]]:
+        self.store_fault = None
+        try:
+            if not self.state.store.is_file():
+                raise OperatorError(f"there is none at {self.state.store}")
+            with Store(self.state.store) as store:
+                return store.canary(self.call, self.at)
+        except (OperatorError, DBAPIError) as error:
+            self.store_fault = str(error) if isinstance(error, OperatorError) else str(error.orig)
+            return [], []
+
+    def _settled(self, sent: list[CanaryMessage]) -> tuple[list[Decoded], list[Finding]]:
+        """Facts and findings, once they are what they should be or the time is over."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            facts, found = self._stored()
+            checks = [*(check_record(message, facts) for message in sent), *check_judgement(sent, found)]
+            if all(check.holds for check in checks) or time.monotonic() > deadline or self._is_hopeless(facts):
+                return facts, found
+            time.sleep(LOOK_SECONDS)
+
+    def _is_hopeless(self, facts: list[Decoded]) -> bool:
+        """Was one of the messages undecodable? Waiting does not change that."""
+        return any(decoded.undecoded for decoded in facts)
+
+    def _explained(self, check: Check, before: dict[str, int]) -> Check:
+        """Say whether the store or the signature is at fault for what is not there, by the proxy's own counters."""
+        if check.text != NOT_STORED:
+            return check
+        now = self._counters()
+        gained = {name: now.get(name, 0) - before.get(name, 0) for name in ("recorded", "record_failures")}
+        if self.store_fault is not None:
+            why = f"the store cannot be read: {self.store_fault}"
+        elif gained["record_failures"] or gained["recorded"] <= 0:
+            why = f"the gateway has not written its store ({gained['record_failures']} writes failed)"
+        else:
+            why = "the gateway's store is written, but no signature of the gateway knew the message"
+        return Check(check.name, False, f"{check.text}: {why}")
+
+    def _counters(self) -> dict[str, int]:
+        try:
+            found: dict[str, Any] = json.loads((self.state.root / LIVE_STATUS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {name: value for name, value in found.items() if isinstance(value, int)}
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace `path` as a whole, mode 0600."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
