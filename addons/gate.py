@@ -50,7 +50,7 @@ class Gate:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
-        self._regex = re.compile(host_regex(self.patterns), re.IGNORECASE)
+        self._regex = re.compile(host_regex(self.patterns), re.IGNORECASE | re.ASCII)  # else U+017F is an "s"
 
     def inspects(self, host: str | None) -> bool:
         """Is `host` (SNI or Host, without port) a telemetry host? False for None and for an address."""

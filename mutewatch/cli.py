@@ -28,6 +28,10 @@ StateOption = Annotated[
         show_default=False,
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings of the gateway, TOML. See docs/gateway.md.", show_default=False),
+]
 MuteOption = Annotated[
     Path | None,
     typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted."),
@@ -181,47 +185,98 @@ def demo() -> None:
 
 @app.command()
 def live(
-    host: Annotated[str, typer.Option("--listen-host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--listen-port", "-p", help="Port to listen on.")] = 8080,
+    config: ConfigOption = None,
+    host: Annotated[
+        str | None, typer.Option("--listen-host", help="Address to listen on. (default: 127.0.0.1)", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--listen-port", "-p", help="Port to listen on. (default: 8080)", show_default=False)
+    ] = None,
     mode: Annotated[
-        str, typer.Option("--mode", help="mitmproxy's proxy mode: regular, transparent, upstream:URL, wireguard, …")
-    ] = "regular",
+        str | None,
+        typer.Option(
+            "--mode",
+            help="How traffic gets here: regular, transparent, wireguard, upstream:URL. (default: regular)",
+            show_default=False,
+        ),
+    ] = None,
     record_timeout: Annotated[
-        float,
-        typer.Option("--record-timeout", help="Seconds a telemetry message waits to be recorded before it goes on."),
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            "--record-timeout",
+            help="Seconds a telemetry message waits to be recorded before it goes on. (default: 2)",
+            show_default=False,
+        ),
+    ] = None,
     mute: MuteOption = None,
     assume: AssumeOption = None,
-    activity: ActivityOption = True,
-    show_clients: ShowClientsOption = False,
+    activity: Annotated[
+        bool | None,
+        typer.Option(
+            "--activity/--no-activity", help="Guess what could be inferred from the values.", show_default=False
+        ),
+    ] = None,
+    show_clients: Annotated[
+        bool | None, typer.Option("--show-clients", help="Show client names as they are on the wire, not pseudonyms.")
+    ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Serve /metrics and /healthz at this host:port.", show_default=False)
-    ] = "",
+        str | None,
+        typer.Option(
+            "--metrics", help="Serve /metrics and /healthz at this host:port. (default: off)", show_default=False
+        ),
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
     ] = None,
     state: StateOption = None,
+    print_firewall: Annotated[
+        bool, typer.Option("--print-firewall", help="Print the nftables rules for mode transparent, and exit.")
+    ] = False,
+    print_pac: Annotated[
+        bool, typer.Option("--print-pac", help="Print a PAC file that sends only telemetry hosts here, and exit.")
+    ] = False,
+    print_unit: Annotated[bool, typer.Option("--print-unit", help="Print a systemd unit, and exit.")] = False,
 ) -> None:
     """Judge live traffic: a proxy that opens connections to telemetry hosts and passes all others through.
 
     Point a client's proxy settings at it and trust the CA in the state directory. Findings go to the store
-    there: see `mutewatch report`. Stop with Ctrl-C or SIGTERM.
+    there: see `mutewatch report`. Stop with Ctrl-C or SIGTERM. Options win over variables (MUTEWATCH_LISTEN_PORT),
+    variables over the file of --config: see `mutewatch check`.
     """
-    from addons.launch import LaunchSettings, run
-    from addons.recorder import LiveSettings
-    from mutewatch.config import default_state
+    from mutewatch.commands.live import live as run
 
-    settings = LiveSettings(
-        state or default_state(),
-        record_timeout,
-        activity=activity,
-        show_clients=show_clients,
-        mute_file=mute,
-        assume=assume or "",
-        metrics=metrics,
-    )
-    raise typer.Exit(run(LaunchSettings(settings, host, port, mode, extra=tuple(options or ()))))
+    wanted = {"firewall": print_firewall, "pac": print_pac, "unit": print_unit}
+    values: dict[tuple[str, ...], object] = {
+        ("listen", "host"): host,
+        ("listen", "port"): port,
+        ("listen", "mode"): mode,
+        ("state", "directory"): state,
+        ("record", "record_timeout"): record_timeout,
+        ("clients", "mute_file"): mute,
+        ("clients", "assume"): assume,
+        ("clients", "activity"): activity,
+        ("clients", "show"): show_clients,
+        ("metrics", "listen"): metrics,
+    }
+    raise typer.Exit(run(config, values, tuple(options or ()), [name for name in wanted if wanted[name]]))
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    running: Annotated[
+        bool, typer.Option("--running", help="The proxy runs already: its port is meant to be taken.")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Check the settings of `mutewatch live` and what it stands on, and show what holds and where it is from.
+
+    Exit codes: 0 it would start; 2 it would not, or not as it should.
+    """
+    from mutewatch.commands.check import check as run
+
+    raise typer.Exit(run(config, state, is_running=running))
 
 
 @app.command()

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -32,11 +32,15 @@ class Check:
 
 def doctor(root: Path) -> int:
     """Print all checks; return 0, or 2 if something is broken (not merely absent)."""
+    return print_checks([check for run in CHECKS for check in run(StateDirectory(root))])
+
+
+def print_checks(checks: Sequence[Check]) -> int:
+    """Print one line for each; return 0, or 2 if one is a fault."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    checks = [check for run in CHECKS for check in run(StateDirectory(root))]
     for check in checks:
         mark = ("ok", "green") if check.is_good else ("FAULT", "bold red") if check.is_fault else ("none", "yellow")
         table.add_row(Text(*mark), check.name, Text(check.text))
@@ -153,3 +157,5 @@ CHECKS: tuple[Callable[[StateDirectory], Iterator[Check]], ...] = (
     _authority,
     _package_names,
 )
+# Those that a gateway stands on, for `mutewatch check`.
+GATEWAY_CHECKS = (_model, _signatures, _state_directory, _authority)

@@ -1,0 +1,74 @@
+"""What an operator should know before the gateway starts: its port, who can reach it, traps of this mitmproxy."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from addons.firewall_rules import firewall_rules
+from addons.settings import Settings
+from mutewatch.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One line. `is_fault`: it would not start, or nobody would reach it."""
+
+    name: str
+    is_good: bool
+    text: str
+    is_fault: bool = False
+
+
+def remarks(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
+    """Everything there is to say of these settings on this host. `is_running`: its port is meant to be taken."""
+    yield from _port(settings, is_running)
+    yield from _reach(settings)
+    yield from _traps(settings)
+
+
+def _port(settings: Settings, is_running: bool) -> Iterator[Remark]:
+    """Is the port free? For the moment it takes to look, we hold it ourselves."""
+    host, port = settings.listen.host, settings.listen.port
+    kind = socket.SOCK_DGRAM if settings.listen.mode.startswith("wireguard") else socket.SOCK_STREAM
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the proxy does: TIME_WAIT is no fault
+            probe.bind(address)
+    except OSError as error:
+        text = f"cannot listen on {host or 'every address'}, port {port}: {error.strerror}"
+        hint = "as it should be" if is_running else "if mutewatch runs there: check --running"
+        yield Remark("port", is_running, f"{text}; {hint}", is_fault=not is_running)
+        return
+    yield Remark("port", not is_running, f"{port} is free{': nothing runs there' if is_running else ''}")
+
+
+def _reach(settings: Settings) -> Iterator[Remark]:
+    """Can clients reach it at all, and can others?"""
+    listen = settings.listen
+    if listen.mode == "transparent":
+        try:
+            firewall_rules(settings)
+        except OperatorError as error:
+            yield Remark("listen", False, str(error).removeprefix("--print-firewall: "), is_fault=True)
+            return
+    elif listen.host in ("127.0.0.1", "::1", "localhost"):
+        yield Remark("listen", True, f"{listen.host}: clients on this host only")
+    if settings.metrics.address and settings.metrics.address[0] not in ("127.0.0.1", "::1", "localhost"):
+        yield Remark("metrics", False, f"{settings.metrics.listen}: the page asks nobody for a password; use 127.0.0.1")
+
+
+def _traps(settings: Settings) -> Iterator[Remark]:
+    """What is known to go wrong with the mitmproxy that is installed. Source: its changelog, and our tests."""
+    found = version("mitmproxy")
+    major = int(found.partition(".")[0])
+    notes = []
+    if major < 12:
+        notes.append(
+            "its HTTP/2 library lets requests be smuggled (fixed in 12.1.2; Python 3.12): consider --set http2=false"
+        )
+    if settings.listen.mode.startswith(("wireguard", "local")):
+        notes.append("QUIC passes uninspected in this mode (known up to 12.2.3): have UDP port 443 refused")
+    yield Remark("mitmproxy", not notes, f"{found}{': ' if notes else ''}{'; '.join(notes)}")

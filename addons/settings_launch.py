@@ -1,0 +1,48 @@
+"""From settings to what is launched; what nothing acts on yet is said, never silently taken."""
+
+from collections.abc import Iterator
+
+from addons.launch import LaunchSettings
+from addons.recorder import LiveSettings
+from addons.settings import Settings
+from addons.settings_sources import Loaded, Path_, Source, place
+from mutewatch.errors import OperatorError
+
+# Sections and keys without effect so far. Whoever gives one its effect takes it out.
+AWAITING: frozenset[Path_] = frozenset(
+    {("record", "strict"), ("pins",), ("mitigation",), ("retention",), ("metrics",), ("canary",)}
+)
+
+
+def is_awaiting(path: Path_) -> bool:
+    """Is `path` a value that nothing acts on in this version?"""
+    return any(path[: len(known)] == known for known in AWAITING)
+
+
+def refuse_awaiting(loaded: Loaded) -> None:
+    """Raise OperatorError for a value that somebody set and nothing acts on: they would rely on it."""
+    for path, value, source in _set(loaded):
+        if is_awaiting(path):
+            where = place(path, source, loaded.file)
+            raise OperatorError(f"{where} is {value}: nothing acts on it in this version; leave it out")
+
+
+def _set(loaded: Loaded) -> Iterator[tuple[Path_, object, Source]]:
+    return (each for each in loaded.values() if each[2] is not Source.DEFAULT)
+
+
+def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSettings:
+    """Return what `launch.run` needs; `extra` are further mitmproxy options and win over ours."""
+    if not any(option.partition("=")[0] == "termlog_verbosity" for option in extra):
+        extra = (f"termlog_verbosity={settings.log.level}", *extra)
+    live = LiveSettings(
+        settings.state.directory,
+        settings.record.record_timeout,
+        settings.record.queue_size,
+        activity=settings.clients.activity,
+        show_clients=settings.clients.show,
+        max_body=settings.record.max_body,
+        mute_file=settings.clients.mute_file,
+        assume=settings.clients.assume,
+    )
+    return LaunchSettings(live, settings.listen.host, settings.listen.port, settings.listen.mode, extra=extra)

@@ -1,0 +1,232 @@
+"""Where the gateway's settings come from: command line over environment over file over defaults.
+
+`load` reads all of them and says of each value where it is from. Variables are named after section and key:
+MUTEWATCH_LISTEN_PORT; MUTEWATCH_STATE, which other commands read too, is the state directory. Rules:
+
+- every fault is one line with the place it is in, the key, and what to write; all are found at once;
+- a variable that begins like one of ours and is none is a fault: it would be ignored without a word.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
+
+from addons.settings import MitigationOverride, Settings
+from mutewatch.errors import OperatorError
+from mutewatch.signatures import load_signatures
+
+Path_ = tuple[str, ...]  # of a value: ("listen", "port")
+Tree = Mapping[str, Any]  # section -> key -> value
+PREFIX = "MUTEWATCH_"
+OPTIONS: Mapping[Path_, str] = {
+    ("listen", "host"): "--listen-host",
+    ("listen", "port"): "--listen-port",
+    ("listen", "mode"): "--mode",
+    ("state", "directory"): "--state",
+    ("record", "record_timeout"): "--record-timeout",
+    ("clients", "show"): "--show-clients",
+    ("clients", "mute_file"): "--mute",
+    ("clients", "assume"): "--assume",
+    ("clients", "activity"): "--activity",
+}
+
+
+class Source(StrEnum):
+    """Where a value is from, the weakest first."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    COMMAND_LINE = "command line"
+
+
+class WrongSettingsError(OperatorError):
+    """One or more settings are wrong: one line each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\nmutewatch: ".join(faults))  # each line stands alone in a journal
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings that hold, and of each that is not a default, where it is from."""
+
+    settings: Settings
+    sources: Mapping[Path_, Source]
+    file: Path | None
+
+    def source(self, path: Path_) -> Source:
+        return self.sources.get(path, Source.DEFAULT)
+
+    def values(self) -> Iterator[tuple[Path_, object, Source]]:
+        """Every value with its path and its source, in the order of the model."""
+        for path, value in leaves(self.settings.model_dump(mode="json")):
+            yield path, value, self.source(path)
+
+
+def load(file: Path | None, arguments: Mapping[Path_, object]) -> Loaded:
+    """Return the settings of `file`, the environment and `arguments`: of the command line, None where not given.
+
+    Raises WrongSettingsError (an OperatorError) with a line for every fault of the first place that cannot be read at
+    all, or else of all values.
+    """
+    read: dict[Source, Tree] = {
+        Source.FILE: _read_file(file) if file else {},
+        Source.ENVIRONMENT: _read_environment(),
+        Source.COMMAND_LINE: _tree(arguments),
+    }
+    sources: dict[Path_, Source] = {}
+    merged: dict[str, Any] = {}
+    for source, tree in read.items():
+        sources |= dict.fromkeys((path for path, _ in leaves(tree)), source)
+        merged = _merge(merged, tree)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise WrongSettingsError([_fault(dict(each), sources, file) for each in error.errors()]) from None
+    _check_together(settings, sources, file)
+    return Loaded(settings, sources, file)
+
+
+def leaves(tree: Tree, above: Path_ = ()) -> Iterator[tuple[Path_, object]]:
+    """Every value that is no table, with its path. An empty table has none."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _read_file(file: Path) -> Tree:
+    try:
+        return TomlConfigSettingsSource(Settings, file)() if file.is_file() else _missing(file)
+    except OSError as error:
+        raise WrongSettingsError([f"{file}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongSettingsError([f"{file}: not TOML: {error}"]) from None
+
+
+def _missing(file: Path) -> Tree:
+    raise WrongSettingsError([f"{file}: there is no such file; `mutewatch live` needs none"])
+
+
+class _Environment(EnvSettingsSource):
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """MUTEWATCH_STATE is a directory, not a section in JSON."""
+        return {"directory": value} if field_name == "state" else super().decode_complex_value(field_name, field, value)
+
+
+def _read_environment() -> Tree:
+    unknown = [name for name in sorted(os.environ) if _is_misspelt(name)]
+    if unknown:
+        raise WrongSettingsError(
+            [f"{name}: no such setting; the names are like {PREFIX}LISTEN_PORT" for name in unknown]
+        )
+    try:
+        return _Environment(Settings)()
+    except SettingsError as error:
+        raise WrongSettingsError([f"the environment: {error}; write JSON"]) from None
+
+
+def _is_misspelt(name: str) -> bool:
+    """Does a variable begin like one of ours, and name a section that does not exist? Keys are checked later."""
+    section, separator, _ = name.removeprefix(PREFIX).lower().partition("_")
+    if not name.startswith(PREFIX) or not separator or section in Settings.model_fields:
+        return False
+    return bool(get_close_matches(section, Settings.model_fields, n=1, cutoff=0.75))
+
+
+def _tree(values: Mapping[Path_, object]) -> Tree:
+    tree: dict[str, dict[str, object]] = {}
+    for (section, key), value in values.items():
+        if value is not None:
+            tree.setdefault(section, {})[key] = value
+    return tree
+
+
+def _merge(below: Tree, above: Tree) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: Path | None) -> None:
+    """Raise WrongSettingsError for what is wrong between values, or with files that values name."""
+    faults = []
+    known = [signature.id for signature in load_signatures()]
+    for name in settings.mitigation.signatures:
+        if name not in known:
+            path = next((path for path in sources if path[:3] == ("mitigation", "signatures", name)), ())
+            where = place(path, sources.get(path, Source.FILE), file, key=f"mitigation.signatures.{name}")
+            faults.append(f"{where}: no such signature; there are {', '.join(known)}")
+    mute_file = settings.clients.mute_file
+    if mute_file is not None and not mute_file.is_file():
+        path = ("clients", "mute_file")
+        faults.append(f"{place(path, sources[path], file)} is {mute_file}: there is no such file")
+    if 0 < settings.canary.stale_after <= settings.canary.interval:
+        path = ("canary", "stale_after")
+        where = place(path, sources.get(path, Source.FILE), file)
+        faults.append(
+            f"{where} is {settings.canary.stale_after:g}: write more seconds than the interval, "
+            f"which is {settings.canary.interval:g}"
+        )
+    if faults:
+        raise WrongSettingsError(faults)
+
+
+def place(path: Path_, source: Source, file: Path | None, *, key: str = "") -> str:
+    """Return how the operator knows a value: an option, a variable, or a key of the file."""
+    if source is Source.COMMAND_LINE:
+        return OPTIONS.get(path, ".".join(path))
+    if source is Source.ENVIRONMENT:
+        if path == ("state", "directory") and f"{PREFIX}STATE_DIRECTORY" not in os.environ:
+            return f"{PREFIX}STATE"
+        return PREFIX + "_".join(path[:2]).upper() + "".join(f".{part}" for part in path[2:])
+    return f"{file or 'defaults'}: {key or '.'.join(path)}"
+
+
+def _fault(error: Mapping[str, Any], sources: Mapping[Path_, Source], file: Path | None) -> str:
+    """Return one of pydantic's errors in the operator's words."""
+    path = tuple(str(part) for part in error["loc"])
+    source = sources.get(path) or next((sources[p] for p in sources if p[: len(path)] == path), Source.FILE)
+    where = place(path, source, file)
+    if error["type"] == "extra_forbidden":
+        names = list(_model_at(path[:-1]).model_fields)
+        near = get_close_matches(path[-1], names, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+        return f"{where}: no such {'section' if len(path) == 1 else 'key'}; {advice}"
+    field = _model_at(path[:-1]).model_fields.get(path[-1])
+    advice = (field.description if field else None) or f"write a table: [{'.'.join(path)}]"
+    return f"{where} is {_shown(error['input'])}: {advice}"
+
+
+def _shown(value: object) -> str:
+    text = repr(str(value)) if isinstance(value, str | Path) else str(value).lower() if value in (True, False) else ""
+    text = re.sub("//[^/]*@", "//…@", text or str(value))  # a password has no place here, and none in a log
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _model_at(path: Path_) -> type[BaseModel]:
+    """Return the model of the table at `path`."""
+    if path[:2] == ("mitigation", "signatures") and len(path) == 3:
+        return MitigationOverride
+    model: type[BaseModel] = Settings
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return model

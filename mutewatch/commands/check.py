@@ -1,0 +1,57 @@
+"""`mutewatch check`: would the gateway start, with what settings, and what should its operator know."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mutewatch.commands.doctor import GATEWAY_CHECKS, Check, print_checks
+from mutewatch.config import StateDirectory
+
+if TYPE_CHECKING:
+    from addons.settings import Settings
+    from addons.settings_sources import Loaded
+
+CA_WARNING = timedelta(days=30)  # time to bring a new certificate to every client
+
+
+def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
+    """Print the settings and the checks; return 0, or 2 if something is wrong."""
+    from addons.gateway_remarks import remarks
+    from addons.settings_sources import WrongSettingsError, load
+
+    try:
+        loaded = load(config, {("state", "directory"): state})
+    except WrongSettingsError as wrong:
+        return print_checks([Check("settings", False, fault, is_fault=True) for fault in wrong.faults])
+    print(*shown_settings(loaded), "", sep="\n")
+    settings = loaded.settings
+    checks = [found for run in GATEWAY_CHECKS for found in run(StateDirectory(settings.state.directory))]
+    checks += _expiry(settings)
+    checks += [Check(*astuple(remark)) for remark in remarks(settings, is_running=is_running)]
+    return print_checks(checks)
+
+
+def shown_settings(loaded: "Loaded") -> Iterator[str]:
+    """Every value as a line of TOML, with a comment that says where it is from."""
+    from addons.settings_launch import is_awaiting
+    from addons.settings_sources import Source, place
+
+    for path, value, source in loaded.values():
+        if value is None:  # TOML has no word for it
+            continue
+        key = ".".join(part if part.replace("_", "").isalpha() else json.dumps(part) for part in path)
+        where = place(path, source, loaded.file).partition(": ")[0] if source is not Source.DEFAULT else source
+        idle = "; nothing acts on it in this version" if is_awaiting(path) else ""
+        yield f"{f'{key} = {json.dumps(value)}':<40} # {where}{idle}"
+
+
+def _expiry(settings: "Settings") -> Iterator[Check]:
+    from certs.authority import describe
+
+    now = datetime.now(UTC)
+    found = describe(StateDirectory(settings.state.directory).authority, now)
+    if found is not None and found.fault is None and found.expires_at - now < CA_WARNING:
+        yield Check("CA expiry", False, f"only {(found.expires_at - now).days} days left: clients need a new one soon")

@@ -1,0 +1,62 @@
+"""`mutewatch live`: settings from all their places, then the proxy, or one of the files that go with it."""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mutewatch.errors import OperatorError
+
+if TYPE_CHECKING:
+    from addons.settings_sources import Loaded
+
+
+def live(
+    config: Path | None, values: Mapping[tuple[str, ...], object], extra: tuple[str, ...], wanted: Sequence[str]
+) -> int:
+    """Run the proxy and return its exit code, or print what is `wanted`: firewall, pac or unit.
+
+    `values` are those of the command line, None where not given; `extra` are further options of mitmproxy.
+    """
+    from addons.settings_launch import launch_settings, refuse_awaiting
+    from addons.settings_sources import load
+
+    if len(wanted) > 1:
+        raise OperatorError(f"print one thing at a time: --print-{wanted[0]}, then --print-{wanted[1]}")
+    loaded = load(config, values)
+    if wanted:
+        print(printed(wanted[0], loaded), end="")
+        return 0
+    from addons.launch import run
+
+    refuse_awaiting(loaded)
+    return run(launch_settings(loaded.settings, extra))
+
+
+def printed(what: str, loaded: "Loaded") -> str:
+    """Return the firewall rules, the PAC file or the unit that go with the settings. Raises OperatorError."""
+    if what == "firewall":
+        from addons.firewall_rules import firewall_rules
+
+        return firewall_rules(loaded.settings)
+    if what == "pac":
+        from addons.pac_file import pac_file
+        from addons.recorder import telemetry_hosts
+
+        return pac_file(loaded.settings, telemetry_hosts())
+    from addons.service_unit import service_unit
+    from addons.settings_sources import Source
+
+    is_chosen = loaded.source(("state", "directory")) in (Source.FILE, Source.COMMAND_LINE)
+    config = loaded.file.resolve() if loaded.file else None
+    return service_unit(loaded.settings, _program(), config, is_state_chosen=is_chosen)
+
+
+def _program() -> Path:
+    """Return the command that runs now, for a unit to run again."""
+    beside = Path(sys.executable).with_name("mutewatch")
+    found = str(beside) if beside.exists() else shutil.which("mutewatch")
+    if found is None:
+        raise OperatorError("--print-unit: there is no command mutewatch to run: pip install it first")
+    return Path(found)

@@ -1,0 +1,104 @@
+"""docs/gateway.md is a promise: its file is a settings file, and its commands run on it."""
+
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mutewatch.config import StateDirectory
+from mutewatch.store import Store
+from tests.live_support import free_port
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+COMMANDS = [line[2:] for line in TEXT.splitlines() if line.startswith("$ ")]
+FILE = re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = shlex.split(command)
+    assert program == "mutewatch"
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "120", **variables}
+    line = [sys.executable, "-m", "mutewatch", *arguments]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the file of the document is, and a state directory with a store in it."""
+    assert FILE is not None
+    text = FILE[1].replace("port = 8080", f"port = {free_port()}")
+    (tmp_path / "mutewatch.toml").write_text(text)
+    (tmp_path / "state").mkdir(mode=0o700)
+    with Store(StateDirectory(tmp_path / "state").store):
+        pass
+    (tmp_path / "state" / "mutewatch.db").chmod(0o600)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--print-unit" not in command])
+def test_the_commands_of_the_document_run(folder: Path, command: str) -> None:
+    told = run(command, folder, MUTEWATCH_STATE=str(folder / "state"))
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_the_unit_is_for_a_program_and_a_file_that_a_service_can_see(folder: Path) -> None:
+    told = run("mutewatch live --config mutewatch.toml --print-unit", folder)
+    assert told.returncode == 0 or "a service cannot see" in told.stderr or "pip install it first" in told.stderr
+
+
+def test_check_says_where_each_value_is_from(folder: Path) -> None:
+    told = run("mutewatch check --config mutewatch.toml --state state", folder, MUTEWATCH_LOG_LEVEL="info")
+    lines = dict(re.findall(r"^(\S+) = .*?# (.*)$", told.stdout, re.MULTILINE))
+    assert lines["listen.advertise"] == "mutewatch.toml"
+    assert lines["log.level"] == "MUTEWATCH_LOG_LEVEL"
+    assert lines["state.directory"] == "--state"
+    assert lines["record.queue_size"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("listen.port = 0", "listen.port is 0: write a port"),
+        ('listen.mode = "transparent"', "no redirected client reaches 127.0.0.1"),
+    ],
+)
+def test_check_ends_with_2_where_the_gateway_would_not_work(folder: Path, text: str, said: str) -> None:
+    (folder / "mutewatch.toml").write_text(text)
+    told = run("mutewatch check --config mutewatch.toml --state state", folder)
+    assert (told.returncode, told.stderr) == (2, "")
+    assert said in " ".join(told.stdout.split())
+
+
+def test_check_finds_a_state_directory_that_is_open_to_others(folder: Path) -> None:
+    (folder / "state").chmod(0o755)
+    told = run("mutewatch check --state state", folder, MUTEWATCH_LISTEN_PORT=str(free_port()))
+    assert told.returncode == 2
+    assert "open to others: chmod go=" in told.stdout
+
+
+def test_check_finds_a_port_that_is_taken_unless_it_runs_already(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = "mutewatch check --state state"
+        assert run(command, folder, MUTEWATCH_LISTEN_PORT=port).returncode == 2
+        assert run(f"{command} --running", folder, MUTEWATCH_LISTEN_PORT=port).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--listen-port 0", "--mode regularly", "--record-timeout 0", "--mute nowhere.csv"])
+def test_a_wrong_option_of_live_is_one_line(folder: Path, option: str) -> None:
+    told = run(f"mutewatch live {option}", folder)
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"mutewatch: {option.split(maxsplit=1)[0]} is ")
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_two_things_are_not_printed_at_once(folder: Path) -> None:
+    told = run("mutewatch live --print-pac --print-unit", folder)
+    assert (told.returncode, told.stdout) == (2, "")
