@@ -15,7 +15,7 @@ from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
-from mutewatch.mitigate import Policies
+from mutewatch.mitigate import Policies, Policy
 
 DEFAULTS = {
     "onboarding": "false",  # no mitm.it page on a gateway
@@ -75,6 +75,7 @@ def mitmdump_arguments(
         "mutewatch_max_body": str(live.max_body),
         **_policy_options(live.policies),
         "mutewatch_strict": str(live.strict).lower(),
+        "mutewatch_pinned": "fail" if live.refuses_pinned else "pass",
         "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
         "mutewatch_metrics": live.metrics,
         "mutewatch_canary_max_age": str(live.canary_max_age),
@@ -84,7 +85,7 @@ def mitmdump_arguments(
     where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
     pairs = [f"{name}={value}" for name, value in options.items()]
     pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
-    pairs += [f"mutewatch_actions={name}={policy.action}" for name, policy in live.policies.by_signature.items()]
+    pairs += [f"mutewatch_actions={name}={_words(one)}" for name, one in live.policies.by_signature.items()]
     sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
     return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
 
@@ -98,6 +99,11 @@ def _policy_options(policies: Policies) -> dict[str, str]:
         "mutewatch_identifiers": str(default.identifiers).lower(),
         "mutewatch_block_as": default.block_as,
     }
+
+
+def _words(policy: Policy) -> str:
+    others = f"when={policy.when},blank={policy.blank},identifiers={str(policy.identifiers).lower()}"
+    return f"{policy.action},{others},block_as={policy.block_as}"
 
 
 def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:

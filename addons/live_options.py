@@ -5,8 +5,7 @@ ranges nor `choices` for `--set`, and silently keeps options that nobody declare
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,12 +36,13 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),
     ("action", str, "observe", "What to do with audio-derived values on their way out: observe, redact or block."),
-    ("actions", Sequence[str], [], "The same for one signature: webex.tsa.v1=redact."),
+    ("actions", Sequence[str], [], "The same for one signature: webex.tsa.v1=redact,when=always,blank=remove."),
     ("when", str, "muted", "Redact or block unless the client is known to be unmuted (muted), or always."),
     ("blank", str, "zero", "Redacted values are set to zero, or their keys removed (remove)."),
     ("identifiers", bool, False, "Redact what names the client, its user and its call, too."),
     ("block_as", str, "204", "What a blocked client gets: 200, 204, 403 or reset."),
-    ("strict", bool, False, "Refuse what is not recorded in time, and clients that refuse our certificate."),
+    ("strict", bool, False, "Refuse what is not recorded in time."),
+    ("pinned", str, "pass", "Clients that refused our certificate once: pass (let through uninspected) or fail."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
     ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
@@ -75,6 +75,7 @@ def read_settings() -> LiveSettings:
         max_body=options.mutewatch_max_body,
         policies=read_policies(),
         strict=options.mutewatch_strict,
+        refuses_pinned=_one_of("pinned", ("pass", "fail"), options.mutewatch_pinned) == "fail",
         pin_ttl=options.mutewatch_pin_ttl,
         metrics=options.mutewatch_metrics,
         canary_max_age=options.mutewatch_canary_max_age,
@@ -89,23 +90,43 @@ def read_settings() -> LiveSettings:
 def read_policies() -> Policies:
     """Return what is to be done with telemetry messages. Raises OptionsError."""
     options = ctx.options
-    default = Policy(
-        _choice("action", Action, options.mutewatch_action),
-        _choice("when", When, options.mutewatch_when),
-        _choice("blank", Blank, options.mutewatch_blank),
-        options.mutewatch_identifiers,
-        _choice("block_as", Answer, options.mutewatch_block_as),
-    )
+    common = {
+        "action": options.mutewatch_action,
+        "when": options.mutewatch_when,
+        "blank": options.mutewatch_blank,
+        "identifiers": str(options.mutewatch_identifiers).lower(),
+        "block_as": options.mutewatch_block_as,
+    }
     known = {signature.id for signature in load_signatures()}
     by_signature = {}
-    for pair in options.mutewatch_actions:
-        name, _, action = pair.partition("=")
+    for entry in options.mutewatch_actions:
+        name, _, words = entry.partition("=")
         if name not in known:
             raise exceptions.OptionsError(
                 f"{PREFIX}actions: no signature {name!r}; there are {', '.join(sorted(known))}"
             )
-        by_signature[name] = replace(default, action=_choice("actions", Action, action))
-    return Policies(default, by_signature)
+        action, *others = words.split(",")
+        own = dict(other.partition("=")[::2] for other in others)
+        if strange := own.keys() - common.keys():
+            raise exceptions.OptionsError(f"{PREFIX}actions: {name}: there is no {', '.join(sorted(strange))}")
+        by_signature[name] = _policy(common | own | {"action": action})
+    return Policies(_policy(common), by_signature)
+
+
+def _policy(words: Mapping[str, str]) -> Policy:
+    return Policy(
+        _choice("action", Action, words["action"]),
+        _choice("when", When, words["when"]),
+        _choice("blank", Blank, words["blank"]),
+        _one_of("identifiers", ("true", "false"), words["identifiers"]) == "true",
+        _choice("block_as", Answer, words["block_as"]),
+    )
+
+
+def _one_of(name: str, words: Sequence[str], value: str) -> str:
+    if value not in words:
+        raise exceptions.OptionsError(f"{PREFIX}{name} is {value!r}; write {', '.join(words)}")
+    return value
 
 
 def _choice(name: str, kind: type[Choice], value: str) -> Choice:

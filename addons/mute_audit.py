@@ -48,7 +48,7 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "pin_ttl", "policies")
+RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
@@ -182,7 +182,9 @@ class MuteAudit:
         try:
             live, sni = self._live, data.client_hello.sni
             if live is not None and sni is not None and live.gate.inspects(sni):
-                if live.settings.strict or not live.pins.holds(_address(data.context), sni.lower(), time.monotonic()):
+                if live.settings.refuses_pinned or not live.pins.holds(
+                    _address(data.context), sni.lower(), time.monotonic()
+                ):
                     self.counters.intercepted += 1
                     return
                 self.counters.pinned += 1
@@ -216,7 +218,7 @@ class MuteAudit:
             self.counters.handshakes_failed += 1
             return
         self.counters.refused_by_client += 1
-        what = "is refused each time (strict)" if live.settings.strict else "is let through for a while"
+        what = "is refused each time" if live.settings.refuses_pinned else "is let through for a while"
         self._warn("refused_by_client", f"a client refused our certificate for {client.sni}: it {what}")
 
     # -- messages -----------------------------------------------------------------------------------------

@@ -32,7 +32,10 @@ class LiveSettings:
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
     mute_file: Path | None = None  # when clients were muted, for what no message tells
     policies: Policies = OBSERVE_ALL  # what is sent of telemetry messages
-    strict: bool = False  # refuse what is not recorded in time, and clients that refuse our certificate
+    strict: bool = False  # refuse what is not recorded in time
+    refuses_pinned: bool = (
+        False  # refuse clients that refuse our certificate each time, instead of letting them through
+    )
     pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
     metrics: str = ""  # host:port of /metrics and /healthz; "": off

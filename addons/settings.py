@@ -19,43 +19,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from addons.recorder import QUEUE_SIZE
 from mutewatch.config import default_state
 from mutewatch.limits import DEFAULT_LIMITS
+from mutewatch.mitigate import Action, Answer, When
+from mutewatch.redact import Blank
 
 MODE = re.compile(
     r"regular|transparent|socks5|wireguard(:/[^@]+)?|upstream:https?://[^@/\s]+/?|reverse:[^@\s]+|local(:[^@\s]+)?"
 )
 ADDRESS = re.compile(r"off|([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 NAME = re.compile(r"[A-Za-z0-9.:-]*")
-
-
-class Action(StrEnum):
-    """What is done with a telemetry message."""
-
-    OBSERVE = "observe"
-    REDACT = "redact"
-    BLOCK = "block"
-
-
-class Blank(StrEnum):
-    """What redaction puts in the place of a value."""
-
-    ZERO = "zero"
-    REMOVE = "remove"
-
-
-class When(StrEnum):
-    """Which messages redaction and blocking are for."""
-
-    MUTED = "muted"
-    ALWAYS = "always"
-
-
-class BlockAs(StrEnum):
-    """What the client of a blocked message gets: a status, or a connection that ends."""
-
-    NO_CONTENT = "204"
-    OK = "200"
-    FORBIDDEN = "403"
-    RESET = "reset"
 
 
 class PinPolicy(StrEnum):
@@ -110,7 +81,7 @@ def _name(text: str) -> str:
 Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number)]
 ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
-Status = Annotated[BlockAs, BeforeValidator(str)]  # TOML's 204 is a number
+Status = Annotated[Answer, BeforeValidator(str)]  # TOML's 204 is a number
 YES = "write true or false"
 
 
@@ -176,7 +147,7 @@ class MitigationRule(Section):
     blank: Blank = Field(default=Blank.ZERO, description="write zero or remove")
     identifiers: bool = Field(default=False, description=f"{YES}: are identifiers redacted too?")
     when: When = Field(default=When.MUTED, description="write muted or always")
-    block_as: Status = Field(default=BlockAs.NO_CONTENT, description='write 204, 200, 403 or "reset"')
+    block_as: Status = Field(default=Answer.NO_CONTENT, description='write 204, 200, 403 or "reset"')
 
 
 class MitigationOverride(Section):

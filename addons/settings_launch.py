@@ -4,14 +4,13 @@ from collections.abc import Iterator
 
 from addons.launch import LaunchSettings
 from addons.recorder import LiveSettings
-from addons.settings import Settings
+from addons.settings import Mitigation, MitigationRule, PinPolicy, Settings
 from addons.settings_sources import Loaded, Path_, Source, place
 from mutewatch.errors import OperatorError
+from mutewatch.mitigate import Policies, Policy
 
 # Sections and keys without effect so far. Whoever gives one its effect takes it out.
-AWAITING: frozenset[Path_] = frozenset(
-    {("record", "strict"), ("pins",), ("mitigation",), ("retention",), ("metrics",), ("canary",)}
-)
+AWAITING: frozenset[Path_] = frozenset({("retention",), ("canary", "interval")})
 
 
 def is_awaiting(path: Path_) -> bool:
@@ -31,6 +30,15 @@ def _set(loaded: Loaded) -> Iterator[tuple[Path_, object, Source]]:
     return (each for each in loaded.values() if each[2] is not Source.DEFAULT)
 
 
+def policies(mitigation: Mitigation) -> Policies:
+    """Return what is done with the messages of each signature."""
+    return Policies(_policy(mitigation), {name: _policy(mitigation.rule_for(name)) for name in mitigation.signatures})
+
+
+def _policy(rule: MitigationRule) -> Policy:
+    return Policy(rule.action, rule.when, rule.blank, rule.identifiers, rule.block_as)
+
+
 def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSettings:
     """Return what `launch.run` needs; `extra` are further mitmproxy options and win over ours."""
     if not any(option.partition("=")[0] == "termlog_verbosity" for option in extra):
@@ -44,5 +52,11 @@ def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSe
         max_body=settings.record.max_body,
         mute_file=settings.clients.mute_file,
         assume=settings.clients.assume,
+        policies=policies(settings.mitigation),
+        strict=settings.record.strict,
+        refuses_pinned=settings.pins.policy is PinPolicy.FAIL,
+        pin_ttl=settings.pins.ttl_seconds,
+        metrics="" if settings.metrics.address is None else settings.metrics.listen,
+        canary_max_age=int(settings.canary.stale_after),
     )
     return LaunchSettings(live, settings.listen.host, settings.listen.port, settings.listen.mode, extra=extra)

@@ -64,8 +64,8 @@ def test_a_pinned_client_fails_once_and_is_then_let_through_uninspected(live: Sc
 
 
 @pytest.mark.live
-def test_in_strict_mode_it_fails_each_time(live: Scene) -> None:
-    with live.proxy(live={"strict": True}) as proxy:
+def test_or_it_fails_each_time(live: Scene) -> None:
+    with live.proxy(live={"refuses_pinned": True}) as proxy:
         for _ in range(3):
             with pytest.raises(ssl.SSLCertVerificationError):
                 proxy.post(TELEMETRY, b"never", trusting=live.upstream.ca_file)

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addons.settings import Action, BlockAs, Listen, Log, Mitigation, MitigationOverride, Record, Settings
+from addons.launch import mitmdump_arguments
+from addons.settings import Listen, Log, Mitigation, MitigationOverride, Record, Settings
 from addons.settings_changes import changes
 from addons.settings_launch import launch_settings, refuse_awaiting
 from addons.settings_sources import OPTIONS, Loaded, Path_, Source, WrongSettingsError, load
 from mutewatch.commands.check import shown_settings
 from mutewatch.errors import OperatorError
+from mutewatch.mitigate import Action, Answer, Policy, When
 
 NOTHING: Mapping[Path_, object] = {}
 PORT = ("listen", "port")
@@ -175,8 +177,8 @@ def test_a_signature_has_its_own_rule_where_it_differs(tmp_path: Path) -> None:
     """
     mitigation = read(tmp_path, text).settings.mitigation
     own, other = mitigation.rule_for("webex.tsa.v1"), mitigation.rule_for("webex.locus")
-    assert (own.action, own.block_as) == (Action.BLOCK, BlockAs.FORBIDDEN)
-    assert (other.action, other.block_as) == (Action.REDACT, BlockAs.FORBIDDEN)
+    assert (own.action, own.block_as) == (Action.BLOCK, Answer.FORBIDDEN)
+    assert (other.action, other.block_as) == (Action.REDACT, Answer.FORBIDDEN)
 
 
 def test_what_check_shows_is_a_settings_file_with_the_same_settings(tmp_path: Path) -> None:
@@ -269,3 +271,25 @@ def test_a_setting_that_nothing_acts_on_is_refused_not_ignored(tmp_path: Path) -
 def test_settings_are_json_that_anybody_may_read() -> None:
     names = set(json.dumps(Settings.model_json_schema()).lower().split('"'))
     assert not names & {"password", "secret", "token", "key", "passphrase"}
+
+
+def test_what_is_done_with_messages_reaches_the_proxy(tmp_path: Path) -> None:
+    text = """
+record.strict = true
+pins = {policy = "fail", ttl_seconds = 60}
+metrics.listen = "127.0.0.1:9464"
+[mitigation]
+action = "redact"
+when = "always"
+[mitigation.signatures."webex.tsa.v1"]
+action = "block"
+block_as = 403
+"""
+    loaded = read(tmp_path, text)
+    live = launch_settings(loaded.settings).live
+    assert (live.strict, live.refuses_pinned, live.pin_ttl, live.metrics) == (True, True, 60, "127.0.0.1:9464")
+    assert live.policies.default == Policy(Action.REDACT, When.ALWAYS)
+    assert live.policies.of("webex.tsa.v1") == Policy(Action.BLOCK, When.ALWAYS, block_as=Answer.FORBIDDEN)
+    arguments = mitmdump_arguments(launch_settings(loaded.settings))
+    own = "webex.tsa.v1=block,when=always,blank=zero,identifiers=false,block_as=403"
+    assert f"mutewatch_actions={own}" in arguments
