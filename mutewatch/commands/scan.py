@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
@@ -22,7 +22,8 @@ from mutewatch.records import Decoded, Finding, Flow, Verdict
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
-from pcap_tools import read_inputs
+from pcap_tools import STDIN, read_inputs
+from pcap_tools.files import open_input
 
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
 
@@ -58,13 +59,13 @@ class ScanOptions:
 
 def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
-    for keylog in options.keylogs:
-        if not keylog.is_file():
-            raise OperatorError(f"{keylog}: there is no such key log")
+    _check(paths, options, judging)
     pipeline = build_pipeline(_open_state(options.state), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
     with (
-        open_output(options.output) as file,  # first: what was found must not be lost for want of a place
+        open_output(
+            options.output, is_live=options.follow
+        ) as file,  # first: what was found must not be lost for want of a place
         Store(options.store) if options.store else nullcontext() as store,
     ):
         early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
@@ -84,6 +85,16 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
+
+
+def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> None:
+    """Say what cannot work before anything is written."""
+    given = (judging.mute_file, options.store)
+    check_files(options.output, [*paths, *judging.signatures, *filter(None, given)], options.keylogs)
+    if options.verify and STDIN in paths:
+        raise OperatorError("--verify reads a capture twice, and standard input can be read once: name a file")
+    if len(paths) == 1 and paths[0] != STDIN and options.format is Format.TABLE:
+        open_input(paths[0]).close()  # what follows would be an empty summary, with the reason below it
 
 
 class _Early:
