@@ -23,6 +23,6 @@ def diagnose(path: Path) -> str:
         head = handle.read(4)
     if head[:2] == GZIP_MAGIC or head == ZSTD_MAGIC:
         return "is compressed: expand it first (gunzip, unzstd)"
-    if head[:2] in _UTF16_MARKS or head[1::2] == b"\0\0":
+    if head[:2] in _UTF16_MARKS or b"\0\0" in (head[::2], head[1::2]):
         return "is UTF-16: write it as ASCII or UTF-8 (PowerShell: -Encoding ascii)"
     return _NO_SECRETS
