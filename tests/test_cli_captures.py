@@ -24,6 +24,12 @@ from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from pcap_tools import read_inputs
 from pcap_tools.flow_writer import WRITERS
+from pcap_tools.verify import Opinion
+from tests.captures.conversations import converse
+from tests.captures.files import pcap
+from tests.captures.links import frames
+from tests.captures.openssl import Settings
+from tests.captures.packets import segments
 from tests.captures.variants import VARIANTS
 from tests.test_cli_scan import ROOT, Run
 from tests.test_same_door import scanned
@@ -201,6 +207,39 @@ def test_a_followed_capture_ends_when_it_is_rotated_away(minutes: dict[str, int]
     assert (code, err, summary["minutes"]) == (0, "", minutes)
 
 
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (Opinion(30, 0, 0), 0),
+        (Opinion(29, 1, 0), 0),
+        (Opinion(30, 0, 1), 3),
+        (Opinion(0, 0, 0, "tshark stopped early"), 3),
+    ],
+    ids=str,
+)
+def test_what_only_tshark_finds_is_a_fault(
+    told: Opinion, code: int, capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pcap_tools.verify.second_opinion", lambda *_asked: told)
+    assert Here([capture], ScanOptions(verify=True), capsys).code == code
+
+
+def test_flows_of_other_hosts_that_have_keys_are_counted_and_not_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    talk = converse(Settings(), count=1, flows=2, host="bank.example")
+    (folder / "other.pcap").write_bytes(pcap(frames(segments(talk))))
+    (folder / "keys.log").write_bytes(talk.keylog)
+    run = Here([folder / "other.pcap"], ScanOptions(keylogs=(folder / "keys.log",)), capsys)
+    assert (run.flows, run.summary["flows"], run.summary["flows_of_others"]) == ([], {}, 2)
+    scan([folder / "other.pcap"], ScanOptions(tmp_path / "state", keylogs=(folder / "keys.log",)), PipelineOptions())
+    out = capsys.readouterr().out
+    assert "2 flows of other hosts opened for the keys in the log." in out
+    assert "bank.example" not in out
+
+
 # -- convert ----------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +263,7 @@ def test_a_conversion_on_the_command_line(state: Path, tmp_path: Path) -> None:
 def test_a_conversion_says_what_stayed_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths, _ = written("tls13", tmp_path / "in")
     assert convert(paths, tmp_path / "out.har", (), (), (), False) == 3
-    assert capsys.readouterr().out.startswith("Flows of telemetry hosts: 2 no key in log.\n")
+    assert capsys.readouterr().out.startswith("Flows: 2 no key in log.\n")
     assert json.loads((tmp_path / "out.har").read_bytes())["log"]["entries"] == []
 
 

@@ -45,7 +45,8 @@ def convert(
             count = _carve(groups, options, flows, file, faults)
         else:
             count = WRITERS[output.suffix](_messages(groups, options, faults), file)
-    for line in (*flow_lines(flows), *unidentified_lines(unidentified)):
+    heading = "Flows of telemetry hosts" if hosts else "Flows"
+    for line in (*flow_lines(flows, heading, with_files=len(paths) > 1), *unidentified_lines(unidentified)):
         print(line)
     print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {output}.")
     for fault in faults:

@@ -25,6 +25,7 @@ from mutewatch.summary import InputSummary, Summary, counts_record, difference
 from pcap_tools import STDIN, read_inputs
 from pcap_tools.files import open_input
 
+_WHATEVER_NAME = ("address", "QUIC")  # these bases hold whatever the host's name is
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
 
 
@@ -61,7 +62,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
     _check(paths, options, judging)
     pipeline = build_pipeline(_open_state(options.state), judging)
-    summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
+    summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
     with (
         open_output(
             options.output, is_live=options.follow
@@ -198,10 +199,19 @@ def _scan_group(
     if options.verify and flows:
         from pcap_tools.verify import second_opinion
 
-        summary.opinions.append(str(second_opinion(paths, flows, bodies, reading)))
-    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in flows]
+        opinion = second_opinion(paths, flows, bodies, reading)
+        summary.opinions.append(str(opinion))
+        summary.is_doubted |= opinion.is_doubt
+    ours = [flow for flow in flows if _is_ours(flow, pipeline)]
+    summary.other_flows += len(flows) - len(ours)
+    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
     name = " ".join(map(str, paths))
     return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
+
+
+def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
+    """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
+    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
 
 
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
@@ -222,7 +232,7 @@ def _dark(summary: Summary) -> str:
 
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     """The gravest first: what could not be read may hide what is asked for."""
-    if summary.errors or _dark(summary) or summary.is_blind:
+    if summary.errors or _dark(summary) or summary.is_blind or summary.is_doubted:
         return Exit.UNREADABLE
     if options.fail_on_flagged and summary.verdicts[Verdict.FLAGGED.value]:
         return Exit.FLAGGED
