@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -109,6 +110,28 @@ def test_a_body_that_is_not_all_there_is_left_out_and_the_flow_says_why(tmp_path
     told = {flow.metadata["mutewatch.frame"]: (flow.comment, flow.request.raw_content) for flow in flows_of(messages)}
     assert told == {e.origin.frame: (m.lost or "", m.body) for e, m in messages if m}
     assert [comment for comment, _ in told.values() if comment] == ["bytes are missing"]
+
+
+@pytest.mark.parametrize(
+    ("port", "is_tls", "scheme"),
+    [
+        (80, None, "http"),
+        (8080, None, "http"),
+        (443, None, "https"),
+        (8443, None, "https"),
+        (8080, True, "https"),
+        (12_345, False, "http"),
+    ],
+)
+def test_a_flow_has_the_scheme_and_the_ports_of_its_connection(
+    port: int, is_tls: bool | None, scheme: str, tmp_path: Path
+) -> None:
+    _, _, messages = messages_of(VARIANTS["plain"](), tmp_path)
+    exchange, message = messages[0]
+    there = replace(exchange, port=port, client_port=50_001, is_tls=is_tls)
+    (flow,) = flows_of([(there, message)])
+    assert (flow.request.scheme, flow.request.port) == (scheme, port)
+    assert flow.client_conn.peername == ("192.0.2.7", 50_001)
 
 
 @pytest.mark.live
