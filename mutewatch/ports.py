@@ -23,6 +23,7 @@ class ReadOptions:
     on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far
     on_chosen: Callable[[int], None] = field(default=lambda _count: None)  # progress: flows chosen so far
     on_flow: Callable[[Flow], None] = field(default=lambda _flow: None)  # each flow that was looked into, once
+    on_skipped: Callable[[Mapping[str, int]], None] = field(default=lambda _counts: None)  # packets not read, by why
     on_unidentified: Callable[[Mapping[Unidentified, int]], None] = field(default=lambda _counts: None)  # flows, by why
 
 

@@ -74,6 +74,7 @@ class FlowOutcome(StrEnum):
     QUIC = "QUIC"
     ECH = "ECH"
     NOT_HTTP = "not HTTP"
+    EMPTY = "nothing was sent"
 
 
 class Unidentified(StrEnum):

@@ -16,6 +16,9 @@ LIVE_LOSSES: Final = (
 )
 
 
+STRANGE_LINK: Final = "link type"  # how the reason begins why a packet of an unknown link type was skipped
+
+
 @dataclass(frozen=True, slots=True)
 class InputSummary:
     """One input: how much of it was read, and why not more."""
@@ -36,6 +39,8 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     model: str | None = None
     flows: list[Flow] = field(default_factory=list)  # of captures
+    hidden: int = 0  # flows of captures to addresses of interest that stayed closed, of no known host
+    skipped: Counter[str] = field(default_factory=Counter)  # packets of captures that could not be read, by why
     unidentified: Counter[Unidentified] = field(default_factory=Counter)  # flows of captures
     opinions: list[str] = field(default_factory=list)  # tshark's, where it was asked
     is_doubted: bool = False  # does tshark find what we do not, or could it not say?
@@ -57,7 +62,9 @@ class Summary:
     def is_blind(self) -> bool:
         """Were there flows that may hold what was looked for, while nothing of it was found?"""
         found = self.counts.matched or self.counts.dark
-        return bool(self.unidentified[Unidentified.HELLO_CUT] or (self.unidentified.total() and not found))
+        has_strange_links = any(reason.startswith(STRANGE_LINK) for reason in self.skipped)
+        is_cut = bool(self.unidentified[Unidentified.HELLO_CUT])
+        return has_strange_links or is_cut or (bool(self.unidentified.total()) and not found)
 
     @property
     def _outcomes(self) -> Counter[FlowOutcome]:
@@ -75,6 +82,7 @@ class Summary:
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
             "flows_of_others": self.other_flows,
+            "packets_skipped": dict(self.skipped),
             "flows_unidentified": {reason.value: n for reason in Unidentified if (n := self.unidentified[reason])},
             "model": self.model,
             "live": self.live,
@@ -102,6 +110,9 @@ class Summary:
         yield from flow_lines(self.flows, with_files=self.has_several_files)
         if self.other_flows:
             yield f"{_count(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
+        for reason, number in self.skipped.items():
+            if reason.startswith(STRANGE_LINK):
+                yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
         yield from unidentified_lines(self.unidentified)
         if counts.dark and not self.flows:
             yield (

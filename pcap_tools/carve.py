@@ -21,7 +21,7 @@ from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.sift import Wanted, hash_flow, sift
 from pcap_tools.capture.source import open_source
-from pcap_tools.flows import Key, flow_key
+from pcap_tools.ends import Key, flow_key
 from pcap_tools.keylog_file import read_key_log
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.stream import Stamp

@@ -11,20 +11,22 @@ from enum import StrEnum
 
 from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
+from pcap_tools.ends import End
 from pcap_tools.http.account import Found
 from pcap_tools.http.connection import HttpConnection
 from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
-from pcap_tools.stream import Gap, Piece, Side, Stamp
+from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide
+from pcap_tools.tls.budget import Budget
 from pcap_tools.tls.handshake import ClientHello, client_hello_from_records
 from pcap_tools.tls.keylog import KeyLog
 from pcap_tools.tls.session import TlsSession, TlsState
 
-End = tuple[bytes, int]  # address, port
 Place = tuple[int, int, int | None]  # first and last frame of a message, and its stream in HTTP/2
 _RETRANSMITTED = 1 << 24  # bytes back from the end that may be seen once more
+_AHEAD = 1 << 16  # bytes: as far behind the beginning may be what was captured before it, out of order
 _BURST_NS = 1_000_000_000  # what a client sends without a pause of one second is one message
 _LATEST = (1 << 63) - 1  # ns since 1970: the year 2262; a capture can say later
 
@@ -74,7 +76,14 @@ class Connection:
     """Takes segments, gives messages. `client` and `server` are as far as is known who is who."""
 
     def __init__(
-        self, client: End, server: End, stamp: Stamp, keylog: KeyLog, limits: ReadLimits, keep_responses: bool = False
+        self,
+        client: End,
+        server: End,
+        stamp: Stamp,
+        keylog: KeyLog,
+        limits: ReadLimits,
+        budget: Budget,
+        keep_responses: bool = False,
     ) -> None:
         self.client, self.server = client, server
         self.basis: Basis | None = None  # None: not decided yet
@@ -86,9 +95,11 @@ class Connection:
         self.has_dropped = False  # once closed: was something passed over because its key had not come?
         self.given: set[Place] = set()  # messages that were read after that
         self.random: bytes | None = None  # of its ClientHello, once closed; found out, if that was not seen
-        self._keylog, self._limits, self._keep_responses = keylog, limits, keep_responses
+        self._keylog, self._limits, self._budget, self._keep_responses = keylog, limits, budget, keep_responses
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
+        self.begun_at = 0  # frame in which the conversation begins; 0: nobody knows
+        self.is_let_go = False  # was it closed because too many were open?
         self.held_bytes = self._look_from = 0
         self.has_gap = False  # is something held of which the beginning was missed?
         self._begin, self._is_begin_over = bytearray(), False  # of the client's stream; a gap ends it
@@ -98,12 +109,26 @@ class Connection:
     def is_finished(self) -> bool:
         return all(side.is_finished for side in self._tcp)
 
-    def restarts_with(self, segment: Segment) -> bool:
-        """Does this SYN open another connection between the same ends?"""
-        if not segment.flags & SYN or segment.flags & ACK:
-            return False
+    def opens_with(self, segment: Segment) -> bool:
+        """Is this the SYN with which this connection begins?"""
         side = self._tcp[self._side(segment)]
-        return side.has_begun and self.tally.sent[side.side] > 0 and side.distance(segment.sequence + 1) != 0
+        return segment.flags & (SYN | ACK) == SYN and side.began_at(segment.sequence + 1)
+
+    def is_near(self, segment: Segment) -> bool:
+        """May this, captured before the beginning, belong to this connection, out of order?"""
+        side = self._tcp[self._side(segment)]
+        return not side.has_begun or -1 <= side.distance(segment.sequence) <= _AHEAD
+
+    def restarts_with(self, segment: Segment) -> bool:
+        """Does another connection between the same ends begin here, by its SYN or by its ClientHello?"""
+        side = self._tcp[self._side(segment)]
+        if segment.flags & SYN:
+            is_ours = segment.flags & ACK or not side.has_begun or not self.tally.sent[side.side]
+            return not (is_ours or side.began_at(segment.sequence + 1) or side.distance(segment.sequence + 1) == 0)
+        if self.hello is None or side.side is not Side.CLIENT or segment.payload[:1] != b"\x16":
+            return False
+        hello = client_hello_from_records(segment.payload)
+        return isinstance(hello, ClientHello) and hello.random != self.hello.random
 
     def has_read(self, segment: Segment) -> bool:
         """Is this beginning of a conversation one that this connection has read, seen once more?"""
@@ -114,6 +139,7 @@ class Connection:
 
     def begin(self, segment: Segment) -> None:
         """The conversation begins with this segment of the client, which may be its SYN (RFC 7413)."""
+        self.begun_at = segment.stamp.frame
         self._tcp[Side.CLIENT].begin_at(segment.sequence + bool(segment.flags & SYN) & 0xFFFFFFFF)
         if segment.flags & ACK:
             self._tcp[Side.SERVER].begin_at(segment.acknowledged)
@@ -152,7 +178,11 @@ class Connection:
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
         self.basis, self.host = basis, host
-        self._stack = Stack(self._keylog, self._limits, is_tls=is_tls, keep_responses=self._keep_responses)
+        self._stack = Stack(
+            self._keylog, self._limits, self._budget, is_tls=is_tls, keep_responses=self._keep_responses
+        )
+        if self._stack.tls is not None and self.hello is not None:
+            self._stack.tls.expect(self.hello)
         held, self._held, self._begin = self._held, [], bytearray()
         return self._take(held)
 
@@ -187,6 +217,8 @@ class Connection:
             parts.append(f"nothing of the {'client' if is_deaf else 'server'} is in the capture")
         if (lost or cut or is_headless or is_deaf) and outcome is FlowOutcome.DECRYPTED:
             outcome = FlowOutcome.PARTLY
+        if self.is_let_go:
+            parts.append("let go: too many flows at once")
         if outcome is FlowOutcome.NO_KEY and self.basis is Basis.ADDRESS and self.hello and self.hello.has_ech:
             outcome = FlowOutcome.ECH
         return outcome, "; ".join(parts)
@@ -232,13 +264,22 @@ class Stack:
     """TLS, if there is any, and HTTP in it; and again the same behind a CONNECT."""
 
     def __init__(
-        self, keylog: KeyLog, limits: ReadLimits, *, is_tls: bool, keep_responses: bool, depth: int = 0
+        self,
+        keylog: KeyLog,
+        limits: ReadLimits,
+        budget: Budget,
+        *,
+        is_tls: bool,
+        keep_responses: bool,
+        depth: int = 0,
     ) -> None:
-        self._keylog, self._limits, self._keep_responses, self._depth = keylog, limits, keep_responses, depth
-        self.tls = TlsSession(keylog, limits.tls) if is_tls else None
+        self._keylog, self._limits, self._budget = keylog, limits, budget
+        self._keep_responses, self._depth = keep_responses, depth
+        self.tls = TlsSession(keylog, limits.tls, budget) if is_tls else None
         self.http = HttpConnection(limits.http, keep_responses=keep_responses, on_tunnel=self._tunnel)
         self._inner: Stack | None = None
         self._tunnelled: list[HttpMessage] = []
+        self._plain_bytes = 0  # read from TLS; a gap counts, too
 
     @property
     def server_name(self) -> str | None:
@@ -254,12 +295,14 @@ class Stack:
     def feed(self, piece: Piece) -> list[HttpMessage]:
         messages: list[HttpMessage] = []
         for plain in self.tls.feed(piece) if self.tls else (piece,):
+            self._plain_bytes += len(plain.data) if isinstance(plain, Data) else 1
             messages += self.http.feed(plain)
         return messages + self._from_tunnel()
 
     def finish(self) -> list[HttpMessage]:
         messages: list[HttpMessage] = []
         for plain in self.tls.finish() if self.tls else ():
+            self._plain_bytes += len(plain.data) if isinstance(plain, Data) else 1
             messages += self.http.feed(plain)
         messages += self.http.finish()
         return messages + self._from_tunnel() + (self._inner.finish() if self._inner else [])
@@ -273,6 +316,8 @@ class Stack:
             return (FlowOutcome.CLEARTEXT if is_http else FlowOutcome.NOT_HTTP), "; ".join(losses)
         account = self.tls.account
         outcome = _OUTCOMES[account.state]
+        if account.state is TlsState.EMPTY or (outcome is FlowOutcome.DECRYPTED and not self._plain_bytes):
+            return FlowOutcome.EMPTY, account.detail
         if outcome is FlowOutcome.DECRYPTED and not is_http:
             outcome = FlowOutcome.NOT_HTTP
         elif outcome is FlowOutcome.DECRYPTED and losses:
@@ -282,7 +327,12 @@ class Stack:
     def _tunnel(self, piece: Piece) -> None:
         if self._inner is None and self._depth < self._limits.tunnels:
             self._inner = Stack(
-                self._keylog, self._limits, is_tls=True, keep_responses=self._keep_responses, depth=self._depth + 1
+                self._keylog,
+                self._limits,
+                self._budget,
+                is_tls=True,
+                keep_responses=self._keep_responses,
+                depth=self._depth + 1,
             )
         if self._inner is not None:
             self._tunnelled += self._inner.feed(piece)
@@ -299,6 +349,7 @@ def place(message: HttpMessage) -> Place:
 
 _OUTCOMES = {
     TlsState.OPENED: FlowOutcome.DECRYPTED,
+    TlsState.EMPTY: FlowOutcome.EMPTY,
     TlsState.PARTLY: FlowOutcome.PARTLY,
     TlsState.NO_KEY: FlowOutcome.NO_KEY,
     TlsState.BAD_KEY: FlowOutcome.BAD_KEY,

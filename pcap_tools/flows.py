@@ -10,8 +10,8 @@ what is known at each moment.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
@@ -20,27 +20,21 @@ from mutewatch.records import Unidentified
 from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
-from pcap_tools.capture.sift import DNS_PORTS, HTTPS_PORT, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
-from pcap_tools.connection import Basis, Connection, End, Place, place
+from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
+from pcap_tools.connection import Basis, Connection, Place, place
+from pcap_tools.ends import Key, flow_key, in_order
 from pcap_tools.http.host import named_host
 from pcap_tools.http.message import HttpMessage
+from pcap_tools.interest import Interest, Known
 from pcap_tools.limits import ReadLimits
 from pcap_tools.quic_flows import QuicFlow, QuicFlows
+from pcap_tools.reuse import frames_of_earlier
 from pcap_tools.stream import Stamp
-from pcap_tools.tls.handshake import ClientHello, client_hello_from_records, glance
+from pcap_tools.tls.budget import Budget
+from pcap_tools.tls.handshake import ClientHello, begun_client_hello, client_hello_from_records, glance
 from pcap_tools.tls.keylog import KeyLog
 
-Key = tuple[End, End]
 Found = Iterator[tuple[Connection, HttpMessage]]
-
-
-@dataclass(slots=True)
-class Interest:
-    """What the operator looks for. `is_host` says of a host name whether it is one."""
-
-    is_host: Callable[[str], bool]
-    addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
-    keep_responses: bool = False  # are the bodies of responses wanted too?
 
 
 class FlowTable:
@@ -51,21 +45,22 @@ class FlowTable:
         self.unidentified: Counter[Unidentified] = Counter()  # flows of which nobody knows whose they are
         self.dissector = Dissector(limits)
         self._interest, self._keylog, self._limits = interest, keylog, limits
-        self._addresses = dict(interest.addresses)  # and those that were found out
+        self._budget = Budget(limits.trials)
+        self._known = Known(interest, keylog, limits.streams)
         self._wanted = Wanted()
-        self._quic = QuicFlows(self._is_host, self._addresses, self._watch_flow, limits)
+        self._quic = QuicFlows(self._known.is_host, self._known.addresses, self._watch_flow, limits)
         self._flows: OrderedDict[Key, Connection] = OrderedDict()
         self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
-        self._done: set[Key] = set()  # read in the first pass
+        self._done: dict[Key, list[tuple[int, int]]] = {}  # read in the first pass: from which frame to which
         self._ended: dict[Key, Connection] = {}  # the last of those ends, closed
         self._randoms: OrderedDict[bytes, None] = OrderedDict()  # of flows that were left for want of a key
-        self._names: dict[str, bool] = {}  # what the operator's interest said of them
         self._recent: list[tuple[Sifted, Positions]] = []  # the chunk before, and what was taken of it
         self._by_address = reads_once or bool(interest.addresses)  # are known addresses looked for in this pass?
         self._stray_keys: KeyLog | None = None  # secrets of which no ClientHello was seen, tried on what has none
         self._given: set[Place] = set()  # messages that a second pass sees again
-        self._strays = 0  # connections that they are tried on
-        for address in self._addresses if self._by_address else ():
+        self._headless: set[int] = set()  # hashes of the flows that they are tried on
+        self._strays = 0  # how many these were so far
+        for address in self._known.addresses if self._by_address else ():
             self._wanted.add_address(address)
 
     def take(self, batches: Iterable[Batch]) -> Found:
@@ -85,7 +80,15 @@ class FlowTable:
                 passed = np.setdiff1d(earlier.tcp[np.isin(earlier.flows, fresh)], taken)
                 chosen += _places(earlier, passed)
         self._recent = recent
+        yield from self._let_go()
+        stale: set[int] = set()
+        if fresh:
+            looked_at |= {frame: self._dissect(batch, at) for frame, batch, at in chosen if frame not in looked_at}
+            segments = (packet for packet in looked_at.values() if isinstance(packet, Segment))
+            stale = frames_of_earlier(segments, self._flows)
         for frame, batch, index in sorted(chosen, key=itemgetter(0)):
+            if frame in stale:
+                continue
             packet = looked_at[frame] if frame in looked_at else self._dissect(batch, index)
             if isinstance(packet, Segment):
                 yield from self._segment(packet)
@@ -95,10 +98,8 @@ class FlowTable:
     def look_again(self) -> bool:
         """After a pass, prepare a second one for what is known only now. False if there is nothing to look for."""
         keys = any(random in self._keylog for random in self._randoms)
-        late = [one for one in self.closed if one.has_dropped and one.random in self._keylog]
-        done = {_in_order(one.client, one.server) for one in self.closed if one not in late}
-        again = [one for one in late if _in_order(one.client, one.server) not in done]
-        addresses = [address for address in self._addresses if self._wanted.was_passed_over(address)]
+        again = [one for one in self.closed if one.has_dropped and one.random in self._keylog]
+        addresses = [address for address in self._known.addresses if self._wanted.was_passed_over(address)]
         addresses = [] if self._by_address else addresses
         headless = self._wanted.headless()
         strays = self._unused_keys() if headless else None
@@ -106,7 +107,9 @@ class FlowTable:
             return False
         self._given = {spot for one in again for spot in one.given}
         self.closed = [one for one in self.closed if one not in again]
-        self._done = done
+        for one in self.closed:
+            frames = (one.tally.first.frame, one.tally.last.frame)
+            self._done.setdefault(in_order(one.client, one.server), []).append(frames)
         self._recent, self._wanted, self._by_address = [], Wanted(), True
         self._left.clear()
         self._randoms.clear()
@@ -115,7 +118,7 @@ class FlowTable:
         for address in addresses:
             self._wanted.add_address(address)
         if strays:
-            self._stray_keys = strays
+            self._stray_keys, self._headless = strays, set(headless)
             for flow in headless:
                 self._wanted.add_flow(flow)
         return True
@@ -170,7 +173,7 @@ class FlowTable:
                 continue
             if packet.source_port in DNS_PORTS:
                 for name, address in answers(packet.payload):
-                    if self._is_host(name):
+                    if self._known.is_host(name):
                         self._watch(address, name)
             elif packet.target_port == QUIC_PORT:
                 self._quic.discover(packet)
@@ -181,14 +184,14 @@ class FlowTable:
         if seen is None:
             return False
         random, name = seen
-        if name is None or random in self._keylog or self._is_host(name):
+        if name is None or random in self._keylog or self._known.is_host(name):
             return False
         self._pass_over(random)
         return True
 
     def _is_beginning(self, key: Key, segment: Segment) -> bool:
         """Does a conversation begin here that may be ours, and that was not read yet?"""
-        if key in self._done or not self._may_begin(segment):
+        if self._is_done(key, segment) or not self._may_begin(segment):
             return False
         ended = self._ended.get(key)
         return ended is None or not ended.has_read(segment)
@@ -198,37 +201,19 @@ class FlowTable:
         payload = segment.payload
         if payload[:1] == b"\x16":
             hello = client_hello_from_records(payload)
-            if isinstance(hello, ClientHello) and self._basis(hello, segment.target) is None:
+            if isinstance(hello, ClientHello) and self._known.basis(hello, segment.target) is None:
                 self._pass_over(hello.random)
                 return False
             return hello is not None
         if not payload or not any(method.startswith(payload[:4]) for method in METHODS):
             return False
         host = named_host(payload)
-        return host is None or self._is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
+        return host is None or self._known.is_host(host) or payload.startswith((b"CONNECT", b"PRI"))
 
     def _pass_over(self, random: bytes) -> None:
         """This ClientHello is somebody else's; a key for it may still come."""
         if len(self._randoms) < self._limits.streams:
             self._randoms[random] = None
-
-    def _is_host(self, name: str) -> bool:
-        known = self._names.get(name)
-        if known is None:
-            known = self._interest.is_host(name)
-            if len(self._names) < self._limits.streams:
-                self._names[name] = known
-        return known
-
-    def _basis(self, hello: ClientHello, server: bytes) -> Basis | None:
-        """Why a TLS flow is ours; None: it is not."""
-        if hello.sni is not None and self._is_host(hello.sni):
-            return Basis.SNI
-        if hello.random in self._keylog:
-            return Basis.KEY
-        if server in self._interest.addresses or (server in self._addresses and (hello.sni is None or hello.has_ech)):
-            return Basis.ADDRESS
-        return None
 
     def _dissect(self, batch: Batch, index: int) -> Segment | Datagram | None:
         data, original = batch.packet(index)
@@ -237,7 +222,7 @@ class FlowTable:
 
     def _segment(self, segment: Segment) -> Found:
         key = flow_key(segment)
-        if key in self._done:
+        if self._is_done(key, segment):
             return
         connection = self._flows.get(key)
         if connection is not None and connection.restarts_with(segment):
@@ -251,30 +236,48 @@ class FlowTable:
             is_stray = not is_watched and self._is_stray(segment)
             if not (is_watched or is_stray) or (key in self._ended and not from_start):
                 return
+            if is_stray and self._strays >= self._limits.strays:
+                self._left[key] = None
+                self.unidentified[Unidentified.HEADLESS] += 1
+                return
             connection = self._add(key, segment, from_start=from_start, is_stray=is_stray)
-            if len(self._flows) > self._limits.streams:
-                yield from self._close(*self._flows.popitem(last=False))
+        self._flows.move_to_end(key)
+        yield from self._let_go()
         yield from self._new(connection, connection.feed(segment))
         if connection.basis is None:
             if connection.is_worth_a_look():
                 yield from self._decide(key, connection)
-        elif connection.is_finished:
+        elif connection.is_finished and key in self._flows:
             yield from self._close(key, self._flows.pop(key))
+
+    def _let_go(self) -> Found:
+        """Of too many flows at once, close the one that was silent for the longest time."""
+        while len(self._flows) > self._limits.open_flows:
+            key, connection = self._flows.popitem(last=False)
+            connection.is_let_go = True
+            yield from self._close(key, connection)
+
+    def _is_done(self, key: Key, segment: Segment) -> bool:
+        """Was this segment read in the first pass?"""
+        return any(first <= segment.stamp.frame <= last for first, last in self._done.get(key, ()))
 
     def _is_watched(self, segment: Segment) -> bool:
         if not self._by_address:
             return False
-        return segment.source in self._addresses or segment.target in self._addresses
+        return segment.source in self._known.addresses or segment.target in self._known.addresses
 
     def _is_stray(self, segment: Segment) -> bool:
         """Is this of a flow without a beginning on which keys should be tried that fit nothing else?"""
-        is_https = HTTPS_PORT in (segment.source_port, segment.target_port)
-        return is_https and self._stray_keys is not None and self._strays < self._limits.strays
+        if self._stray_keys is None:
+            return False
+        ends = (segment.source, segment.source_port, segment.target, segment.target_port)
+        return hash_flow(*ends) in self._headless
 
     def _add(self, key: Key, segment: Segment, *, from_start: bool, is_stray: bool = False) -> Connection:
         source, target = (segment.source, segment.source_port), (segment.target, segment.target_port)
         is_answer = not from_start and (
-            segment.flags & (SYN | ACK) == SYN | ACK or (not segment.flags & SYN and self._is_server(source))
+            segment.flags & (SYN | ACK) == SYN | ACK
+            or (not segment.flags & SYN and self._known.is_server(source, target))
         )
         client, server = (target, source) if is_answer else (source, target)
         keylog, limits = self._keylog, self._limits
@@ -282,7 +285,9 @@ class FlowTable:
             self._strays += 1
             keylog = self._stray_keys
             limits = replace(limits, tls=replace(limits.tls, trials=limits.stray_trials))
-        connection = Connection(client, server, segment.stamp, keylog, limits, self._interest.keep_responses)
+        connection = Connection(
+            client, server, segment.stamp, keylog, limits, self._budget, self._interest.keep_responses
+        )
         if from_start:
             connection.begin(segment)
         if is_stray:
@@ -290,9 +295,6 @@ class FlowTable:
         self._flows[key] = connection
         self._watch_flow(hash_flow(*source, *target))
         return connection
-
-    def _is_server(self, end: End) -> bool:
-        return end[0] in self._addresses or (self._stray_keys is not None and end[1] == HTTPS_PORT)
 
     def _watch_flow(self, flow: int) -> None:
         self._wanted.add_flow(flow)
@@ -304,25 +306,27 @@ class FlowTable:
         """Open the connection if its first bytes show that it is ours, or drop it if they show that it is not."""
         begin, missed = connection.first_bytes()
         server = connection.server[0]
-        is_watched = self._by_address and server in self._addresses
+        is_watched = self._by_address and server in self._known.addresses
         opened: list[HttpMessage] | None = None
         hello: ClientHello | int | None = None
         if begin[:1] == b"\x16" and not missed:
             hello = client_hello_from_records(begin)
             if isinstance(hello, ClientHello):
                 connection.hello = hello
-                basis = self._basis(hello, server)
+                basis = self._known.basis(hello, server)
                 if basis is None:
                     return self._leave(key, hello, is_watched)
                 if basis is Basis.SNI:
                     self._watch(server, hello.sni)
-                opened = connection.open(basis, hello.sni or self._addresses.get(server), is_tls=True)
+                opened = connection.open(basis, hello.sni or self._known.addresses.get(server), is_tls=True)
             elif hello is None and not is_watched:
                 return self._leave(key, None, is_watched)
+            elif isinstance(hello, int) and (connection.has_gap or is_last):
+                opened = self._open_cut_hello(connection, begin)
         elif begin and not missed and any(method.startswith(begin[:4]) for method in METHODS):
             host = None if begin.startswith(b"PRI") else named_host(begin)
             if host is not None or begin.startswith(b"PRI"):  # HTTP/2 names its hosts further on
-                if not (host is None or self._is_host(host)):
+                if not (host is None or self._known.is_host(host)):
                     return self._leave(key, None, is_watched)
                 opened = connection.open(Basis.HTTP_HOST, host or None, is_tls=False)
         if opened is None:
@@ -332,8 +336,19 @@ class FlowTable:
             if not is_watched:
                 return self._leave(key, hello, is_watched)
             is_http = b" HTTP/1." in begin[: self._limits.undecided]
-            opened = connection.open(Basis.ADDRESS, self._addresses.get(server), is_tls=not is_http)
+            opened = connection.open(Basis.ADDRESS, self._known.addresses.get(server), is_tls=not is_http)
         return self._new(connection, opened)
+
+    def _open_cut_hello(self, connection: Connection, begin: bytes) -> list[HttpMessage] | None:
+        """Open a connection by what is there of a ClientHello, if that says that it is ours."""
+        hello = begun_client_hello(begin)
+        basis = self._known.basis(hello, connection.server[0]) if hello is not None else None
+        if hello is None or basis not in (Basis.SNI, Basis.KEY):
+            return None
+        connection.hello = hello
+        if basis is Basis.SNI:
+            self._watch(connection.server[0], hello.sni)
+        return connection.open(basis, hello.sni, is_tls=True)
 
     def _new(self, connection: Connection, messages: list[HttpMessage]) -> Found:
         """Pass on what was not given before."""
@@ -363,27 +378,17 @@ class FlowTable:
         connection.close()
         if connection.basis is Basis.TRIAL and not connection.messages:
             self.unidentified[Unidentified.HEADLESS] += 1
+            self._left[key] = None
         elif connection.basis is not None:
             self.closed.append(connection)
             self._ended[key] = connection
 
     def _watch(self, address: bytes, host: str | None) -> None:
         """From now on this address is known to be a telemetry host's."""
-        if len(self._addresses) < self._limits.streams:
-            self._addresses.setdefault(address, host)
-            if self._by_address:
-                self._wanted.add_address(address)
+        if self._known.add(address, host) and self._by_address:
+            self._wanted.add_address(address)
 
 
 def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
     frames = sifted.batch.frames
     return ((int(frames[index]), sifted.batch, index) for index in chosen.tolist())
-
-
-def flow_key(segment: Segment) -> Key:
-    """The ends of a segment's flow, the same for both directions."""
-    return _in_order((segment.source, segment.source_port), (segment.target, segment.target_port))
-
-
-def _in_order(one: End, other: End) -> Key:
-    return (one, other) if one < other else (other, one)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pcap_tools.quic_flows import QuicFlow
     from pcap_tools.tls.keylog import KeyLog
 
+_MOST_FAULTS = 10  # told after the first
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_SECRETS = "no TLS secrets in it; a key log has lines such as CLIENT_RANDOM …: set SSLKEYLOGFILE for the client"
 
@@ -72,6 +73,13 @@ class _File:
     damage: tuple[str, int | None] | None = None
     is_readable: bool = True
 
+    @property
+    def fault(self) -> InputError | None:
+        if self.damage is None:
+            return None
+        reason, offset = self.damage
+        return InputError(self.path, f"incomplete: {reason}" if self.is_readable else reason, offset)
+
 
 class _Reading:
     """One reading of one capture."""
@@ -79,7 +87,8 @@ class _Reading:
     def __init__(
         self, paths: tuple[Path, ...], options: ReadOptions, limits: ReadLimits, door: str, keep_responses: bool
     ) -> None:
-        from pcap_tools.flows import FlowTable, Interest
+        from pcap_tools.flows import FlowTable
+        from pcap_tools.interest import Interest
         from pcap_tools.tls.keylog import KeyLog
 
         self._paths, self._options, self._limits, self._door = paths, options, limits, door
@@ -105,13 +114,12 @@ class _Reading:
         if not self._reads_once and self._table.look_again():
             yield from self._pass()
         yield from self._account()
-        for file in self._files:
-            if file.damage is not None:
-                reason, offset = file.damage
-                raise InputError(file.path, f"incomplete: {reason}" if file.is_readable else reason, offset)
-        for key_file in self._key_files:
-            if not key_file.has_secrets:
-                raise InputError(key_file.path, _NO_SECRETS)
+        faults = [fault for file in self._files if (fault := file.fault)]
+        faults += [InputError(one.path, _NO_SECRETS) for one in self._key_files if not one.has_secrets]
+        if faults:
+            first, *others = faults
+            told = "".join(f"; and {other}" for other in others[:_MOST_FAULTS])
+            raise InputError(first.path, first.reason + told, first.offset)
 
     def close(self) -> None:
         for key_file in self._key_files:
@@ -134,15 +142,19 @@ class _Reading:
         from pcap_tools.capture.framing import Walk, Wholeness
         from pcap_tools.capture.source import open_source
 
-        source = open_source(file.path, self._limits, follow=self._options.follow)
+        try:
+            source = open_source(file.path, self._limits, follow=self._options.follow)
+        except InputError as error:  # of a rotated capture, the others are still worth reading
+            file.damage, file.is_readable = (error.reason, error.offset), False
+            return file.first_frame, 0
         try:
             walk = Walk(source, self._limits, file.first_frame, self._add_secrets)
             for batches in walk.chunks():
+                if self._reads_once:
+                    self._poll_keys()
                 yield from self._exchanges(self._table.take(batches))
                 self._options.on_bytes(behind + source.consumed)
                 self._options.on_chosen(self._table.chosen)
-                if self._options.follow:
-                    self._poll_keys()
         finally:
             source.close()
         if walk.framing.wholeness is not Wholeness.COMPLETE:
@@ -183,13 +195,14 @@ class _Reading:
         for connection in self._table.closed:
             flow = self._flow(connection, connection.host, str(connection.basis), connection.outcome, connection.detail)
             self._options.on_flow(replace(flow, messages=connection.messages))
-            if not connection.messages and flow.outcome is not FlowOutcome.ECH:  # whose that is, nobody knows
-                yield self._dark(flow), None
+            if not connection.messages and flow.outcome not in (FlowOutcome.ECH, FlowOutcome.EMPTY):
+                yield self._dark(flow), None  # whose an ECH flow is, nobody knows
         for quic in self._table.quic:
             flow = self._flow(quic, quic.host, "QUIC", FlowOutcome.QUIC, "HTTP/3 is not read here")
             self._options.on_flow(flow)
             yield self._dark(flow), None
         self._options.on_unidentified(+self._table.unidentified)
+        self._options.on_skipped(self._table.dissector.skipped)
 
     def _dark(self, flow: Flow) -> Exchange:
         self._ordinal += 1

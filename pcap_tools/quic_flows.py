@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pcap_tools.capture.packets import Datagram
 from pcap_tools.capture.quic import InitialHellos
 from pcap_tools.capture.sift import hash_flow
-from pcap_tools.connection import End, Tally
+from pcap_tools.connection import Tally
+from pcap_tools.ends import End
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Side
 

@@ -21,6 +21,7 @@ class TcpSide:
         self.is_finished = False  # its FIN was reached
         self.cut_segments = 0  # of which not all bytes were captured
         self.lost = 0  # bytes
+        self._first: int | None = None  # sequence number of the stream's first byte, if that is known
         self._next: int | None = None  # position of the next byte; its low 32 bits are the sequence number
         self._waiting: list[tuple[int, int, bytes, Stamp]] = []  # (position, ordinal, bytes, stamp), sorted and apart
         self._waiting_bytes = self._ordinal = 0
@@ -33,9 +34,13 @@ class TcpSide:
     def begin_at(self, sequence: int) -> None:
         """The first byte of the stream has this sequence number."""
         if self._next is None:
-            self._next = _WRAP + sequence
+            self._first, self._next = sequence, _WRAP + sequence
             self._waiting = [(self._position(at), *rest) for at, *rest in self._waiting]  # type: ignore[misc]
             self._waiting.sort()
+
+    def began_at(self, sequence: int) -> bool:
+        """Is this the sequence number of the stream's first byte?"""
+        return self._first == sequence & (_WRAP - 1)
 
     def distance(self, sequence: int) -> int:
         """Return how many bytes after the next expected one `sequence` is; negative: before."""

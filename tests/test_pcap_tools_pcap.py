@@ -10,16 +10,16 @@ import pytest
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Direction, Exchange, Flow, FlowOutcome, Unidentified
-from pcap_tools.capture.sift import hash_flow
+from pcap_tools.capture import sift
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.pcap import CaptureReader
 from tests.captures.capture import Capture, capture
 from tests.captures.conversations import HOST, MILLISECOND, converse, tls13
-from tests.captures.damage import from_middle
+from tests.captures.damage import from_middle, split
 from tests.captures.files import Pcapng, pcap, pcapng
 from tests.captures.links import LINKS, Frame, dns_answers, frames, udp
 from tests.captures.openssl import Settings
-from tests.captures.packets import segments
+from tests.captures.packets import FIN, SYN, Segment, Tcp, segments
 from tests.captures.variants import VARIANTS
 
 SENT_TWICE = {"tls13_early": 1}  # a request in rejected early data is sent again
@@ -197,11 +197,13 @@ def test_a_key_that_comes_after_its_connection_was_closed_is_used(posts: int, tm
     assert read(made, tmp_path).sent == Counter(made.bodies)
 
 
-def test_flows_of_the_same_hash_that_begin_in_different_chunks_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_flows_of_the_same_hash_that_begin_in_different_chunks_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sift, "_BITS", 2)
+    monkeypatch.setattr(sift, "_SHIFT", 30)
     talk = converse(Settings(), count=8, flows=20)
     made = capture(talk, pcap(frames(segments(talk))))
-    hashes = Counter(hash_flow(b"\xc0\0\2\7", 50_000 + flow, b"\xc6\x33\x64\1", 443) for flow in range(20))
-    assert max(hashes.values()) > 1
     assert read(made, tmp_path, limits=ReadLimits(chunk=16 << 10)).sent == Counter(made.bodies)
 
 
@@ -254,3 +256,110 @@ def test_flows_without_a_beginning_are_counted_if_nobody_can_say_whose_they_are(
 def test_a_hello_that_is_cut_before_its_server_name_is_counted(tmp_path: Path) -> None:
     reading = read(VARIANTS["snaplen_96"](), tmp_path)
     assert reading.unidentified == {Unidentified.HELLO_CUT: 2}
+
+
+def late_syn(rows: list[Segment], *, again: bool) -> list[Segment]:
+    """Show the SYN of the first flow behind its ClientHello, or there once more."""
+    syn = next(at for at, row in enumerate(rows) if row.flow == 0 and row.flags & SYN)
+    hello = next(at for at, row in enumerate(rows) if row.flow == 0 and row.data)
+    moved = [*rows[: hello + 1], rows[syn], *rows[hello + 1 :]]
+    return moved if again else [row for at, row in enumerate(moved) if at != syn]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_syn_that_shows_behind_the_first_data_begins_nothing_new(again: bool, tmp_path: Path) -> None:
+    made = capture(tls13(), pcap(frames(late_syn(segments(tls13()), again=again))))
+    assert read(made, tmp_path).sent == Counter(made.bodies)
+
+
+def test_a_hello_whose_second_half_is_lost_is_known_by_its_first(tmp_path: Path) -> None:
+    rows = split(segments(tls13()), lambda row: [len(row.data) // 2] if row.data[:1] == b"\x16" else [])
+    lost = {
+        [at for at, row in enumerate(rows) if row.flow == flow and row.from_client and row.data][1] for flow in (0, 1)
+    }
+    made = capture(tls13(), pcap(frames([row for at, row in enumerate(rows) if at not in lost])))
+    reading = read(made, tmp_path)
+    assert reading.sent == Counter(made.bodies)
+    assert {flow.basis for flow in reading.flows} == {"server name"}
+    assert reading.unidentified == {}
+
+
+@pytest.mark.parametrize("posts", [3, 30])
+def test_a_key_in_a_later_chunk_than_its_flow_is_used(posts: int, tmp_path: Path) -> None:
+    talk = converse(Settings(), count=posts, flows=2)
+    file = Pcapng().section().interface("ethernet").packets(frames(segments(talk))).secrets(talk.keylog).done()
+    made = capture(talk, file, keylog=b"")
+    assert read(made, tmp_path, limits=ReadLimits(chunk=8 << 10)).sent == Counter(made.bodies)
+
+
+@pytest.mark.parametrize("chunk", [4 << 10, 30_000, 2 << 20])
+@pytest.mark.parametrize(
+    ("first", "opened"),
+    [
+        ((1_000, 500_000), True),  # the numbers of the one before; without a SYN nobody could tell
+        ((77_777, 99_999), True),
+        ((77_777, 99_999), False),
+        ((4_000_000_000, 3_000_000_000), False),
+    ],
+)
+def test_ports_that_somebody_else_had_before_are_told_apart(
+    chunk: int, first: tuple[int, int], opened: bool, tmp_path: Path
+) -> None:
+    """The earlier connection is not ours, and did not end."""
+    theirs = converse(Settings(), count=20, flows=1, host="www.example.com")
+    ours = converse(Settings(), count=10, flows=1)
+    before = [row for row in segments(theirs) if not row.flags & FIN]
+    shift = before[-1].time - segments(ours)[0].time + MILLISECOND
+    after = [replace(row, time=row.time + shift) for row in segments(ours, Tcp(first=first))]
+    rows = before + [row for row in after if opened or not row.flags & SYN]
+    made = capture(ours, pcap(frames(rows)))
+    reading = read(made, tmp_path, limits=ReadLimits(chunk=chunk))
+    assert reading.sent == Counter(made.bodies)
+    assert [(flow.outcome, flow.detail) for flow in reading.flows] == [(FlowOutcome.DECRYPTED, "")]
+
+
+def test_of_too_many_flows_at_once_the_most_silent_is_let_go_and_that_is_said(tmp_path: Path) -> None:
+    talk = converse(Settings(), count=5, flows=4)
+    made = capture(talk, pcap(frames(segments(talk))))
+    flows = read(made, tmp_path, limits=ReadLimits(open_flows=2)).flows
+    assert any("let go: too many flows at once" in flow.detail for flow in flows)
+
+
+def test_packets_of_a_link_type_that_nobody_knows_are_counted(tmp_path: Path) -> None:
+    whole = bytearray(pcap(frames(segments(tls13()))))
+    whole[20:24] = (147).to_bytes(4, "little")  # LINKTYPE_USER0
+    path = tmp_path / "a.pcap"
+    path.write_bytes(whole)
+    skipped: Counter[str] = Counter()
+    assert not list(CaptureReader().read(path, ReadOptions(on_skipped=skipped.update)))
+    assert skipped["link type 147"] == len(segments(tls13()))
+
+
+def test_of_a_rotated_capture_with_a_file_missing_the_others_are_read(tmp_path: Path) -> None:
+    made = VARIANTS["pcap_rotated"]()
+    paths, keylog = made.write(tmp_path)
+    paths[1].unlink()
+    assert keylog
+    flows: list[Flow] = []
+    found: list[Exchange] = []
+    with pytest.raises(InputError, match="not found"):
+        for exchange in CaptureReader().read_rotated(paths, ReadOptions((keylog,), HOST.__eq__, on_flow=flows.append)):
+            found.append(exchange)
+    assert len(flows) == 2
+    assert len(found) > 20
+
+
+def test_all_recoveries_together_have_a_budget(tmp_path: Path) -> None:
+    keys = tmp_path / "others.keys"
+    keys.write_bytes(converse(Settings(), count=1, flows=20).keylog)
+    reading = read(headless(), tmp_path, keylog=keys, limits=ReadLimits(trials=1_000))
+    assert reading.unidentified == {Unidentified.HEADLESS: 2}
+
+
+def test_a_connection_in_which_nothing_was_sent_is_not_dark(tmp_path: Path) -> None:
+    rows = segments(tls13())
+    first = next(at for at, row in enumerate(rows) if row.from_client and len(row.data) > 1_000)
+    made = capture(tls13(), pcap(frames([row for row in rows[:first] if row.flow == 0])), least=0)
+    reading = read(made, tmp_path)
+    assert [flow.outcome for flow in reading.flows] == [FlowOutcome.EMPTY]
+    assert reading.exchanges == []

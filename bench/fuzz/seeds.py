@@ -12,7 +12,7 @@ from bench.fuzz.targets import LINK_TYPES, TLS_LIMITS
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import SYN, Dissector, Segment
 from pcap_tools.capture.source import open_source
-from pcap_tools.flows import Key, flow_key
+from pcap_tools.ends import Key, flow_key
 from pcap_tools.limits import ReadLimits
 from pcap_tools.stream import Data, Piece, Side, Stamp
 from pcap_tools.tcp import TcpSide

@@ -178,6 +178,7 @@ def _scan_group(
         on_bytes=progress.on_bytes,
         on_chosen=progress.on_chosen,
         on_flow=flows.append,
+        on_skipped=summary.skipped.update,
         on_unidentified=summary.unidentified.update,
     )
     try:
@@ -202,6 +203,7 @@ def _scan_group(
         opinion = second_opinion(paths, flows, bodies, reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
+    summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
     ours = [flow for flow in flows if _is_ours(flow, pipeline)]
     summary.other_flows += len(flows) - len(ours)
     summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
@@ -212,6 +214,12 @@ def _scan_group(
 def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
     """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
     return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
+
+
+def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
+    """Did a flow to an address that the operator named stay closed, of which nobody else knows whose it is?"""
+    is_known = flow.host is not None and pipeline.is_host(flow.host)
+    return flow.basis == "address" and not flow.messages and not is_known
 
 
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
@@ -225,7 +233,7 @@ def _dark(summary: Summary) -> str:
     parts = (
         (counts.undecoded, "messages that did not decode"),
         (counts.unread, "messages without a body"),
-        (counts.dark, "connections that stayed closed"),
+        (counts.dark + summary.hidden, "connections that stayed closed"),
     )
     return ", ".join(f"{number} {what}" for number, what in parts if number)
 

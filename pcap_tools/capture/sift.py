@@ -8,7 +8,7 @@ asks for a closer look at
 - packets of the flows, and to or from the addresses, that are `Wanted`;
 - everything it cannot read itself: fragments, tunnels, extension headers, other link types.
 
-It may ask for too many (flows are known here by a 16-bit hash of their addresses and ports), never for too
+It may ask for too many (flows are known here by a 20-bit hash of their addresses and ports), never for too
 few: what it passes over is TCP or UDP of other flows, or is not IP. A packet costs about 0.1 µs.
 """
 
@@ -40,11 +40,12 @@ from pcap_tools.capture.packets import (
 Mask = npt.NDArray[np.bool_]
 
 DNS_PORTS = (53, 5353)
-QUIC_PORT = HTTPS_PORT = 443
+QUIC_PORT = 443
 METHODS = (b"GET ", b"POST", b"PUT ", b"PATC", b"HEAD", b"DELE", b"OPTI", b"CONN", b"PRI ", b"TRAC")
 _CLIENT_HELLO = 1
+_TLS_DATA = 0x170303  # how a record of application data begins
 _MOST_TAGS = 2  # VLAN tags that are read here; more go the slow way
-_BITS = 16  # of a flow's hash
+_BITS = 20  # of a flow's hash
 _FACTOR, _SHIFT = 2654435761, 32 - _BITS  # multiplicative hashing
 _PORT_FACTOR = 40503
 
@@ -91,7 +92,7 @@ class Sifted:
     sources: Positions  # hash of the address that each of `tcp` comes from
     targets: Positions  # and goes to
     has_payload: Mask  # of each of `tcp`
-    is_https: Mask  # of each of `tcp`: is one of its ports 443?
+    is_tls: Mask  # of each of `tcp`: does its payload begin with a record of encrypted TLS?
     begun: Positions  # which of `tcp` may begin a conversation
     payloads: Positions  # where in the buffer the payload of each of `begun` begins
     ends: Positions  # and where it ends
@@ -108,7 +109,7 @@ class Wanted:
         self._addresses = np.zeros(1 << _BITS, np.bool_)
         self._has_addresses = False
         self._passed_over = np.zeros(1 << _BITS, np.bool_)  # addresses with TCP payload that nobody looked at
-        self._https = np.zeros(1 << _BITS, np.bool_)  # flows of port 443 with payload that nobody looked at
+        self._tls = np.zeros(1 << _BITS, np.bool_)  # flows of TLS that nobody looked at
         self._begun = np.zeros(1 << _BITS, np.bool_)  # flows of which the beginning was seen
 
     def add_flow(self, flow: int) -> None:
@@ -128,8 +129,11 @@ class Wanted:
         return bool(self._passed_over[hash_address(address)])
 
     def headless(self) -> list[int]:
-        """The hashes of flows of port 443 that were passed over, and of which no beginning was seen."""
-        return np.flatnonzero(self._https & ~self._begun).tolist()
+        """The hashes of TLS flows that were passed over, and of which no beginning was seen.
+
+        At least so many there are: a flow with the hash of another, whose beginning was seen, is not among them.
+        """
+        return np.flatnonzero(self._tls & ~self._begun).tolist()
 
     def choose(self, sifted: Sifted) -> Positions:
         """Return the packets that are wanted, and those that must be looked at anyway."""
@@ -140,7 +144,7 @@ class Wanted:
         passed = np.flatnonzero(is_passed)
         self._passed_over[sifted.sources[passed]] = True
         self._passed_over[sifted.targets[passed]] = True
-        self._https[sifted.flows[is_passed & sifted.is_https]] = True
+        self._tls[sifted.flows[is_passed & sifted.is_tls]] = True
         self._begun[sifted.flows[sifted.begun]] = True
         chosen = sifted.others.copy()
         chosen[sifted.tcp[is_wanted]] = True
@@ -188,7 +192,7 @@ def sift(batch: Batch) -> Sifted:
     header_size = (segments["offset"] >> 4).astype(np.intp) * 4
     payloads, length = transport[tcp] + header_size, size[tcp] - header_size
     ends = np.minimum(payloads + length, end[tcp])
-    begun = _begun(view, payloads, ends - payloads)
+    begun, is_tls = _begin(view, payloads, ends - payloads)
     return Sifted(
         batch=batch,
         tcp=tcp,
@@ -196,7 +200,7 @@ def sift(batch: Batch) -> Sifted:
         sources=sources,
         targets=targets,
         has_payload=length > 0,
-        is_https=(segments["source"] == HTTPS_PORT) | (segments["target"] == HTTPS_PORT),
+        is_tls=is_tls,
         begun=begun,
         payloads=payloads[begun],
         ends=ends[begun],
@@ -217,13 +221,15 @@ def _flows(ip: Any, transport: Any) -> tuple[Positions, Positions, Positions]:
     return flows, (source * factor) >> shift, (target * factor) >> shift
 
 
-def _begun(view: "_View", payloads: Positions, length: Positions) -> Positions:
-    """Return which TCP packets may begin a conversation, by the bytes of their payload that were captured."""
+def _begin(view: "_View", payloads: Positions, length: Positions) -> tuple[Positions, Mask]:
+    """Return which TCP packets may begin a conversation, by the bytes that were captured, and which are TLS."""
+    is_tls = np.zeros(len(payloads), np.bool_)
     found = np.flatnonzero(length > 0)
     begin = view.read(_PAYLOAD, payloads[found])
+    is_tls[found] = begin["word"] >> 8 == _TLS_DATA
     maybe = np.flatnonzero(_FIRST_BYTES[begin["first"]])
     found = found[maybe]
-    return found[_is_start(begin[maybe], length[found])]
+    return found[_is_start(begin[maybe], length[found])], is_tls
 
 
 def _find_ip(view: "_View", link_type: int, start: Positions, end: Positions) -> tuple[Positions, Mask, Mask]:

@@ -134,6 +134,35 @@ def client_hello_from_records(data: bytes) -> ClientHello | int | None:
         at += 5 + length
 
 
+def begun_client_hello(data: bytes) -> ClientHello | None:
+    """Return what the first bytes of a client's stream say of a ClientHello that is not all there.
+
+    None if not even its random is. The rest is as far as it goes: a name that is cut off is no name.
+    """
+    body = b""
+    while _may_be_record(data[:5]) and len(data) > 5:
+        length = int.from_bytes(data[3:5], "big")
+        body, data = body + data[5 : 5 + length], data[5 + length :]
+    body = body[4:]
+    if len(body) < 34:
+        return None
+    extensions: dict[int, bytes] = {}
+    with contextlib.suppress(IndexError, struct.error):
+        at = 35 + body[34]
+        at += 2 + int.from_bytes(body[at : at + 2], "big")
+        extensions = _extensions(body, at + 1 + body[at])
+    name = extensions.get(_SERVER_NAME, b"")
+    is_whole = len(name) >= 5 + int.from_bytes(name[3:5], "big")
+    return ClientHello(
+        random=body[2:34],
+        session_id=body[35 : 35 + body[34]] if len(body) > 34 else b"",
+        sni=_server_name(name) if is_whole else None,
+        alpn=(),
+        has_ech=_ECH in extensions,
+        offers_early_data=False,
+    )
+
+
 def _may_be_record(head: bytes) -> bool:
     """May these first bytes of a record's header be those of a handshake record?"""
     if head[:1] not in (b"", b"\x16") or head[1:2] not in (b"", b"\x03"):

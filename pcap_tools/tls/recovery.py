@@ -2,7 +2,8 @@
 
 Candidates are places that look like the header of an application-data record; each is tried under the keys
 and sequence numbers that it may have. Only what authenticates is accepted, so a wrong guess costs time and
-nothing else; the time is bounded by `limits.trials` for each connection, and an account says when it is used up.
+nothing else; the time is bounded by `limits.trials` for each connection and by a `Budget` for all of them, and
+an account says when either is used up.
 
 - After a gap: the next sequence numbers, as many as the gap may hide and `limits.window` more; the later
   phases of the handshake; the keys after a KeyUpdate that the gap may hide.
@@ -43,7 +44,21 @@ class Recovery:
 
     @property
     def is_exhausted(self) -> bool:
-        return self.trials >= self._limits.trials
+        return self.trials >= self._limits.trials or self._session.budget.left <= 0
+
+    @property
+    def gave_up(self) -> str:
+        """Say so, if all trials are used up."""
+        if not self.is_exhausted:
+            return ""
+        return f"gave up after {self.trials:,} trials" if self.trials else "no trials left: others used them up"
+
+    def _may_try(self) -> bool:
+        """Use one trial, of this connection and of the reading; False: there are none left."""
+        if self.is_exhausted:
+            return False
+        self.trials += 1
+        return self._session.budget.take()
 
     def enter(self, half: Half, gap: Gap) -> None:
         """A gap was met: think of how many records it may hide."""
@@ -51,7 +66,7 @@ class Recovery:
             hidden = self._limits.first_sequences
         else:
             hidden = self._limits.window + min((gap.size or 0) // _SMALLEST_IN_USE, _MOST_HIDDEN)
-        self._windows[half.side] += hidden
+        self._windows[half.side] = min(self._windows[half.side] + hidden, self._limits.first_sequences)
 
     def find(self, half: Half, run: Run, found: list[Piece]) -> bool:
         """Look for a record in the run; True if one was found, opened and taken."""
@@ -100,9 +115,8 @@ class Recovery:
         """Open a record that may be up to `skipped` later than the next, or belong to a later key."""
         for number, epoch, first in self._epochs(half):
             for sequence in range(first, first + skipped + 1):
-                if self.is_exhausted:
+                if not self._may_try():
                     return None
-                self.trials += 1
                 opened = epoch.opener.open(sequence, head, body)
                 if opened is not None:
                     half.epochs[number] = epoch
@@ -151,9 +165,8 @@ class Recovery:
         for block in range(0, most, _BLOCK):
             for random, suite, opener in keys:
                 for sequence in range(block, min(block + _BLOCK, most)):
-                    if self.is_exhausted:
+                    if not self._may_try():
                         return False
-                    self.trials += 1
                     if opener.open(sequence, *record) is not None:
                         self._session.client_random, self._session.suite = random, suite
                         return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from pcap_tools.stream import Data, Piece, Side, Stamp
+from pcap_tools.tls.budget import Budget
 from pcap_tools.tls.ciphers import SUITES, TLS12, TLS13, TLS13_SUITES, Suite, Tls13Opener, tls12_openers
 from pcap_tools.tls.handshake import (
     CLIENT_HELLO,
@@ -47,6 +48,7 @@ class TlsState(StrEnum):
     """What became of a connection."""
 
     OPENED = "opened"
+    EMPTY = "empty"
     PARTLY = "partly"
     NO_KEY = "no key"
     BAD_KEY = "bad key"
@@ -80,13 +82,13 @@ class _Step(Enum):
 class TlsSession:
     """Takes pieces, gives plaintext pieces."""
 
-    def __init__(self, keylog: KeyLog, limits: TlsLimits = DEFAULT_TLS_LIMITS) -> None:
+    def __init__(self, keylog: KeyLog, limits: TlsLimits = DEFAULT_TLS_LIMITS, budget: Budget | None = None) -> None:
         self.client_hello: ClientHello | None = None
         self.server_hello: ServerHello | None = None
         self.client_random: bytes | None = None
         self.suite: Suite | None = None
         self.halves = (Half(Side.CLIENT), Half(Side.SERVER))
-        self.keylog, self.limits = keylog, limits
+        self.keylog, self.limits, self.budget = keylog, limits, budget or Budget(limits.trials)
         self._recovery = Recovery(self)
         self.has_dropped = False  # was something passed over that could not be opened yet?
         self._is_tls = True
@@ -95,6 +97,10 @@ class TlsSession:
         self._alpn: str | None = None
         self._renegotiated = False
         self._generation = -1
+
+    def expect(self, hello: ClientHello) -> None:
+        """The client begins with this; not all of it may come."""
+        self.client_hello, self.client_random = hello, hello.random
 
     def feed(self, piece: Piece) -> list[Piece]:
         """Take one piece; return what can be read now, of either side."""
@@ -115,6 +121,7 @@ class TlsSession:
     def finish(self) -> list[Piece]:
         """No more pieces come: read what can be read with what there is."""
         self._is_last = self._may_guess = True
+        waiting = [half for half in self.halves if half.held and not half.opened]
         found: list[Piece] = []
         for _ in range(2):  # what one side shows may open the other
             for half in self.halves:
@@ -123,6 +130,7 @@ class TlsSession:
             half.drop()
             if half.gap_is_due and half.opened:
                 found += half.give(b"", half.last_loss or Stamp(0, None))
+        self.has_dropped |= any(not half.opened for half in waiting)
         return found
 
     @property
@@ -148,14 +156,14 @@ class TlsSession:
         """Why no record was opened."""
         hello, answer = self.client_hello, self.server_hello
         if self.client_random is None:
-            gave_up = f"gave up after {self._recovery.trials:,} trials" if self._recovery.is_exhausted else ""
+            gave_up = self._recovery.gave_up
             return TlsState.NO_HANDSHAKE, gave_up or ("no key in the log opens it" if len(self.keylog) else "")
         if self.client_random not in self.keylog:
             others = f"the log has secrets of {self.keylog.sessions:,} other connections" if len(self.keylog) else ""
             ech = "its ClientHello may be ECH's outer one" if hello and hello.has_ech else ""
             return TlsState.NO_KEY, "; ".join(part for part in (others, ech) if part)
         if not any(half.application_records for half in self.halves) and not lost:
-            return TlsState.OPENED, "nothing but a handshake"
+            return TlsState.EMPTY, "nothing but a handshake"
         if answer is None and self.keylog.get(Label.MASTER, self.client_random):
             return TlsState.NO_HANDSHAKE, "the ServerHello of TLS 1.2 is missing, without which its key is of no use"
         return TlsState.BAD_KEY, self._loss()
@@ -169,7 +177,7 @@ class TlsSession:
                     f"frames {half.first_loss.frame} to {half.last_loss.frame}"
                 )
         if self._recovery.is_exhausted:
-            told.append(f"gave up after {self._recovery.trials:,} trials")
+            told.append(self._recovery.gave_up)
         if self._renegotiated:
             told.append("it was renegotiated, which is not followed")
         return "; ".join(told)
