@@ -229,12 +229,13 @@ class FlowTable:
             yield from self._close(key, self._flows.pop(key))
             connection = None
         if connection is None:
-            if key in self._left or (key in self._ended and not segment.flags & SYN and not segment.payload):
+            if key in self._left or not (segment.payload or segment.flags & SYN):
                 return
             from_start = bool(segment.payload) and self._is_beginning(key, segment)
             is_watched = from_start or self._is_watched(segment)
             is_stray = not is_watched and self._is_stray(segment)
-            if not (is_watched or is_stray) or (key in self._ended and not from_start):
+            is_rest = not from_start and (key in self._ended or key in self._done)
+            if is_rest or not (is_watched or is_stray):
                 return
             if is_stray and self._strays >= self._limits.strays:
                 self._left[key] = None
