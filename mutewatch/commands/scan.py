@@ -203,23 +203,23 @@ def _scan_group(
         opinion = second_opinion(paths, flows, bodies, reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
+    summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
     ours = [flow for flow in flows if _is_ours(flow, pipeline)]
     summary.other_flows += len(flows) - len(ours)
-    summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
     summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
     name = " ".join(map(str, paths))
     return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
+
+
+def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
+    """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
+    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
 
 
 def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
     """Did a flow to an address that the operator named stay closed, of which nobody else knows whose it is?"""
     is_known = flow.host is not None and pipeline.is_host(flow.host)
     return flow.basis == "address" and not flow.messages and not is_known
-
-
-def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
-    """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
-    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
 
 
 def _order(finding: Finding) -> tuple[str, str, str, float, str]:
