@@ -56,6 +56,8 @@ class Exchange:
     status: int | None = None  # of the response; None: not seen (yet)
     direction: Direction = Direction.TO_SERVER
     connection: str | None = None
+    client_port: int | None = None
+    is_tls: bool | None = None  # None: the door does not say
 
 
 class FlowOutcome(StrEnum):

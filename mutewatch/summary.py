@@ -43,6 +43,9 @@ class Summary:
     skipped: Counter[str] = field(default_factory=Counter)  # packets of captures that could not be read, by why
     unidentified: Counter[Unidentified] = field(default_factory=Counter)  # flows of captures
     opinions: list[str] = field(default_factory=list)  # tshark's, where it was asked
+    is_doubted: bool = False  # does tshark find what we do not, or could it not say?
+    other_flows: int = 0  # of captures: of other hosts, opened because their keys were there
+    has_several_files: bool = False
     live: dict[str, int] | None = None  # what the live door counted since it was last started
 
     def take(self, findings: Sequence[Finding]) -> None:
@@ -78,6 +81,7 @@ class Summary:
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
+            "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
             "flows_unidentified": {reason.value: n for reason in Unidentified if (n := self.unidentified[reason])},
             "model": self.model,
@@ -103,7 +107,9 @@ class Summary:
                 f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
                 f"could not be read; {counts.repeats} repeated."
             )
-        yield from flow_lines(self.flows)
+        yield from flow_lines(self.flows, with_files=self.has_several_files)
+        if self.other_flows:
+            yield f"{_count(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
         for reason, number in self.skipped.items():
             if reason.startswith(STRANGE_LINK):
                 yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."

@@ -1,10 +1,15 @@
 """Copies the packets of chosen flows out of a capture, into a small pcapng file: for tshark, for a colleague.
 
-The key log goes with it, as a Decryption Secrets Block (draft-ietf-opsawg-pcapng, 4.7). Fragments and
-tunnelled packets of the flows are left out: their flow is not known by their outer header.
+Whole packets are copied: those inside a tunnel with the tunnel around them, and of a segment that came in IP
+fragments all the fragments. The secrets go with them, as a Decryption Secrets Block
+(draft-ietf-opsawg-pcapng, 4.7): only those of sessions whose ClientHello is in the copied packets. A file that
+is handed on opens nothing else. So of a session that began before the capture, or inside another TLS
+session, no secrets are copied.
 """
 
+import re
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,12 +22,17 @@ from pcap_tools.capture.packets import Dissector, Segment
 from pcap_tools.capture.sift import Wanted, hash_flow, sift
 from pcap_tools.capture.source import open_source
 from pcap_tools.ends import Key, flow_key
+from pcap_tools.keylog_file import read_key_log
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.stream import Stamp
+from pcap_tools.tls.keylog import KeyLog, Label
 
 _SECTION, _INTERFACE, _PACKET, _SECRETS = 0x0A0D0D0A, 1, 6, 10
 _TLS_KEY_LOG = 0x544C534B
 _NANOSECONDS = struct.pack("<HHB3xHH", 9, 1, 9, 0, 0)  # if_tsresol, end of options
+_HELLO = re.compile(rb"\x16\x03[\x00-\x04]..\x01...\x03[\x00-\x04](.{32})", re.DOTALL)  # RFC 8446, 4.1.2, in a record
+_HELLO_SIZE = 43
+_MOST_PARTS = 1_400  # packets that one datagram is known to have come in: as the dissector takes fragments
 
 
 def carve(
@@ -34,25 +44,28 @@ def carve(
 ) -> int:
     """Write the TCP packets of the flows `keys` to `file`; return how many there are.
 
-    The key logs at `keylogs` and those in the captures are copied whole, to the beginning.
+    Of the key logs at `keylogs` and those in the captures, the secrets of these flows stand at the beginning.
+    Reads the captures twice. Raises InputError for a capture or key log that cannot be opened.
     """
-    secrets = [keylog.read_bytes() for keylog in keylogs]
-    for path in paths:
-        _walk(path, limits, secrets.append, lambda _batch: None)
-    writer = _PcapngWriter(file, secrets)
-    wanted, dissector = Wanted(), Dissector(limits)
-    for (address, port), (other, other_port) in keys:
-        wanted.add_flow(hash_flow(address, port, other, other_port))
+    keylog = KeyLog()
+    for path in keylogs:
+        read_key_log(path, keylog)
+    survey = _Survey(keys, limits)
 
-    def take(batch: Batch) -> None:
-        for index in wanted.choose(sift(batch)).tolist():
-            data, original = batch.packet(index)
-            packet = dissector.dissect(batch.interface.link_type, data, original, Stamp(0, None))
-            if isinstance(packet, Segment) and flow_key(packet) in keys:
-                writer.write(batch, index, data, original)
+    def add(secrets: bytes) -> None:
+        keylog.add(secrets)
 
-    for path in paths:
-        _walk(path, limits, lambda _secrets: None, take)
+    _walk(paths, keys, limits, survey.take, add)
+    writer = _PcapngWriter(file, _lines(keylog, survey.randoms))
+    dissector = Dissector(limits)
+
+    def copy(batch: Batch, index: int) -> None:
+        data, original = batch.packet(index)
+        packet = dissector.dissect(batch.interface.link_type, data, original, Stamp(0, None))
+        if int(batch.frames[index]) in survey.parts or (isinstance(packet, Segment) and flow_key(packet) in keys):
+            writer.write(batch, index, data, original)
+
+    _walk(paths, keys, limits, copy)
     return writer.count
 
 
@@ -65,25 +78,98 @@ def flow_keys(flows: Iterable[Flow]) -> set[Key]:
     return keys
 
 
-def _walk(path: Path, limits: ReadLimits, on_secrets: Callable[[bytes], None], take: Callable[[Batch], None]) -> None:
-    source = open_source(path, limits)
-    try:
-        for batches in Walk(source, limits, on_secrets=on_secrets).chunks():
-            for batch in batches:
-                take(batch)
-    finally:
-        source.close()
+class _Survey:
+    """Finds out what belongs to the flows `keys`: which packets hold parts of their segments, and which sessions."""
+
+    def __init__(self, keys: set[Key], limits: ReadLimits) -> None:
+        self.parts: set[int] = set()  # frames of segments that came in fragments
+        self.randoms: set[bytes] = set()  # client_random of each ClientHello
+        self._keys, self._dissector = keys, _TracingDissector(limits)
+        self._tails: dict[tuple[bytes, int, bytes, int], bytes] = {}  # where a ClientHello may have begun
+
+    def take(self, batch: Batch, index: int) -> None:
+        data, original = batch.packet(index)
+        frame = int(batch.frames[index])
+        self._dissector.begin(frame)
+        packet = self._dissector.dissect(batch.interface.link_type, data, original, Stamp(frame, None))
+        if not isinstance(packet, Segment) or flow_key(packet) not in self._keys:
+            return
+        if len(self._dissector.frames) > 1:
+            self.parts.update(self._dissector.frames)
+        if packet.payload:
+            side = (packet.source, packet.source_port, packet.target, packet.target_port)
+            text = self._tails.get(side, b"") + packet.payload
+            self.randoms.update(hello[1] for hello in _HELLO.finditer(text))
+            self._tails[side] = text[1 - _HELLO_SIZE :]
+
+
+class _TracingDissector(Dissector):
+    """Knows in which packets (`frames`) the last datagram came; `begin` says which packet is next."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        super().__init__(limits)
+        self.frames: tuple[int, ...] = ()
+        self._most = limits.fragmented
+        self._parts: OrderedDict[tuple[object, ...], tuple[int, ...]] = OrderedDict()
+
+    def begin(self, frame: int) -> None:
+        self.frames = (frame,)
+
+    def _defragment(self, key: tuple[object, ...], at: int, part: bytes, more: bool, cut: int) -> bytes | None:
+        whole = super()._defragment(key, at, part, more, cut)
+        frames = (*self._parts.pop(key, ()), *self.frames)[:_MOST_PARTS]
+        if whole is not None:
+            self.frames = frames
+            return whole
+        self._parts[key] = frames
+        if len(self._parts) > self._most:
+            self._parts.popitem(last=False)
+        return None
+
+
+def _lines(keylog: KeyLog, randoms: set[bytes]) -> bytes:
+    """Return the lines of a key log with the secrets of these sessions only."""
+    return b"".join(
+        f"{label} {random.hex()} {secret.hex()}\n".encode()
+        for random in sorted(randoms)
+        for label in Label
+        if (secret := keylog.get(label, random)) is not None
+    )
+
+
+def _walk(
+    paths: Sequence[Path],
+    keys: set[Key],
+    limits: ReadLimits,
+    take: Callable[[Batch, int], None],
+    on_secrets: Callable[[bytes], None] = lambda _secrets: None,
+) -> None:
+    """Give `take` every packet that may be one of the flows `keys`, or a part of one. Frames count over all files."""
+    wanted, frames = Wanted(), 0
+    for (address, port), (other, other_port) in keys:
+        wanted.add_flow(hash_flow(address, port, other, other_port))
+    for path in paths:
+        source = open_source(path, limits)
+        try:
+            walk = Walk(source, limits, frames, on_secrets)
+            for batches in walk.chunks():
+                for batch in batches:
+                    for index in wanted.choose(sift(batch)).tolist():
+                        take(batch, index)
+            frames = walk.packets
+        finally:
+            source.close()
 
 
 class _PcapngWriter:
     """Writes packets of any link type, each as an interface of its own, with times in nanoseconds."""
 
-    def __init__(self, file: IO[bytes], secrets: Sequence[bytes]) -> None:
+    def __init__(self, file: IO[bytes], secrets: bytes) -> None:
         self._file, self.count = file, 0
         self._interfaces: dict[int, int] = {}  # number by link type
         file.write(_block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
-        for log in secrets:
-            file.write(_block(_SECRETS, struct.pack("<II", _TLS_KEY_LOG, len(log)) + log))
+        if secrets:
+            file.write(_block(_SECRETS, struct.pack("<II", _TLS_KEY_LOG, len(secrets)) + secrets))
 
     def write(self, batch: Batch, index: int, data: bytes, original: int) -> None:
         link_type = batch.interface.link_type

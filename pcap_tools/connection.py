@@ -224,6 +224,11 @@ class Connection:
         return outcome, "; ".join(parts)
 
     @property
+    def is_tls(self) -> bool:
+        """Is what is read protected by TLS, behind a CONNECT if there is one?"""
+        return self._stack is not None and self._stack.is_tls
+
+    @property
     def server_name(self) -> str | None:
         """Who the client wants to talk to, by the best evidence there is."""
         return (self._stack.server_name if self._stack else None) or self.host
@@ -285,6 +290,10 @@ class Stack:
     def server_name(self) -> str | None:
         inner = self._inner.server_name if self._inner else None
         return inner or (self.tls.account.sni if self.tls else None)
+
+    @property
+    def is_tls(self) -> bool:
+        return self._inner.is_tls if self._inner is not None else self.tls is not None
 
     @property
     def has_dropped(self) -> bool:

@@ -11,6 +11,8 @@ def open_input(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise InputError(path, f"is a directory: name the files in it, e.g. {path / '*.pcap'}")
+        if path.is_fifo():
+            raise InputError(path, "is a pipe: write - and feed it on standard input")
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(path, "not found") from None

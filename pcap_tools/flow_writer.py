@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client, Server
     from mitmproxy.http import HTTPFlow
 
+_PLAIN_PORTS = (80, 591, 8008, 8080)  # IANA's http and http-alt: taken for HTTP without TLS where nobody says
 Read = tuple[Exchange, HttpMessage | None]
 
 
@@ -131,12 +132,12 @@ def _ends(exchange: Exchange) -> tuple["Client", "Server"]:
 
     at = exchange.sent_at.timestamp() if exchange.sent_at else 0.0
     client = Client(
-        peername=(exchange.client or "", 0),
+        peername=(exchange.client or "", exchange.client_port or 0),
         sockname=("", 0),
         timestamp_start=at,
         state=ConnectionState.CLOSED,
     )
-    client.tls = exchange.port != 80
+    client.tls = exchange.port not in _PLAIN_PORTS if exchange.is_tls is None else exchange.is_tls
     server = Server(address=(exchange.host or "", exchange.port or 0))
     server.timestamp_start = at
     server.state = ConnectionState.CLOSED

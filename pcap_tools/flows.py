@@ -48,7 +48,7 @@ class FlowTable:
         self._budget = Budget(limits.trials)
         self._known = Known(interest, keylog, limits.streams)
         self._wanted = Wanted()
-        self._quic = QuicFlows(self._known.is_host, self._known.addresses, self._watch_flow, limits)
+        self._quic = QuicFlows(self._known.is_host, self._known.addresses, limits)
         self._flows: OrderedDict[Key, Connection] = OrderedDict()
         self._left: OrderedDict[Key, None] = OrderedDict()  # ours neither by name nor by key, at a known address
         self._done: dict[Key, list[tuple[int, int]]] = {}  # read in the first pass: from which frame to which
@@ -176,7 +176,9 @@ class FlowTable:
                     if self._known.is_host(name):
                         self._watch(address, name)
             elif packet.target_port == QUIC_PORT:
-                self._quic.discover(packet)
+                found = self._quic.discover(packet)
+                if found is not None:
+                    self._wanted.add_flow(found)
 
     def _is_others(self, buffer: bytearray, payload: int, end: int) -> bool:
         """Is this a whole ClientHello to somebody else, of no known key? Nearly all are."""
@@ -229,12 +231,13 @@ class FlowTable:
             yield from self._close(key, self._flows.pop(key))
             connection = None
         if connection is None:
-            if key in self._left or (key in self._ended and not segment.flags & SYN and not segment.payload):
+            if key in self._left or not (segment.payload or segment.flags & SYN):
                 return
             from_start = bool(segment.payload) and self._is_beginning(key, segment)
             is_watched = from_start or self._is_watched(segment)
             is_stray = not is_watched and self._is_stray(segment)
-            if not (is_watched or is_stray) or (key in self._ended and not from_start):
+            is_rest = not from_start and (key in self._ended or key in self._done)
+            if is_rest or not (is_watched or is_stray):
                 return
             if is_stray and self._strays >= self._limits.strays:
                 self._left[key] = None
@@ -293,11 +296,8 @@ class FlowTable:
         if is_stray:
             connection.open(Basis.TRIAL, None, is_tls=True)
         self._flows[key] = connection
-        self._watch_flow(hash_flow(*source, *target))
+        self._wanted.add_flow(hash_flow(*source, *target))
         return connection
-
-    def _watch_flow(self, flow: int) -> None:
-        self._wanted.add_flow(flow)
 
     def _drop(self, key: Key) -> None:
         self._wanted.drop_flow(hash_flow(*key[0], *key[1]))

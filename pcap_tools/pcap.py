@@ -19,6 +19,7 @@ from mutewatch.ports import ReadOptions
 from mutewatch.records import Burst, Exchange, Flow, FlowOutcome, Origin
 from pcap_tools.capture.magic import GZIP_MAGIC, PCAP_MAGIC, PCAPNG_MAGIC, ZSTD_MAGIC
 from pcap_tools.files import open_input
+from pcap_tools.keylog_file import diagnose
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _MOST_FAULTS = 10  # told after the first
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_SECRETS = "no TLS secrets in it; a key log has lines such as CLIENT_RANDOM …: set SSLKEYLOGFILE for the client"
 
 
 class CaptureReader:
@@ -115,7 +115,7 @@ class _Reading:
             yield from self._pass()
         yield from self._account()
         faults = [fault for file in self._files if (fault := file.fault)]
-        faults += [InputError(one.path, _NO_SECRETS) for one in self._key_files if not one.has_secrets]
+        faults += [InputError(one.path, diagnose(one.path)) for one in self._key_files if not one.has_secrets]
         if faults:
             first, *others = faults
             told = "".join(f"; and {other}" for other in others[:_MOST_FAULTS])
@@ -174,6 +174,8 @@ class _Reading:
                 _text(connection.client[0]),
                 connection.server[1],
                 sni=connection.server_name,
+                client_port=connection.client[1],
+                is_tls=connection.is_tls,
                 connection=self._name(connection),
             )
             exchange = to_exchange(message, route, self._ordinal)

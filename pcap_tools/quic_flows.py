@@ -30,27 +30,26 @@ class QuicFlows:
         self,
         is_host: Callable[[str], bool],
         addresses: Mapping[bytes, str | None],
-        on_found: Callable[[int], None],
         limits: ReadLimits,
     ) -> None:
-        """`addresses`: those of telemetry hosts, as far as known; `on_found` takes the hash of each new flow."""
+        """`addresses`: those of telemetry hosts, as far as known."""
         self.found: dict[tuple[End, End], QuicFlow] = {}
-        self._is_host, self._addresses, self._on_found, self._limits = is_host, addresses, on_found, limits
+        self._is_host, self._addresses, self._limits = is_host, addresses, limits
         self._hellos = InitialHellos()
 
-    def discover(self, packet: Datagram) -> None:
-        """Look whether this packet of a client begins a connection that is one of ours."""
+    def discover(self, packet: Datagram) -> int | None:
+        """Look whether this packet of a client begins a connection that is one of ours; return its flow's hash."""
         client, server = (packet.source, packet.source_port), (packet.target, packet.target_port)
         is_known = (client, server) in self.found or len(self.found) >= self._limits.streams
         if is_known or packet.payload[:1] < b"\xc0":  # no long header (RFC 9000, 17.2): no handshake, perhaps not QUIC
-            return
+            return None
         hello = self._hellos.feed(packet.payload)
         host = hello.sni if hello and hello.sni and self._is_host(hello.sni) else None
         if host is None and server[0] not in self._addresses:
-            return
+            return None
         host = host or self._addresses.get(server[0])
         self.found[client, server] = QuicFlow(client, server, host, Tally(packet.stamp, packet.stamp))
-        self._on_found(hash_flow(*client, *server))
+        return hash_flow(*client, *server)
 
     def take(self, packet: Datagram) -> None:
         """Count the packet for its connection, if that is one of ours."""

@@ -2,7 +2,7 @@
 
 tshark reassembles TCP, decrypts TLS with NSS key logs (ReadOptions.keylogs, or embedded in pcapng) and
 dissects HTTP/1.1 and HTTP/2; `tshark_http` makes exchanges of it. The framing is checked first, in our own
-walk (`framing`): what tshark finds in a damaged capture is yielded, and then InputError says where it ends.
+walk (`capture.framing`): what tshark finds in a damaged capture is yielded, and then InputError says where it ends.
 
 Preferences that matter, measured: without `tcp.reassemble_out_of_order` 58 of 60 requests are lost to
 reordered segments; with `http.decompress_body` tshark would expand any body without a bound, so bodies stay

@@ -28,6 +28,11 @@ class Opinion:
     only_tshark: int
     error: str | None = None
 
+    @property
+    def is_doubt(self) -> bool:
+        """May something have been missed here, or could tshark not say?"""
+        return bool(self.only_tshark or self.error)
+
     def __str__(self) -> str:
         told = f"tshark reads the same {self.both} bodies"
         if self.only_here:

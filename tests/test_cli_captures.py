@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -20,9 +20,16 @@ from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.output import Format
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
-from mutewatch.errors import OperatorError
+from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from pcap_tools import read_inputs
+from pcap_tools.flow_writer import WRITERS
+from pcap_tools.verify import Opinion
+from tests.captures.conversations import converse
+from tests.captures.files import pcap
+from tests.captures.links import frames
+from tests.captures.openssl import Settings
+from tests.captures.packets import segments
 from tests.captures.variants import VARIANTS
 from tests.test_cli_scan import ROOT, Run
 from tests.test_same_door import scanned
@@ -200,6 +207,39 @@ def test_a_followed_capture_ends_when_it_is_rotated_away(minutes: dict[str, int]
     assert (code, err, summary["minutes"]) == (0, "", minutes)
 
 
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (Opinion(30, 0, 0), 0),
+        (Opinion(29, 1, 0), 0),
+        (Opinion(30, 0, 1), 3),
+        (Opinion(0, 0, 0, "tshark stopped early"), 3),
+    ],
+    ids=str,
+)
+def test_what_only_tshark_finds_is_a_fault(
+    told: Opinion, code: int, capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pcap_tools.verify.second_opinion", lambda *_asked: told)
+    assert Here([capture], ScanOptions(verify=True), capsys).code == code
+
+
+def test_flows_of_other_hosts_that_have_keys_are_counted_and_not_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    talk = converse(Settings(), count=1, flows=2, host="bank.example")
+    (folder / "other.pcap").write_bytes(pcap(frames(segments(talk))))
+    (folder / "keys.log").write_bytes(talk.keylog)
+    run = Here([folder / "other.pcap"], ScanOptions(keylogs=(folder / "keys.log",)), capsys)
+    assert (run.flows, run.summary["flows"], run.summary["flows_of_others"]) == ([], {}, 2)
+    scan([folder / "other.pcap"], ScanOptions(tmp_path / "state", keylogs=(folder / "keys.log",)), PipelineOptions())
+    out = capsys.readouterr().out
+    assert "2 flows of other hosts opened for the keys in the log." in out
+    assert "bank.example" not in out
+
+
 # -- convert ----------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +263,7 @@ def test_a_conversion_on_the_command_line(state: Path, tmp_path: Path) -> None:
 def test_a_conversion_says_what_stayed_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths, _ = written("tls13", tmp_path / "in")
     assert convert(paths, tmp_path / "out.har", (), (), (), False) == 3
-    assert capsys.readouterr().out.startswith("Flows of telemetry hosts: 2 no key in log.\n")
+    assert capsys.readouterr().out.startswith("Flows: 2 no key in log.\n")
     assert json.loads((tmp_path / "out.har").read_bytes())["log"]["entries"] == []
 
 
@@ -241,23 +281,21 @@ def test_a_place_that_cannot_be_written_is_the_operators_fault(name: str, said: 
 
 
 @pytest.mark.parametrize(
-    ("name", "keylog", "out", "said"),
+    ("name", "out", "said"),
     [
-        ("meeting.har", None, "out.mitm", "meeting.har: is not a capture"),
-        ("none", None, "out.mitm", "none: not found"),
-        ("cut.pcapng", None, "out.mitm", "incomplete: the file ends in the middle of a"),
-        ("cut.pcapng", None, "out.pcapng", "incomplete: the file ends in the middle of a"),
-        ("meeting.pcapng", "none", "out.mitm", "none: not found"),
+        ("meeting.har", "out.mitm", "meeting.har: is not a capture"),
+        ("none", "out.mitm", "none: not found"),
+        ("cut.pcapng", "out.mitm", "incomplete: the file ends in the middle of a"),
+        ("cut.pcapng", "out.pcapng", "incomplete: the file ends in the middle of a"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_line(
-    name: str, keylog: str | None, out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (CAPTURE, SAMPLE / "meeting.har"):
         shutil.copy(file, tmp_path)
     (tmp_path / "cut.pcapng").write_bytes(CAPTURE.read_bytes()[:HALF])
-    keylogs = (tmp_path / keylog,) if keylog else ()
-    assert convert([tmp_path / name], tmp_path / out, keylogs, (), (), False) == 3
+    assert convert([tmp_path / name], tmp_path / out, (), (), (), False) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mutewatch: ") and said in line
 
@@ -267,3 +305,74 @@ def test_a_carved_capture_of_rotated_files_holds_both_flows(tmp_path: Path) -> N
     out = tmp_path / "out.pcapng"
     assert convert(paths, out, keylogs, (), (), True) == 0
     assert len([exchange for exchange in read_inputs([out], ReadOptions()) if exchange.body]) == 60
+
+
+# -- nothing is lost --------------------------------------------------------------------------------------------
+
+
+def test_a_good_file_survives_a_conversion_that_fails(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = capture.parent / "out.mitm"
+    out.write_bytes(b"good")
+
+    def fail(_messages: object, file: BinaryIO) -> int:
+        file.write(b"half")
+        raise RuntimeError
+
+    monkeypatch.setitem(WRITERS, ".mitm", fail)
+    with pytest.raises(RuntimeError):
+        convert([capture], out, (), (), (), False)
+    assert (out.read_bytes(), sorted(capture.parent.iterdir())) == (b"good", [capture, out])
+
+
+def test_what_is_written_over_a_file_is_its_owners_only(capture: Path) -> None:
+    out = capture.parent / "out.har"
+    out.touch(mode=0o644)
+    assert convert([capture], out, (), (), (), False) == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert sorted(capture.parent.iterdir()) == [capture, out]
+
+
+@pytest.mark.parametrize("taken", ["meeting.pcapng", "keys.log", "mute.csv", "findings.db", "link.pcapng"])
+def test_no_output_takes_the_place_of_what_is_read(taken: str, capture: Path) -> None:
+    folder = capture.parent
+    keylog, mute, store = folder / "keys.log", folder / "mute.csv", folder / "findings.db"
+    for path in (keylog, mute, store):
+        path.write_text("time,client,muted\n")
+    (folder / "link.pcapng").hardlink_to(capture)
+    options = ScanOptions(folder / "state", keylogs=(keylog,), output=folder / taken, store=store)
+    with pytest.raises(OperatorError, match="is one of the inputs: choose another name"):
+        scan([capture], options, PipelineOptions(mute_file=mute))
+    assert [path.read_text() for path in (keylog, mute, store)] == ["time,client,muted\n"] * 3
+    assert capture.read_bytes() == CAPTURE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("none", "there is no such key log"), ("folder", "is a directory: name the"), ("pipe", "is a pipe: a key log")],
+)
+def test_a_key_log_that_cannot_be_read_is_said_before_anything_is_written(kind: str, said: str, capture: Path) -> None:
+    keylog, out = capture.parent / kind, capture.parent / "out.har"
+    (capture.parent / "folder").mkdir()
+    os.mkfifo(capture.parent / "pipe")
+    with pytest.raises(OperatorError, match=said):
+        convert([capture], out, (keylog,), (), (), False)
+    with pytest.raises(OperatorError, match=said):
+        scan([capture], ScanOptions(capture.parent / "state", keylogs=(keylog,), output=out), PipelineOptions())
+    assert not out.exists()
+
+
+def test_what_reads_twice_refuses_standard_input(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="standard input can be read once: name a file"):
+        convert([Path("-")], tmp_path / "out.pcapng", (), (), (), False)
+    with pytest.raises(OperatorError, match="standard input can be read once: name a file"):
+        scan([Path("-")], ScanOptions(tmp_path, verify=True), PipelineOptions())
+
+
+@pytest.mark.parametrize(("kind", "said"), [("none", "not found"), ("pipe", "is a pipe: write - and feed it on stand")])
+def test_the_only_input_that_cannot_be_read_is_all_that_is_said(
+    kind: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=said):
+        scan([tmp_path / kind], ScanOptions(tmp_path / "state"), PipelineOptions(activity=False))
+    assert capsys.readouterr() == ("", "")

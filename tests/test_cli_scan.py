@@ -5,17 +5,22 @@ import gzip
 import hashlib
 import json
 import os
-import signal
 import struct
 import subprocess
 import sys
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mutewatch.commands.demo import SAMPLE
+from mutewatch.commands.output import Format
+from mutewatch.commands.scan import ScanOptions, scan
+from mutewatch.compose import PipelineOptions
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Exchange
+from pcap_tools import read_inputs
 from tests.facts import START, at, tsa_body, tsa_event
 from tests.test_decode import bomb
 
@@ -267,29 +272,18 @@ def test_bombs_and_depth_cost_little_memory(state: Path, tmp_path: Path) -> None
         assert (summary["decoded"], summary["undecoded"]) == (1, 1)
 
 
-def test_an_interrupted_scan_keeps_what_it_found(state: Path, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(state)}
-    command = [
-        sys.executable,
-        "-m",
-        "mutewatch.cli",
-        "scan",
-        str(SAMPLE / "meeting.har"),
-        str(pipe),
-        "--format",
-        "jsonl",
-    ]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        with pipe.open("w") as writer:  # opens once the first file is read and the second is being sniffed
-            writer.flush()
-            time.sleep(0.2)  # let it block on the empty pipe; were it not yet there, the signal ends it all the same
-            process.send_signal(signal.SIGINT)
-            assert process.stdout is not None
-            lines = process.stdout.read().splitlines()
-        assert process.wait(30) == 130
-    assert json.loads(lines[-1])["minutes"]["flagged"] == 16
+def test_an_interrupted_scan_keeps_what_it_found(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(paths: Sequence[Path], options: ReadOptions, **_how: object) -> Iterator[Exchange]:
+        if paths[0] == Path("interrupted"):
+            raise KeyboardInterrupt
+        yield from read_inputs(paths, options)
+
+    monkeypatch.setattr("mutewatch.commands.scan.read_inputs", read)
+    options = ScanOptions(state, format=Format.JSONL)
+    assert scan([SAMPLE / "meeting.har", Path("interrupted")], options, PipelineOptions()) == 130
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["minutes"]["flagged"] == 16
 
 
 def test_a_body_has_one_hash_however_it_was_packed_and_whatever_memory_was_left_behind_it(

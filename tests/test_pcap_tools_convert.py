@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,15 +18,18 @@ from mitmproxy.io import FlowReader
 from mutewatch.errors import OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Flow
-from pcap_tools.capture.framing import Wholeness, check_framing
+from pcap_tools.capture.framing import Walk, Wholeness, check_framing
+from pcap_tools.capture.source import open_source
 from pcap_tools.carve import carve, flow_keys
 from pcap_tools.flow_dump import FlowDumpReader
 from pcap_tools.flow_writer import Read, write_flow_dump, write_har
 from pcap_tools.har import HarReader
 from pcap_tools.http.exchange import time_of
 from pcap_tools.http.message import Protocol
+from pcap_tools.limits import DEFAULT_READ_LIMITS
 from pcap_tools.pcap import CaptureReader
 from pcap_tools.stream import Side
+from pcap_tools.tls.keylog import KeyLog
 from pcap_tools.verify import Opinion, second_opinion
 from tests.captures.capture import Capture
 from tests.captures.conversations import HOST
@@ -108,6 +112,28 @@ def test_a_body_that_is_not_all_there_is_left_out_and_the_flow_says_why(tmp_path
     assert [comment for comment, _ in told.values() if comment] == ["bytes are missing"]
 
 
+@pytest.mark.parametrize(
+    ("port", "is_tls", "scheme"),
+    [
+        (80, None, "http"),
+        (8080, None, "http"),
+        (443, None, "https"),
+        (8443, None, "https"),
+        (8080, True, "https"),
+        (12_345, False, "http"),
+    ],
+)
+def test_a_flow_has_the_scheme_and_the_ports_of_its_connection(
+    port: int, is_tls: bool | None, scheme: str, tmp_path: Path
+) -> None:
+    _, _, messages = messages_of(VARIANTS["plain"](), tmp_path)
+    exchange, message = messages[0]
+    there = replace(exchange, port=port, client_port=50_001, is_tls=is_tls)
+    (flow,) = flows_of([(there, message)])
+    assert (flow.request.scheme, flow.request.port) == (scheme, port)
+    assert flow.client_conn.peername == ("192.0.2.7", 50_001)
+
+
 @pytest.mark.live
 def test_mitmdump_replays_the_flows(tmp_path: Path) -> None:
     _, _, messages = messages_of(VARIANTS["http2"](), tmp_path)
@@ -134,6 +160,9 @@ CARVED = [
     "pcap_rotated",
     "vlan_ipv6",
     "pcapng_nano_be",
+    "fragments_v4",
+    "fragments_v4_reversed",
+    "fragments_v6",
 ]
 
 
@@ -158,6 +187,36 @@ def test_a_carved_capture_holds_its_flows_their_times_and_their_keys(name: str, 
     for _ in CaptureReader().read(small, ReadOptions(on_flow=left.append)):
         pass
     assert flow_keys(left) == one
+
+
+def secrets_of(path: Path) -> KeyLog:
+    """Return the secrets in the file."""
+    found = KeyLog()
+    source = open_source(path, DEFAULT_READ_LIMITS)
+
+    def add(lines: bytes) -> None:
+        found.add(lines)
+
+    for _ in Walk(source, on_secrets=add).chunks():
+        pass
+    source.close()
+    return found
+
+
+@pytest.mark.parametrize("name", ["tls13", "tls12", "dsb_last", "proxy", "fragments_v4"])
+def test_a_carved_capture_holds_the_secrets_of_its_own_sessions_only(name: str, tmp_path: Path) -> None:
+    flows: list[Flow] = []
+    paths, options, _ = messages_of(VARIANTS[name](), tmp_path, flows)
+    others, small = tmp_path / "others.log", tmp_path / "small.pcapng"
+    others.write_text(f"CLIENT_RANDOM {'ab' * 32} {'cd' * 48}\n")
+    with small.open("wb") as file:
+        carve(paths, flow_keys(flows[:1]), (*options.keylogs, others), file)
+    secrets = secrets_of(small)
+    assert secrets.sessions == 1
+    assert bytes.fromhex("ab" * 32) not in secrets
+    with small.open("wb") as file:
+        carve(paths, set(), (*options.keylogs, others), file)
+    assert secrets_of(small).sessions == 0
 
 
 # -- a second opinion -------------------------------------------------------------------------------------------

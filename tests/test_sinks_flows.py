@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mutewatch.records import Burst, Flow, FlowOutcome
-from mutewatch.sinks.flows import SHOWN, flow_lines, flow_record, rhythm
+from mutewatch.records import Burst, Flow, FlowOutcome, Unidentified
+from mutewatch.sinks.flows import SHOWN, flow_lines, flow_record, rhythm, unidentified_lines
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 FLOW = Flow(
@@ -108,3 +108,20 @@ def test_no_flows_are_no_lines_and_many_are_cut_short() -> None:
 )
 def test_a_rhythm_says_no_more_than_it_knows(bursts: list[Burst], told: str) -> None:
     assert rhythm(bursts) == told
+
+
+def test_a_flow_of_several_files_is_told_with_its_file() -> None:
+    lines = list(flow_lines([FLOW], "Flows", with_files=True))
+    assert lines[0] == "Flows: 1 no key in log."
+    assert lines[1].startswith("  tsa3.webex.com, a.pcap, frames 4 to 90: no key in log")
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        (Unidentified.HELLO_CUT, "capture whole packets (tcpdump -s 0)"),
+        (Unidentified.HEADLESS, "start the capture before the client connects, or name the server with --address"),
+    ],
+)
+def test_flows_of_nobody_are_told_with_the_next_step(reason: Unidentified, step: str) -> None:
+    assert list(unidentified_lines({reason: 2}))[1:] == [f"What to do about “{reason}”: {step}."]

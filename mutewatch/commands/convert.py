@@ -1,12 +1,12 @@
 """`mutewatch convert`: the HTTP messages of captures, as mitmproxy flows, HAR or a small capture."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from mutewatch.commands.output import check_files, replacing
 from mutewatch.commands.scan import Exit
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
@@ -32,23 +32,21 @@ def convert(
     """Read the captures at `paths`, write `output`, say what was left out; return the exit code."""
     if output.suffix not in (*WRITERS, CAPTURE):
         raise OperatorError(f"{output}: end the name with {', '.join(WRITERS)} or {CAPTURE}, to say what to write")
-    if output.resolve() in [path.resolve() for path in paths]:
-        raise OperatorError(f"{output} is one of the inputs: choose another name")
+    check_files(output, paths, keylogs)
+    if output.suffix == CAPTURE and STDIN in paths:
+        raise OperatorError(f"for {CAPTURE} a capture is read twice, and standard input can be read once: name a file")
     flows: list[Flow] = []
     unidentified: Counter[Unidentified] = Counter()
     options = ReadOptions(keylogs, _chosen(hosts), addresses, on_flow=flows.append, on_unidentified=unidentified.update)
     faults: list[InputError] = []
     groups = [tuple(paths)] if rotated else [(path,) for path in paths]
-    try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise OperatorError(f"cannot write {output}: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
+    with replacing(output) as file:
         if output.suffix == CAPTURE:
             count = _carve(groups, options, flows, file, faults)
         else:
             count = WRITERS[output.suffix](_messages(groups, options, faults), file)
-    for line in (*flow_lines(flows), *unidentified_lines(unidentified)):
+    heading = "Flows of telemetry hosts" if hosts else "Flows"
+    for line in (*flow_lines(flows, heading, with_files=len(paths) > 1), *unidentified_lines(unidentified)):
         print(line)
     print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {output}.")
     for fault in faults:

@@ -1,11 +1,14 @@
 """How `scan`, `report` and `demo` print: a table for people, JSON Lines and CSV for programs."""
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from tempfile import mkstemp
+from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
@@ -16,6 +19,8 @@ from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.table import TableSink
 from mutewatch.summary import Summary
+
+_LONGEST_NAME = 200  # bytes of a file's name that are kept in that of the temporary one; 255 are possible
 
 
 class Format(StrEnum):
@@ -48,16 +53,57 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
             console.print(line, markup=False)
 
 
+def check_files(output: Path | None, inputs: Iterable[Path], keylogs: Iterable[Path]) -> None:
+    """Raise OperatorError if a key log cannot be read, or if `output` is one of the files that are read."""
+    for keylog in keylogs:
+        if not keylog.exists():
+            raise OperatorError(f"{keylog}: there is no such key log")
+        if keylog.is_dir():
+            raise OperatorError(f"{keylog} is a directory: name the key log in it")
+        if not keylog.is_file():
+            raise OperatorError(f"{keylog} is a pipe: a key log is read more than once, so write it to a file")
+    if output is None:
+        return
+    for path in (*inputs, *keylogs):
+        if path.resolve() == output.resolve() or (path.is_file() and output.is_file() and path.samefile(output)):
+            raise OperatorError(f"{output} is one of the inputs: choose another name")
+
+
 @contextmanager
-def open_output(path: Path | None) -> Iterator[TextIO]:
-    """Yield stdout, or the file at `path`, made readable for its owner only. OperatorError if it cannot be made."""
+def open_output(path: Path | None, *, is_live: bool = False) -> Iterator[TextIO]:
+    """Yield stdout, or what becomes the file at `path` (`replacing`)."""
     if path is None:
         yield sys.stdout
         return
+    with replacing(path, is_live=is_live) as file, TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        yield text
+
+
+@contextmanager
+def replacing(path: Path, *, is_live: bool = False) -> Iterator[BinaryIO]:
+    """Yield a new file, readable for its owner only, that takes the place of `path` once it is whole.
+
+    After an exception what was at `path` is still there. `is_live`: the file is there from the start, to be
+    read while it grows. A device or pipe is written as it is. OperatorError if the file cannot be made.
+    """
+    path = path.resolve()
     try:
-        path.touch(mode=0o600)
-        file = path.open("w", encoding="utf-8", newline="")
+        device = path.open("wb") if path.exists() and not path.is_file() else None
+        if device is None:
+            descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_LONGEST_NAME]}.")  # mode 0600
     except OSError as error:
         raise OperatorError(f"cannot write {path}: {error.strerror}") from None
-    with file:
-        yield file
+    if device is not None:
+        with device:
+            yield device
+        return
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if is_live:
+                made.replace(path)
+            yield file
+        if not is_live:
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, open_output, print_findings
 from mutewatch.config import LIVE_STATUS
 from mutewatch.errors import OperatorError
 from mutewatch.pipeline import Counts
@@ -15,6 +15,7 @@ def report(store_path: Path, output_format: Format, output: Path | None) -> None
     """Print all findings of the store and what was read into it. OperatorError if there is no such store."""
     if not store_path.is_file():
         raise OperatorError(f"no store at {store_path}: `mutewatch scan --store {store_path} FILE` makes one")
+    check_files(output, [store_path], ())
     with Store(store_path) as store:
         findings = list(store.findings())
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]

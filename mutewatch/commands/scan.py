@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mutewatch.commands.output import Format, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
@@ -22,8 +22,10 @@ from mutewatch.records import Decoded, Finding, Flow, Verdict
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
-from pcap_tools import read_inputs
+from pcap_tools import STDIN, read_inputs
+from pcap_tools.files import open_input
 
+_WHATEVER_NAME = ("address", "QUIC")  # these bases hold whatever the host's name is
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
 
 
@@ -58,13 +60,13 @@ class ScanOptions:
 
 def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
-    for keylog in options.keylogs:
-        if not keylog.is_file():
-            raise OperatorError(f"{keylog}: there is no such key log")
+    _check(paths, options, judging)
     pipeline = build_pipeline(_open_state(options.state), judging)
-    summary = Summary(counts=pipeline.counts, model=pipeline.model_id)
+    summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
     with (
-        open_output(options.output) as file,  # first: what was found must not be lost for want of a place
+        open_output(
+            options.output, is_live=options.follow
+        ) as file,  # first: what was found must not be lost for want of a place
         Store(options.store) if options.store else nullcontext() as store,
     ):
         early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
@@ -84,6 +86,16 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
+
+
+def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> None:
+    """Say what cannot work before anything is written."""
+    given = (judging.mute_file, options.store)
+    check_files(options.output, [*paths, *judging.signatures, *filter(None, given)], options.keylogs)
+    if options.verify and STDIN in paths:
+        raise OperatorError("--verify reads a capture twice, and standard input can be read once: name a file")
+    if len(paths) == 1 and paths[0] != STDIN and options.format is Format.TABLE:
+        open_input(paths[0]).close()  # what follows would be an empty summary, with the reason below it
 
 
 class _Early:
@@ -188,11 +200,20 @@ def _scan_group(
     if options.verify and flows:
         from pcap_tools.verify import second_opinion
 
-        summary.opinions.append(str(second_opinion(paths, flows, bodies, reading)))
+        opinion = second_opinion(paths, flows, bodies, reading)
+        summary.opinions.append(str(opinion))
+        summary.is_doubted |= opinion.is_doubt
     summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
-    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in flows]
+    ours = [flow for flow in flows if _is_ours(flow, pipeline)]
+    summary.other_flows += len(flows) - len(ours)
+    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
     name = " ".join(map(str, paths))
     return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
+
+
+def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
+    """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
+    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
 
 
 def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
@@ -219,7 +240,7 @@ def _dark(summary: Summary) -> str:
 
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:
     """The gravest first: what could not be read may hide what is asked for."""
-    if summary.errors or _dark(summary) or summary.is_blind:
+    if summary.errors or _dark(summary) or summary.is_blind or summary.is_doubted:
         return Exit.UNREADABLE
     if options.fail_on_flagged and summary.verdicts[Verdict.FLAGGED.value]:
         return Exit.FLAGGED

@@ -21,6 +21,10 @@ _NEXT_STEP: Final = {
     FlowOutcome.UNSUPPORTED: "try --engine tshark",
     FlowOutcome.PARTLY: "",
 }
+_NEXT_STEP_UNIDENTIFIED: Final = {
+    Unidentified.HELLO_CUT: "capture whole packets (tcpdump -s 0)",
+    Unidentified.HEADLESS: "start the capture before the client connects, or name the server with --address",
+}
 
 
 def flow_record(flow: Flow) -> Record:
@@ -47,17 +51,24 @@ def flow_record(flow: Flow) -> Record:
     }
 
 
-def flow_lines(flows: Sequence[Flow]) -> Iterator[str]:
-    """Say in sentences how many flows were opened, and of each that was not, why and what to do."""
+def flow_lines(
+    flows: Sequence[Flow], heading: str = "Flows of telemetry hosts", *, with_files: bool = False
+) -> Iterator[str]:
+    """Say in sentences how many flows were opened, and of each that was not, why and what to do.
+
+    `with_files`: the frames are of several files, so each is named.
+    """
     if not flows:
         return
     counts = Counter(flow.outcome for flow in flows)
     told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in FlowOutcome if counts[outcome])
-    yield f"Flows of telemetry hosts: {told}."
+    yield f"{heading}: {told}."
     closed = [flow for flow in flows if flow.outcome not in (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT)]
     for flow in closed[:SHOWN]:
         detail = f" ({flow.detail})" if flow.detail else ""
-        yield f"  {flow.host or flow.server}, frames {flow.first_frame} to {flow.last_frame}: {flow.outcome}{detail}"
+        where = f"{flow.file}, " if with_files else ""
+        frames = f"frames {flow.first_frame} to {flow.last_frame}"
+        yield f"  {flow.host or flow.server}, {where}{frames}: {flow.outcome}{detail}"
         if not flow.messages:
             yield f"    {rhythm(flow.bursts)}"
     if len(closed) > SHOWN:
@@ -72,6 +83,9 @@ def unidentified_lines(counts: Mapping[Unidentified, int]) -> Iterator[str]:
     told = ", ".join(f"{number} {reason}" for reason, number in counts.items() if number)
     if told:
         yield f"Whose these TLS flows are could not be told: {told}. Telemetry may be in them."
+    for reason, step in _NEXT_STEP_UNIDENTIFIED.items():
+        if counts.get(reason):
+            yield f"What to do about “{reason}”: {step}."
 
 
 def rhythm(bursts: Sequence[Burst]) -> str:

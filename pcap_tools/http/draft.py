@@ -137,10 +137,6 @@ class Waiting:
     def add(self, draft: Draft) -> None:
         self._drafts.append(draft)
 
-    def remove(self, draft: Draft) -> None:
-        """Take back a request that another protocol goes on with."""
-        self._drafts.remove(draft)
-
     def ready(self) -> Iterator[HttpMessage]:
         """Yield from the oldest on while they are done, or while too many wait."""
         while self._drafts and (self._drafts[0].is_done or self._is_full()):

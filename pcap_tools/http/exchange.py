@@ -22,6 +22,8 @@ class Route:
     sni: str | None = None
     tcp_stream: int | None = None
     connection: str | None = None
+    client_port: int | None = None
+    is_tls: bool | None = None  # None: not known
 
 
 def to_exchange(message: HttpMessage, route: Route, ordinal: int) -> Exchange:
@@ -43,6 +45,8 @@ def to_exchange(message: HttpMessage, route: Route, ordinal: int) -> Exchange:
         status=message.response.status if message.response else None,
         direction=Direction.TO_SERVER if message.side is Side.CLIENT else Direction.TO_CLIENT,
         connection=route.connection,
+        client_port=route.client_port,
+        is_tls=route.is_tls,
     )
 
 
