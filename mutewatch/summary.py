@@ -1,7 +1,7 @@
 """What a run saw and what it did not: the last line of every output."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
@@ -107,13 +107,7 @@ class Summary:
                 f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
                 f"could not be read; {counts.repeats} repeated."
             )
-        yield from flow_lines(self.flows, with_files=self.has_several_files)
-        if self.other_flows:
-            yield f"{_count(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
-        for reason, number in self.skipped.items():
-            if reason.startswith(STRANGE_LINK):
-                yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
-        yield from unidentified_lines(self.unidentified)
+        yield from self._capture_lines()
         if counts.canaries:
             yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
         if counts.dark and not self.flows:
@@ -138,6 +132,16 @@ class Summary:
                 "Whether the client was muted is not known for some minutes: these are not clean. "
                 "If you know, say so with --mute FILE or --assume muted."
             )
+
+    def _capture_lines(self) -> Iterator[str]:
+        """What became of the flows and packets of captures."""
+        yield from flow_lines(self.flows, with_files=self.has_several_files)
+        if self.other_flows:
+            yield f"{_count(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
+        for reason, number in self.skipped.items():
+            if reason.startswith(STRANGE_LINK):
+                yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
+        yield from unidentified_lines(self.unidentified)
 
 
 def counts_record(counts: Counts) -> dict[str, Any]:
