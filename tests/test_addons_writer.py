@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from addons.committer import WriterLimits
+from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
-from addons.writer import Fate, Writer
+from addons.writer import Writer
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 
@@ -23,12 +23,6 @@ NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 def exchange(body: bytes) -> Exchange:
     return Exchange(NOW, "10.0.0.9", "tsa3.webex.com", 443, "POST", "/metrics", "", body, Origin("live"))
-
-
-async def fate_of(writer: Writer, message: Exchange, timeout: float) -> Fate:
-    """Put the message and wait; return what is then known of it."""
-    fate, _ = await writer.put_and_wait(message, timeout)
-    return fate
 
 
 class Fake:
@@ -91,7 +85,7 @@ def test_a_message_is_recorded_when_its_wait_ends(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         writer = make(tmp_path, fake)
-        assert await fate_of(writer, exchange(b"a"), 20) is Fate.RECORDED
+        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
         assert fake.bodies == [b"a"]
         assert writer.stop(20)
 
@@ -103,7 +97,7 @@ def test_the_recorder_is_used_from_one_thread_that_is_not_the_loops(tmp_path: Pa
 
     async def scenario() -> None:
         writer = make(tmp_path, fake)
-        await asyncio.gather(*(fate_of(writer, exchange(b"%d" % n), 20) for n in range(50)))
+        await asyncio.gather(*(writer.put_and_wait(exchange(b"%d" % n), 20) for n in range(50)))
         writer.stop(20)
 
     run(scenario)
@@ -117,9 +111,9 @@ def test_everything_queued_is_one_commit(tmp_path: Path) -> None:
     async def scenario() -> None:
         writer = make(tmp_path, fake)
         fake.go.clear()
-        first = asyncio.create_task(fate_of(writer, exchange(b"first"), 20))
+        first = asyncio.create_task(writer.put_and_wait(exchange(b"first"), 20))
         await until(lambda: bool(fake.threads))
-        rest = [asyncio.create_task(fate_of(writer, exchange(b"%d" % n), 20)) for n in range(30)]
+        rest = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(30)]
         await asyncio.sleep(0)
         fake.go.set()
         await asyncio.gather(first, *rest)
@@ -135,7 +129,7 @@ def test_a_blocked_recorder_does_not_block_the_loop(tmp_path: Path) -> None:
     async def scenario() -> None:
         writer = make(tmp_path, fake)
         fake.go.clear()
-        assert await fate_of(writer, exchange(b"late"), 0.01) is Fate.LATE
+        assert await writer.put_and_wait(exchange(b"late"), 0.01) is Fate.LATE
         fake.go.set()
         await until(lambda: writer.pending == 0)
         assert writer.status()["recorded"] == 1
@@ -151,10 +145,10 @@ def test_a_full_queue_drops_the_newest_and_the_sum_holds(tmp_path: Path, limits:
     async def scenario() -> None:
         writer = make(tmp_path, fake, limits)
         fake.go.clear()
-        waits = [asyncio.create_task(fate_of(writer, exchange(b"%05d" % n), 20)) for n in range(5)]
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%05d" % n), 20)) for n in range(5)]
         await asyncio.sleep(0)
         fake.go.set()
-        assert (await asyncio.gather(*waits)) == [Fate.RECORDED] * 2 + [Fate.DROPPED] * 3
+        assert (await asyncio.gather(*waits)) == [FORWARD] * 2 + [Fate.DROPPED] * 3
         writer.stop(20)
         status = writer.status()
         assert (status["messages"], status["recorded"], status["dropped"], status["pending"]) == (5, 2, 3, 0)
@@ -168,10 +162,10 @@ def test_a_failed_commit_is_tried_again_until_it_succeeds(tmp_path: Path) -> Non
     async def scenario() -> None:
         writer = make(tmp_path, fake)
         fake.failing = True
-        waits = [asyncio.create_task(fate_of(writer, exchange(b"%d" % n), 20)) for n in range(10)]
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(10)]
         await until(lambda: writer.status()["record_failures"] >= 12)
         fake.failing = False
-        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+        assert set(await asyncio.gather(*waits)) == {FORWARD}
         writer.stop(20)
         assert writer.status()["lost"] == 0
 
@@ -186,8 +180,8 @@ def test_a_message_that_fails_alone_is_lost_and_takes_no_other_with_it(tmp_path:
     async def scenario() -> None:
         writer = make(tmp_path, fake)
         bodies = [b"1", b"poison", b"2"]
-        fates = await asyncio.gather(*(fate_of(writer, exchange(body), 20) for body in bodies))
-        assert fates == [Fate.RECORDED, Fate.LOST, Fate.RECORDED]
+        fates = await asyncio.gather(*(writer.put_and_wait(exchange(body), 20) for body in bodies))
+        assert fates == [FORWARD, Fate.LOST, FORWARD]
         writer.stop(20)
         assert (writer.status()["recorded"], writer.status()["lost"]) == (2, 1)
 
@@ -201,7 +195,7 @@ def test_what_cannot_be_recorded_for_too_long_is_given_up(tmp_path: Path) -> Non
 
     async def scenario() -> None:
         writer = make(tmp_path, fake, WriterLimits(retry_seconds=0.01, keep_seconds=0.05))
-        assert await fate_of(writer, exchange(b"a"), 20) is Fate.LOST
+        assert await writer.put_and_wait(exchange(b"a"), 20) is Fate.LOST
         writer.stop(20)
 
     run(scenario)
@@ -213,12 +207,12 @@ def test_stop_records_what_is_queued_and_takes_nothing_more(tmp_path: Path) -> N
     async def scenario() -> None:
         writer = make(tmp_path, fake, WriterLimits(batch=4))
         fake.go.clear()
-        waits = [asyncio.create_task(fate_of(writer, exchange(b"%d" % n), 20)) for n in range(10)]
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(10)]
         await asyncio.sleep(0)
         fake.go.set()
         assert writer.stop(20)
-        assert await fate_of(writer, exchange(b"too late"), 20) is Fate.STOPPED
-        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+        assert await writer.put_and_wait(exchange(b"too late"), 20) is Fate.STOPPED
+        assert set(await asyncio.gather(*waits)) == {FORWARD}
         assert writer.stop(20)
 
     run(scenario)
@@ -232,7 +226,7 @@ def test_stop_gives_a_failing_recorder_one_more_chance_and_counts_the_loss(tmp_p
 
     async def scenario() -> None:
         writer = make(tmp_path, fake, WriterLimits(retry_seconds=60))
-        wait = asyncio.create_task(fate_of(writer, exchange(b"a"), 20))
+        wait = asyncio.create_task(writer.put_and_wait(exchange(b"a"), 20))
         await until(lambda: writer.status()["record_failures"] > 0)
         assert writer.stop(20)
         assert await wait is Fate.LOST
@@ -259,7 +253,7 @@ def test_ticks_come_with_the_clocks_time_and_may_fail(tmp_path: Path) -> None:
         writer = make(tmp_path, fake, WriterLimits(tick_seconds=0.001))
         await until(lambda: writer.status()["tick_failures"] >= 3)
         fake.failing = False
-        assert await fate_of(writer, exchange(b"a"), 20) is Fate.RECORDED
+        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
         writer.stop(20)
 
     run(scenario)
@@ -281,7 +275,7 @@ def test_an_answer_is_recorded_and_counted_apart(tmp_path: Path) -> None:
 def test_the_log_tells_start_and_stop_with_all_counters(tmp_path: Path) -> None:
     async def scenario() -> None:
         writer = make(tmp_path, Fake())
-        await fate_of(writer, exchange(b"a"), 20)
+        await writer.put_and_wait(exchange(b"a"), 20)
         writer.stop(20)
 
     run(scenario)
@@ -293,7 +287,7 @@ def test_the_log_tells_start_and_stop_with_all_counters(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         writer = make(tmp_path / "missing", Fake())
-        assert await fate_of(writer, exchange(b"a"), 20) is Fate.RECORDED
+        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
         writer.stop(20)
         assert writer.status()["journal_failures"] > 0
 

@@ -152,3 +152,20 @@ def test_order_and_repetition_change_nothing(numbers: list[tuple[int, float]], c
 def test_every_number_between_the_first_and_the_last_is_there_once(numbers: list[int]) -> None:
     expected = [str(n) for n in range(min(numbers), max(numbers) + 1)] if numbers else []
     assert [name.strip("()") for name in shape([report(n) for n in numbers])] == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60), st.integers(1, 2)), max_size=20),
+    st.integers(1, 20),
+    st.floats(0, 61),
+    st.integers(0, 4),
+)
+def test_the_last_minutes_are_the_end_of_all_minutes(
+    numbers: list[tuple[int, int, int]], kept: int, since: float, lead: int
+) -> None:
+    call = minutes([report(number, ends=ends, values=gains(value, value, value)) for number, ends, value in numbers])
+    call.keep_last(kept)
+    everything, last = list(call.slots()), list(call.slots(at(since), lead))
+    earlier = [slot for slot in everything if slot.ends_at <= at(since)]
+    assert last == everything[len(everything) - len(last) :]
+    assert len(last) >= len(everything) - len(earlier) + min(lead, len(earlier))
