@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from addons.launch import addon_path
@@ -38,23 +39,27 @@ CLIENTS = 4
 LONGEST_RUN = 0.5  # seconds between the first message of a start and the kill
 PATH = "/metric/v1"
 GAINS = ("audioMaxGain", "audioMeanGain", "audioMinGain")
-SENT_AT = "2026-01-05T09:01:00.000Z"
+FIRST = datetime(2026, 1, 5, 9, 1, tzinfo=UTC)
 
 
-def telemetry_body(client: int, number: int, seed: int) -> bytes:
-    """Return a unique body as the Webex client sends it: the first minute of a call of its own.
+def telemetry_body(client: int, number: int, seed: int, minutes: int = 1, at: datetime | None = None) -> bytes:
+    """Return a unique body as the Webex client sends it; every call of a client has so many `minutes`.
 
-    Each is a call of its own so that the load is many clients with a message each, not one whose clock races.
+    With one, each message is a call of its own: many clients with a message each, not one whose clock races.
+    `at`: what the client's clock says; else its calls begin at one time.
     """
-    call = f"call-{seed}-{client}-{number}"
+    call, minute = f"call-{seed}-{client}-{number // minutes}", number % minutes
+    at = at or FIRST + timedelta(minutes=minute)
+    sent_at = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    levels = dict(zip(GAINS, (41 + number % 5, 33 + number % 7, 20 + number % 9), strict=True))
     event = {
         "name": "client.mediaquality.event",
         "identifiers": {"correlationId": call, "webexUserId": f"user-{call}"},
-        "intervals": [{"intervalNumber": 1, "audioTransmit": [{"levels": dict.fromkeys(GAINS, 30 + number % 7)}]}],
+        "intervals": [{"intervalNumber": minute + 1, "audioTransmit": [{"levels": levels}]}],
     }
-    inner = json.dumps({"event": event, "originTime": {"sent": SENT_AT}}).encode()
+    inner = json.dumps({"event": event, "originTime": {"sent": sent_at}}).encode()
     packed = base64.b64encode(gzip.compress(inner, mtime=0)).decode()
-    element = {"cid": call, "t": "wmequality", "ts": SENT_AT, "v": {"gzipb64data": packed}}
+    element = {"cid": call, "t": "wmequality", "ts": sent_at, "v": {"gzipb64data": packed}}
     return json.dumps({"telemetrics": [element]}).encode()
 
 

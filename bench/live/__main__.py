@@ -26,8 +26,9 @@ from addons.recorder import telemetry_hosts
 from bench.faults.kill_live import PATH, telemetry_body
 from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, scene
 
-CLIENTS: Final = 8
-WARM_UP: Final = 50  # messages of each client before it counts
+CLIENTS: Final = 32
+WARM_UP: Final = 20  # messages of each client before it counts
+MINUTES: Final = 30  # of a call, each a message
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -77,7 +78,7 @@ def drive(proxy: Proxy, host: str, messages: int, trusting: Path | None) -> Load
         for count in range(WARM_UP + messages // CLIENTS):
             if count == WARM_UP:
                 warm.wait()
-            body = telemetry_body(number, count, seed=1)
+            body = telemetry_body(number, count, seed=1, minutes=MINUTES)
             began = time.perf_counter()
             connection.request("POST", PATH, body)
             connection.getresponse().read()
