@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_options import (
     ActivityOption,
     AddressOption,
@@ -32,6 +33,7 @@ signatures_app = typer.Typer(help="The telemetry endpoints that mutewatch knows.
 classifier_app = typer.Typer(help="The model behind the guesses.", no_args_is_help=True)
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
+app.add_typer(ca_app, name="ca")
 
 
 def _print_version(wanted: bool) -> None:
