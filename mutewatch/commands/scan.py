@@ -64,9 +64,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     pipeline = build_pipeline(_open_state(options.state), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
     with (
-        open_output(
-            options.output, is_live=options.follow
-        ) as file,  # first: what was found must not be lost for want of a place
+        # first: what was found must not be lost for want of a place
+        open_output(options.output, is_live=options.follow) as file,
         Store(options.store) if options.store else nullcontext() as store,
     ):
         early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
