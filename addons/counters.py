@@ -35,6 +35,8 @@ class HookCounters:
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
     canaries: int = 0  # connections of the canary, led to its own far end
+    reloads: int = 0  # settings files that were read again and taken
+    reloads_refused: int = 0  # that were wrong, or asked for what needs a restart; the old settings stayed
     canary_refused: int = 0  # tickets of a canary that were not honoured: not ours, open to others, stale, damaged
 
     def count_sent(self, sent: Sent) -> None:

@@ -53,6 +53,8 @@ MEANINGS = {
     "raw_messages": "Messages that are neither TLS nor HTTP inside a telemetry connection, not read",
     "hook_errors": "Faults of our own in a hook; the message was forwarded",
     "canaries": "Connections of the canary, led to its own far end",
+    "reloads": "Settings files that were read again and taken",
+    "reloads_refused": "Settings files that were read again and not taken; the old settings stayed",
     "canary_refused": "Tickets of a canary that were not honoured",
     "recorded": "Messages committed to the store",
     "answers_recorded": "Responses committed to the store",
@@ -99,12 +101,16 @@ class LiveCollector(Collector):
             yield _gauge("ca_remaining_seconds", "Until the certificate of our CA expires; below 0 it has", seconds)
 
 
-def start_metrics(settings: LiveSettings, gate: Gate, writer: Writer) -> MetricsServer | None:
-    """Return the running server that the operator wants, None if none. Raises OptionsError if it cannot listen."""
+def start_metrics(current: Callable[[], LiveSettings], gate: Gate, writer: Writer) -> MetricsServer | None:
+    """Return the running server that the operator wants, None if none. Raises OptionsError if it cannot listen.
+
+    `current`: the settings as they are when asked.
+    """
+    settings = current()
     if not settings.metrics:
         return None
     options = ctx.options
-    health = Health(settings.state, gate, writer, lambda: options.allow_hosts, settings.canary_max_age)
+    health = Health(settings.state, gate, writer, lambda: options.allow_hosts, lambda: current().canary_max_age)
     confdir = Path(options.confdir).expanduser()
     try:
         return serve_metrics(metrics_address(settings.metrics), writer, health, settings.state, confdir)

@@ -158,6 +158,16 @@ def refuse_unknown() -> None:
         raise exceptions.OptionsError(f"unknown option {', '.join(unknown)}; there are {known}")
 
 
+def neighbours(settings: LiveSettings) -> list[str]:
+    """Return the options of mitmproxy that go with ours, "name=value" each; without a value: none.
+
+    Given together with ours, in one update, so that no message meets the one without the other.
+    """
+    if settings.policies.touch:
+        return ["stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
+    return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
+
+
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)

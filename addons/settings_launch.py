@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from addons.launch import LaunchSettings
+from addons.launch import LaunchSettings, option_name
 from addons.recorder import LiveSettings
 from addons.settings import Mitigation, MitigationRule, PinPolicy, Settings
 from addons.settings_sources import Loaded, Path_, Source, place
@@ -41,7 +41,7 @@ def _policy(rule: MitigationRule) -> Policy:
 
 def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSettings:
     """Return what `launch.run` needs; `extra` are further mitmproxy options and win over ours."""
-    if not any(option.partition("=")[0] == "termlog_verbosity" for option in extra):
+    if not any(option_name(option) == "termlog_verbosity" for option in extra):
         extra = (f"termlog_verbosity={settings.log.level}", *extra)
     live = LiveSettings(
         settings.state.directory,

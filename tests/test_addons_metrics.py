@@ -153,7 +153,9 @@ def faults(state: Path, opened: list[str] | None = None, **writer: Any) -> list[
     for name, value in writer.items():
         setattr(stub, name, value)
     gate = Gate(PATTERNS)
-    return list(Health(state, gate, stub, lambda: allow_hosts(PATTERNS) if opened is None else opened, 0).faults())
+    return list(
+        Health(state, gate, stub, lambda: allow_hosts(PATTERNS) if opened is None else opened, lambda: 0).faults()
+    )
 
 
 def test_a_door_that_stands_has_no_faults(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_result_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None
 
 def test_without_a_canary_there_is_a_fault_once_one_is_due(tmp_path: Path) -> None:
     stub: Any = WriterStub()
-    health = Health(tmp_path, Gate(PATTERNS), stub, lambda: allow_hosts(PATTERNS), 0.01)
+    health = Health(tmp_path, Gate(PATTERNS), stub, lambda: allow_hosts(PATTERNS), lambda: 0.01)
     wait_until(lambda: any("none has run" in fault for fault in health.faults()), "a canary is missed")
 
 

@@ -201,7 +201,7 @@ def test_whatever_a_section_holds_is_taken_or_refused_in_words(section: dict[str
 
 
 RELOADED = {
-    "record": {"record_timeout": 3.0},
+    "record": {"record_timeout": 3.0, "strict": True},
     "mitigation": {"action": "block", "signatures": {"webex.tsa.v1": {"action": "observe"}}},
     "pins": {"policy": "fail"},
     "retention": {"minutes_days": 7},
@@ -241,6 +241,11 @@ def test_nothing_is_taken_where_one_change_needs_a_restart() -> None:
 
 def test_the_same_settings_change_nothing() -> None:
     assert changes(Settings(), Settings()).changed == ()
+
+
+def test_a_change_that_others_act_on_says_so() -> None:
+    (change,) = changes(Settings(), Settings.model_validate({"canary": {"interval": 60}})).changed
+    assert str(change) == "canary.interval: 300.0 becomes 60.0 (the timer has its own: print it anew)"
 
 
 def test_an_override_that_is_gone_is_a_change() -> None:

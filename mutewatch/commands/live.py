@@ -29,9 +29,10 @@ def live(
         print(printed(wanted[0], loaded), end="")
         return 0
     from addons.launch import run
+    from addons.launched import Launched
 
     refuse_awaiting(loaded)
-    return run(launch_settings(loaded.settings, extra))
+    return run(launch_settings(loaded.settings, extra), Launched(loaded, values, extra))
 
 
 def printed(what: str, loaded: "Loaded") -> str:
