@@ -92,6 +92,8 @@ def addon_options(live: LiveSettings) -> dict[str, str]:
         "mutewatch_strict": str(live.strict).lower(),
         "mutewatch_pinned": "fail" if live.refuses_pinned else "pass",
         "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
+        "mutewatch_minutes_days": str(live.periods.minutes_days),
+        "mutewatch_counts_days": str(live.periods.counts_days),
         "mutewatch_metrics": live.metrics,
         "mutewatch_canary_max_age": str(live.canary_max_age),
     }

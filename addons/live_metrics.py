@@ -26,7 +26,7 @@ from addons.writer import Writer
 from mutewatch.errors import OperatorError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-GAUGES = ("pending",)  # of the counters' mapping: what goes down again
+GAUGES = ("pending", "clock_doubted")  # of the counters' mapping: what goes down again
 
 # By the name in `counters.py`. One that is missing here is exported all the same, under its name.
 MEANINGS = {
@@ -63,6 +63,9 @@ MEANINGS = {
     "commits": "Commits to the store",
     "record_failures": "Commits that failed; what they held is tried again",
     "tick_failures": "Faults of our own in the judging once a minute",
+    "expired": "Rows of the store that were deleted for their age",
+    "tidy_failures": "Deletions of old rows that failed; they are tried again",
+    "clock_doubted": "1 while nothing is deleted, because the clock is more than a day ahead of where it was",
     "journal_failures": "Lines of the log or status files that could not be written",
     "pending": "Exchanges taken and not yet committed or given up",
 }

@@ -21,6 +21,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import Action, Answer, Policies, Policy, When
 from mutewatch.redact import Blank
+from mutewatch.retention import Periods
 from mutewatch.signatures import load_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -45,6 +46,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("pinned", str, "pass", "Clients that refused our certificate once: pass (let through uninspected) or fail."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
+    ("minutes_days", int, 30, "Days for which messages and findings are kept."),
+    ("counts_days", int, 365, "Days for which counts by day, in nobody's name, are kept."),
     ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
@@ -77,6 +80,7 @@ def read_settings() -> LiveSettings:
         strict=options.mutewatch_strict,
         refuses_pinned=_one_of("pinned", ("pass", "fail"), options.mutewatch_pinned) == "fail",
         pin_ttl=options.mutewatch_pin_ttl,
+        periods=Periods(options.mutewatch_minutes_days, options.mutewatch_counts_days),
         metrics=options.mutewatch_metrics,
         canary_max_age=options.mutewatch_canary_max_age,
     )

@@ -49,7 +49,7 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "canary_max_age")
+RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
@@ -124,7 +124,7 @@ class MuteAudit:
         if is_ours:
             live.settings = settings
             live.pins.ttl_seconds = settings.pin_ttl
-            live.writer.use(settings.policies)
+            live.writer.use(settings.policies, settings.periods)
 
     async def running(self) -> None:
         self.configure(set())

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from addons.settings_changes import RELOADABLE
 from addons.settings_launch import launch_settings
 from addons.settings_sources import FILE_BYTES, Path_, WrongSettingsError, load
 from bench.faults import kill_live
+from mutewatch.store import Store
 from tests.live_recorder import HOSTS, SqliteRecorder
 from tests.live_support import TELEMETRY, Proxy, Scene, sha256, wait_until
+from tests.test_retention import add
 
 NOTHING: Mapping[Path_, object] = {}
 
@@ -90,6 +93,8 @@ TAKEN: list[tuple[str, Callable[[Gateway], object], object]] = [
     ),
     ('pins.policy = "fail"', lambda it: settings(it).refuses_pinned, True),
     ("pins.ttl_seconds = 60", lambda it: it.audit._live.pins.ttl_seconds if it.audit._live else None, 60.0),
+    ("retention.minutes_days = 7", lambda it: settings(it).periods.minutes_days, 7),
+    ("retention.counts_days = 7", lambda it: settings(it).periods.counts_days, 7),
     ("canary.stale_after = 1000", lambda it: settings(it).canary_max_age, 1000),
     ('log.level = "info"', lambda _: ctx.options.termlog_verbosity, "info"),
 ]
@@ -273,6 +278,27 @@ def test_a_running_gateway_takes_a_good_file_refuses_a_bad_one_and_goes_on(live:
         assert proxy.stop() == 0
     finally:
         proxy.end()
+
+
+@pytest.mark.live
+def test_a_shorter_retention_deletes_while_the_gateway_runs(live: Scene) -> None:
+    now = datetime.now(UTC)
+    proxy = live.make()
+    proxy.state.mkdir(mode=0o700)
+    with Store(proxy.state / "mutewatch.db") as store:
+        for number, days in enumerate((0, 40, 50)):
+            add(store, number, now - timedelta(days=days), None)
+    proxy.start_command("clients.activity = false\nretention.minutes_days = 60")
+    try:
+        proxy.wait_ready()
+        proxy.wait_status(expired=0, clock_doubted=0)
+        reload(proxy, "clients.activity = false\nretention.minutes_days = 45", reloads=1, expired=2)
+        reload(proxy, "clients.activity = false", reloads=2, expired=4)
+        assert proxy.stop() == 0
+    finally:
+        proxy.end()
+    with Store(proxy.state / "mutewatch.db") as store:
+        assert (store.verdicts(), [row["number"] for row in store.daily()]) == ({"flagged": 1}, [1, 1])
 
 
 @pytest.mark.live

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from addons.launch import mitmdump_arguments
 from addons.settings import Listen, Log, Mitigation, MitigationOverride, Record, Settings
 from addons.settings_changes import changes
-from addons.settings_launch import launch_settings, refuse_awaiting
+from addons.settings_launch import launch_settings
 from addons.settings_sources import OPTIONS, Loaded, Path_, Source, WrongSettingsError, load
 from mutewatch.commands.check import shown_settings
 from mutewatch.errors import OperatorError
@@ -266,11 +266,6 @@ def test_settings_reach_what_is_launched() -> None:
 
 def test_the_operators_own_verbosity_wins_over_the_log_level() -> None:
     assert launch_settings(Settings(), ("termlog_verbosity=debug",)).extra == ("termlog_verbosity=debug",)
-
-
-def test_a_setting_that_nothing_acts_on_is_refused_not_ignored(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match=r"retention.minutes_days is 7: nothing acts on it"):
-        refuse_awaiting(read(tmp_path, "retention.minutes_days = 7"))
 
 
 def test_settings_are_json_that_anybody_may_read() -> None:
