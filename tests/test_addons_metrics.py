@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -282,6 +284,15 @@ def test_the_alert_rules_are_yaml_and_about_metrics_that_exist() -> None:
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         assert rule["annotations"]["summary"]
         assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_prometheus_takes_the_alert_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    line = [promtool, "check", "rules", str(ROOT / "deploy" / "alerts.yml")]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 @pytest.mark.parametrize(
