@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.addons.termlog import TermLog
+from mitmproxy.addons.termlog import TermLog, TermLogHandler
 from mitmproxy.test import taddons
 
 from addons.launch import mitmdump_arguments
@@ -96,8 +97,14 @@ TAKEN: list[tuple[str, Callable[[Gateway], object], object]] = [
     ("retention.minutes_days = 7", lambda it: settings(it).periods.minutes_days, 7),
     ("retention.counts_days = 7", lambda it: settings(it).periods.counts_days, 7),
     ("canary.stale_after = 1000", lambda it: settings(it).canary_max_age, 1000),
-    ('log.level = "info"', lambda _: ctx.options.termlog_verbosity, "info"),
+    ('log.level = "info"', lambda _: terminal_level(), logging.INFO),
 ]
+
+
+def terminal_level() -> int:
+    """From which level on mitmproxy prints."""
+    (handler,) = (each for each in logging.getLogger().handlers if isinstance(each, TermLogHandler))
+    return handler.level
 
 
 def settings(gateway: Gateway) -> LiveSettings:
