@@ -32,6 +32,14 @@ class PathError(Exception):
         super().__init__(reason)
 
 
+def check_mode(mode: str) -> None:
+    """Raise OperatorError for a mode in which the gateway takes no CONNECT."""
+    if mode != "regular" and not mode.startswith("upstream:"):
+        raise OperatorError(
+            f"a canary goes through a gateway in mode regular or upstream, not {mode}: write canary.stale_after = 0"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Where the proxy is, and the one CA that its clients trust."""

@@ -49,6 +49,7 @@ class WriterLimits:
     attempts: int = 3  # of one exchange, alone, while the store works
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
+    tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
     commit_seconds: float = 0.02  # between the beginnings of two commits: what comes meanwhile goes together
@@ -83,7 +84,7 @@ class Committer:
         self._queue, self._journal, self._limits = queue, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
-        self._stopping = False
+        self._stopping = self._tidy_failed = False
         self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
         self._reported: dict[str, int] = {}
@@ -114,6 +115,7 @@ class Committer:
             self._note("minute")
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + self._limits.status_seconds
+            self._tidy(recorder)
             self._report()
 
     def _take(self) -> list[Item]:
@@ -226,6 +228,27 @@ class Committer:
             self.tick_works = False
             self.counters.tick_failures += 1
             logger.exception("mutewatch: the core's minute failed")
+
+    def _tidy(self, recorder: Recorder) -> None:
+        """Have what is too old deleted: one small step, and some more while no message waits."""
+        if not self.store_works:
+            return
+        for _ in range(self._limits.tidy_steps):
+            try:
+                tidied = recorder.tidy(self._clock())
+            except Exception as error:
+                if not self._tidy_failed:
+                    logger.warning("mutewatch: what is too old could not be deleted: %s", type(error).__name__)
+                self._tidy_failed = True
+                self.counters.tidy_failures += 1
+                return
+            self._tidy_failed = False
+            if tidied.is_clock_doubted and not self.counters.clock_doubted:
+                logger.warning("mutewatch: the clock is more than a day ahead: nothing is deleted for a day")
+            self.counters.clock_doubted = int(tidied.is_clock_doubted)
+            self.counters.expired += tidied.rows
+            if not tidied.rows or not self._queue.empty():
+                return
 
     def _finish(self, recorder: Recorder) -> None:
         held, self._held = self._held, []

@@ -35,6 +35,8 @@ class HookCounters:
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
     canaries: int = 0  # connections of the canary, led to its own far end
+    reloads: int = 0  # settings files that were read again and taken
+    reloads_refused: int = 0  # that were wrong, or asked for what needs a restart; the old settings stayed
     canary_refused: int = 0  # tickets of a canary that were not honoured: not ours, open to others, stale, damaged
 
     def count_sent(self, sent: Sent) -> None:
@@ -55,6 +57,9 @@ class WriterCounters:
     commits: int = 0
     record_failures: int = 0  # calls of Recorder.record that raised; what they held is tried again
     tick_failures: int = 0
+    expired: int = 0  # rows of the store that were deleted for their age
+    tidy_failures: int = 0  # calls of Recorder.tidy that raised
+    clock_doubted: int = 0  # 1 while nothing is deleted because the clock may be wrong
     journal_failures: int = 0  # lines or status files that could not be written
 
 

@@ -21,6 +21,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import Action, Answer, Policies, Policy, When
 from mutewatch.redact import Blank
+from mutewatch.retention import Periods
 from mutewatch.signatures import load_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -45,6 +46,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("pinned", str, "pass", "Clients that refused our certificate once: pass (let through uninspected) or fail."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
+    ("minutes_days", int, 30, "Days for which messages and findings are kept."),
+    ("counts_days", int, 365, "Days for which counts by day, in nobody's name, are kept."),
     ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
@@ -77,6 +80,7 @@ def read_settings() -> LiveSettings:
         strict=options.mutewatch_strict,
         refuses_pinned=_one_of("pinned", ("pass", "fail"), options.mutewatch_pinned) == "fail",
         pin_ttl=options.mutewatch_pin_ttl,
+        periods=Periods(options.mutewatch_minutes_days, options.mutewatch_counts_days),
         metrics=options.mutewatch_metrics,
         canary_max_age=options.mutewatch_canary_max_age,
     )
@@ -156,6 +160,16 @@ def refuse_unknown() -> None:
     if unknown:
         known = ", ".join(PREFIX + name for name, *_ in OPTIONS)
         raise exceptions.OptionsError(f"unknown option {', '.join(unknown)}; there are {known}")
+
+
+def neighbours(settings: LiveSettings) -> list[str]:
+    """Return the options of mitmproxy that go with ours, "name=value" each; without a value: none.
+
+    Given together with ours, in one update, so that no message meets the one without the other.
+    """
+    if settings.policies.touch:
+        return ["stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
+    return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
 
 
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:

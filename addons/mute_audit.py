@@ -41,6 +41,7 @@ from addons.live_settings import PREFIX, prepare_state
 from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
+from addons.reload import Reloads
 from addons.writer import Writer
 from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
@@ -48,7 +49,7 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies")
+RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
@@ -93,8 +94,9 @@ class MuteAudit:
         self._live: _Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
         self._canaries = CanaryRoutes(self.counters)
+        self._reloads = Reloads(self.counters)
         self._metrics: MetricsServer | None = None
-        self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
+        self.addons = [self._canaries, self._reloads]  # mitmproxy calls their hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
 
@@ -117,11 +119,13 @@ class MuteAudit:
             claim_neighbours(allow_hosts(live.gate.patterns), live.settings)
             return
         live = self._live
-        check_neighbours(allow_hosts(live.gate.patterns), live.settings)
-        if any(name.startswith(PREFIX) for name in updated):
-            live.settings = changed_settings(live.settings, read_settings())
-            live.pins.ttl_seconds = live.settings.pin_ttl
-            live.writer.use(live.settings.policies)
+        is_ours = any(name.startswith(PREFIX) for name in updated)
+        settings = changed_settings(live.settings, read_settings()) if is_ours else live.settings
+        check_neighbours(allow_hosts(live.gate.patterns), settings)
+        if is_ours:
+            live.settings = settings
+            live.pins.ttl_seconds = settings.pin_ttl
+            live.writer.use(settings.policies, settings.periods)
 
     async def running(self) -> None:
         self.configure(set())
@@ -145,8 +149,9 @@ class MuteAudit:
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         self._canaries.open(settings.state)
-        self._metrics = start_metrics(settings, gate, writer)
-        return _Live(settings, gate, writer, Pins(settings.pin_ttl))
+        live = _Live(settings, gate, writer, Pins(settings.pin_ttl))
+        self._metrics = start_metrics(lambda: live.settings, gate, writer)
+        return live
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
@@ -156,8 +161,8 @@ class MuteAudit:
             logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
 
     def status(self) -> str:
-        """Return all counters as JSON."""
-        return json.dumps(self._live.writer.status() if self._live else {})
+        """Return all counters, and what was said of the newest reload, as JSON."""
+        return json.dumps({**self._live.writer.status(), "reload": self._reloads.last} if self._live else {})
 
     async def flush(self) -> str:
         """Wait until all that was taken so far is settled; return all counters as JSON."""
@@ -335,8 +340,8 @@ def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
     kept = {name: getattr(old, name) for name in RELOADABLE}
     if replace(new, **kept) != old:
         raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
-    if new.policies.touch != old.policies.touch:
-        raise exceptions.OptionsError("restart the proxy to begin, or to end, holding messages back")
+    if new.policies.touch and not old.policies.touch and ctx.options.stream_large_bodies is not None:
+        raise exceptions.OptionsError("restart the proxy to begin holding messages back")
     return new
 
 

@@ -15,6 +15,7 @@ from mutewatch.config import StateDirectory
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
+from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
 from mutewatch.signatures import load_signatures
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
@@ -39,6 +40,7 @@ class LiveSettings:
     pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
     metrics: str = ""  # host:port of /metrics and /healthz; "": off
+    periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
 
@@ -55,12 +57,16 @@ class Recorder(Protocol):
         """
         ...
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these. Called on any thread."""
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods. Called on any thread."""
         ...
 
     def tick(self, now: datetime) -> None:
         """Judge and commit what time alone has decided. Called about once a minute."""
+        ...
+
+    def tidy(self, now: datetime) -> Tidied:
+        """Delete a few rows that have been kept for long enough, in some milliseconds. Called about once a second."""
         ...
 
     def close(self) -> None:
@@ -75,7 +81,9 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
-    return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC), settings.policies)
+    return compose.build_recorder(
+        StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
+    )
 
 
 def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:

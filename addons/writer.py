@@ -25,6 +25,7 @@ from addons.journal import Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
+from mutewatch.retention import Periods
 
 
 class Writer:
@@ -86,10 +87,10 @@ class Writer:
         finally:
             late.cancel()
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these."""
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods."""
         if self._recorder is not None:
-            self._recorder.use(policies)
+            self._recorder.use(policies, periods)
 
     async def flush(self, timeout: float) -> bool:
         """Wait until all that was put so far is settled; False if that takes longer than `timeout` seconds."""

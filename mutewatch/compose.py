@@ -20,6 +20,7 @@ from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
 from mutewatch.ports import ActivityModel
 from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.retention import FOR_A_WHILE, Periods, Retention, Tidied
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
@@ -78,9 +79,12 @@ def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
 class Recorder:
     """Feeds live exchanges to the pipeline and commits what they said. For one thread."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL) -> None:
+    def __init__(
+        self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL, periods: Periods = FOR_A_WHILE
+    ) -> None:
         self.pipeline, self.store = pipeline, store
         self.policies = policies
+        self.retention = Retention(store, periods)
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
         # by identity: of calls that failed, and not seen again since, with what was decided
@@ -143,15 +147,19 @@ class Recorder:
             except (StatementError, TypeError, ValueError):
                 self.pipeline.counts.unstorable += 1
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these."""
-        self.policies = policies
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods."""
+        self.policies, self.retention.periods = policies, periods
 
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""
         self._findings += self.pipeline.advance(now)
         self.store.record_input(LIVE, counts_record(self.pipeline.counts), None)
         self._commit()
+
+    def tidy(self, now: datetime) -> Tidied:
+        """Delete a few rows that have been kept for long enough; call about once a second."""
+        return self.retention.step(now)
 
     def close(self) -> None:
         """Commit what is left and close the store."""
@@ -164,9 +172,13 @@ class Recorder:
 
 
 def build_recorder(
-    state: StateDirectory, options: PipelineOptions, now: datetime, policies: Policies = OBSERVE_ALL
+    state: StateDirectory,
+    options: PipelineOptions,
+    now: datetime,
+    policies: Policies = OBSERVE_ALL,
+    periods: Periods = FOR_A_WHILE,
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
-    recorder = Recorder(build_pipeline(state, options), Store(state.store), policies)
+    recorder = Recorder(build_pipeline(state, options), Store(state.store), policies, periods)
     recorder.restore(now)
     return recorder

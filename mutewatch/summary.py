@@ -46,6 +46,8 @@ class Summary:
     is_doubted: bool = False  # does tshark find what we do not, or could it not say?
     other_flows: int = 0  # of captures: of other hosts, opened because their keys were there
     has_several_files: bool = False
+    expired: Counter[str] = field(default_factory=Counter)  # minutes of which only counts are kept, by verdict
+    expired_until: str = ""  # the last day of those
     live: dict[str, int] | None = None  # what the live door counted since it was last started
 
     def take(self, findings: Sequence[Finding]) -> None:
@@ -53,6 +55,12 @@ class Summary:
         self.verdicts = Counter(finding.verdict.value for finding in findings)
         self.calls = len({(f.client, f.call) for f in findings if f.verdict is not Verdict.UNDECODED})
         self.clients = len({f.client for f in findings if f.verdict is not Verdict.UNDECODED})
+
+    def take_expired(self, daily: Iterable[dict[str, Any]]) -> None:
+        """Count what was found and is no longer kept: rows of day, verdict and number."""
+        for row in daily:
+            self.expired[row["verdict"]] += row["number"]
+            self.expired_until = max(self.expired_until, row["day"])
 
     @property
     def errors(self) -> list[str]:
@@ -80,6 +88,7 @@ class Summary:
             "calls": self.calls,
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
+            "minutes_expired": dict(self.expired),
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
             "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
@@ -117,6 +126,9 @@ class Summary:
             )
         judged = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict if v is not Verdict.UNDECODED)
         yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
+        if self.expired:
+            told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(self.expired.items()))
+            yield f"Of older minutes, up to {self.expired_until}, only counts are kept: {told}."
         if counts.mute_refused or counts.mute_unanswered:
             yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
         if not counts.exchanges and not counts.dark:

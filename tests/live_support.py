@@ -203,6 +203,8 @@ class Proxy:
     hosts: Sequence[str] | None = None  # of `allow_hosts`; default: those of the tests' script, or the signatures'
     mode: str | None = None  # default: upstream, through the relay
     raw: Sequence[str] = ()  # arguments of mitmdump that our own checks do not see
+    program: Sequence[str] = (str(Path(sys.executable).with_name("mitmdump")),)
+    umask: int = -1  # of the process; -1: ours
 
     def start(self) -> None:
         self.port = free_port()
@@ -224,13 +226,28 @@ class Proxy:
         quiet = ["-q", "--set=flow_detail=0", f"--set=confdir={self.confdir}"]
         self._run([*onward, *where, *quiet, f"--set=ssl_verify_upstream_trusted_ca={self.upstream_ca}", *arguments])
 
+    def start_command(self, settings: str, *options: str) -> None:
+        """Start `mutewatch live` as an operator does, with `settings` (TOML) in a file beside the state directory."""
+        self.port = free_port()
+        self.program = (sys.executable, "-m", "mutewatch")
+        self.confdir = self.state / "authority"
+        self.settings_file.write_text(settings)
+        onward = ("--mode", f"upstream:http://127.0.0.1:{self.relay_port}", "--listen-port", str(self.port))
+        trusting = ("--set", f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", "--state", str(self.state))
+        self._run(["live", "--config", str(self.settings_file), *onward, *trusting, *options])
+
+    @property
+    def settings_file(self) -> Path:
+        return self.state.parent / "mutewatch.toml"
+
     def _run(self, arguments: Sequence[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.output = (self.state.parent / f"{self.state.name}.out").open("ab")
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("mitmdump"), *arguments],
+            [*self.program, *arguments],
             env=environment,
+            umask=self.umask,
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ from addons.gate import allow_hosts
 from addons.launch import LaunchSettings, addon_path, mitmdump_arguments
 from addons.live_settings import check_settings, prepare_state
 from addons.recorder import LiveSettings
+from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
 
 HOSTS = ("tsa*.webex.com",)
@@ -79,6 +80,13 @@ def test_the_state_directory_and_what_is_written_there_is_private(tmp_path: Path
     prepare_state(state)
     (state / "file").touch()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (state, state / "file")] == [0o700, 0o600]
+
+
+def test_the_folders_above_a_new_state_directory_are_private_too(tmp_path: Path) -> None:
+    os.umask(0)
+    open_state(tmp_path / "a" / "b" / "state")
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "state"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 3
 
 
 def test_a_directory_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

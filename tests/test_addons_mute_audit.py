@@ -202,7 +202,7 @@ def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
     asyncio.run(scenario())
 
 
-def test_holding_messages_back_cannot_begin_while_running(state: Path) -> None:
+def test_holding_messages_back_cannot_begin_while_bodies_may_leave_early(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
         with taddons.context(Proxyserver(), audit) as context:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from addons.recorder import Recorder
 from addons.writer import Writer
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
+from mutewatch.retention import Periods, Tidied
+from tests.live_support import wait_until
 
 QUICK = WriterLimits(retry_seconds=0.01, status_seconds=0.01)
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -35,6 +38,8 @@ class Fake:
         self.ticks: list[datetime] = []
         self.failing = self.closed = False
         self.poison: set[bytes] = set()
+        self.to_tidy: list[Tidied] = []
+        self.tidied = 0
         self.threads: set[int] = set()
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
@@ -46,8 +51,14 @@ class Fake:
         self.batches.append(bodies)
         return [FORWARD] * len(bodies)
 
-    def use(self, policies: Policies) -> None:
+    def use(self, policies: Policies, periods: Periods) -> None:
         pass
+
+    def tidy(self, now: datetime) -> Tidied:
+        self.tidied += 1
+        if self.failing:
+            raise OSError("disk full")
+        return self.to_tidy.pop(0) if self.to_tidy else Tidied()
 
     def tick(self, now: datetime) -> None:
         self.ticks.append(now)
@@ -292,3 +303,36 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         assert writer.status()["journal_failures"] > 0
 
     run(scenario)
+
+
+def test_old_rows_are_deleted_step_by_step_and_counted(tmp_path: Path) -> None:
+    recorder = Fake()
+    recorder.to_tidy = [Tidied(100)] * 7 + [Tidied(is_clock_doubted=True)] * 2
+    writer = make(tmp_path, recorder)
+    wait_until(lambda: writer.status()["clock_doubted"] == 1, "the clock is doubted")
+    assert writer.status()["expired"] == 700
+    wait_until(lambda: writer.status()["clock_doubted"] == 0, "the clock is believed")
+    assert writer.stop(20)
+
+
+def test_messages_do_not_wait_until_all_old_rows_are_gone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        recorder = Fake()
+        recorder.to_tidy = [Tidied(100)] * 1_000_000
+        writer = make(tmp_path, recorder, replace(QUICK, tidy_steps=1_000_000))
+        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
+        assert recorder.to_tidy
+        assert writer.stop(20)
+
+    run(scenario)
+
+
+def test_a_deletion_that_fails_is_counted_and_tried_again(tmp_path: Path) -> None:
+    recorder = Fake()
+    recorder.failing = True
+    writer = make(tmp_path, recorder)
+    wait_until(lambda: writer.status()["tidy_failures"] >= 2, "it was tried again")
+    recorder.to_tidy = [Tidied(5)]
+    recorder.failing = False
+    wait_until(lambda: writer.status()["expired"] == 5, "it went on")
+    assert writer.stop(20)

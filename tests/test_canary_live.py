@@ -67,6 +67,21 @@ def test_all_checks_hold_on_a_gateway_that_works(live: Scene, mode: str | None, 
     assert list(proxy.state.glob("*.ticket")) == []
 
 
+def test_the_settings_of_the_gateway_are_all_that_its_canary_needs(live: Scene) -> None:
+    proxy = live.make()
+    proxy.start_command('clients.activity = false\nmitigation = {action = "redact", when = "always"}')
+    try:
+        proxy.wait_ready()
+        line = [sys.executable, "-m", "mutewatch", "canary", "--config", str(proxy.settings_file)]
+        where = {"MUTEWATCH_LISTEN_PORT": str(proxy.port), "MUTEWATCH_STATE": str(proxy.state)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **where}
+        told = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert "redacted: it arrived without audio-derived values" in told.stdout
+    finally:
+        proxy.end()
+
+
 def test_nothing_of_a_canary_reaches_the_vendor(live: Scene) -> None:
     with gateway(live) as proxy:
         assert run_canary(proxy)[0] == 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from sqlalchemy.exc import OperationalError
 
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline, build_recorder
 from mutewatch.config import StateDirectory, open_state
+from mutewatch.mitigate import OBSERVE_ALL
 from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.retention import Periods
 from mutewatch.store import Store
 from tests.facts import at, locus_exchange, tsa_exchange
 
@@ -106,3 +109,15 @@ def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None
     recorder.record([MUTED])
     assert kept(state) == (2, {"flagged": 1})
     assert recorder.pipeline.counts.exchanges == 2
+
+
+def test_old_rows_are_deleted_for_the_periods_of_now(state: StateDirectory) -> None:
+    recorder = build_recorder(state, NO_GUESSES, at(0), periods=Periods(minutes_days=9))
+    recorder.record(BATCH)
+    recorder.tidy(at(0))
+    tomorrow = at(23 * 60)
+    assert recorder.tidy(tomorrow).rows == 0
+    recorder.use(OBSERVE_ALL, Periods(minutes_days=1))
+    assert recorder.tidy(tomorrow).rows == 0
+    assert recorder.tidy(tomorrow + timedelta(hours=2)).rows == 3
+    assert kept(state) == (0, {})

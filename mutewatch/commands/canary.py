@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from addons.canary_client import Gateway, PathError, gateway_at
+from addons.canary_client import Gateway, PathError, check_mode, gateway_at
 from addons.canary_far_end import ANSWER, Arrived, FarEnd
+from addons.settings_sources import load
 from certs.authority import CERTIFICATE
 from mutewatch.canary import (
     NOT_STORED,
@@ -34,6 +35,7 @@ from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 
 PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
+ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 (what a gateway may listen on)
 LOOK_SECONDS = 0.1  # between two looks
 
 
@@ -47,6 +49,29 @@ class CanaryOptions:
     expected: Expectation = Expectation.OBSERVE
     every: float | None = None  # seconds between two runs; None: one run
     patience: float = PATIENCE  # seconds
+
+
+def options_for(
+    config: Path | None,
+    state: Path | None,
+    proxy: str | None,
+    authority: Path | None,
+    expected: Expectation | None,
+    every: float | None,
+) -> CanaryOptions:
+    """Return what the gateway's settings say, where the operator does not say otherwise. Raises OperatorError."""
+    settings = load(config, {("state", "directory"): state}).settings
+    if proxy is None:
+        check_mode(settings.listen.mode)
+        host = settings.listen.host if settings.listen.host not in ANY_ADDRESS else "127.0.0.1"
+        proxy = f"http://{f'[{host}]' if ':' in host else host}:{settings.listen.port}"
+    if expected is None:
+        telling = [one.id for one in load_signatures() if one.canary is not None and one.canary.tells == "audio"]
+        actions = {settings.mitigation.rule_for(name).action for name in telling}
+        if len(actions) != 1:
+            raise OperatorError(f"mitigation differs between {', '.join(telling)}: say what to --expect")
+        expected = Expectation(actions.pop())
+    return CanaryOptions(settings.state.directory, proxy, authority, expected, every)
 
 
 def canary(options: CanaryOptions) -> int:
