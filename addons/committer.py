@@ -231,7 +231,7 @@ class Committer:
 
     def _tidy(self, recorder: Recorder) -> None:
         """Have what is too old deleted: one small step, and some more while no message waits."""
-        if not self.store_works:
+        if not self.store_works or self._stopping:
             return
         for _ in range(self._limits.tidy_steps):
             try:
