@@ -285,7 +285,7 @@ class MuteAudit:
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({fate})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
-            self.counters.count_sent(decision.sent)
+            self.counters.count(decision)
             apply(decision, flow)
 
     @contextmanager
