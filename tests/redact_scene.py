@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +23,9 @@ import h2.connection
 import h2.events
 import trustme
 
-from tests.live_support import TELEMETRY, Proxy, wait_until
+from addons.launch import addon_path
+from mutewatch.mitigate import Policies, Policy
+from tests.live_support import TELEMETRY, Proxy, Relay, wait_until
 from tests.meeting.client import Tls, client_context, connect_through
 from tests.meeting.server import Received, serve_http1, serve_http2, threaded
 
@@ -41,6 +43,7 @@ class Sending:
     body: bytes
     way: str
     content_encoding: str | None = None
+    path: str = PATH
 
 
 def on_the_wire(sending: Sending) -> bytes:
@@ -60,6 +63,7 @@ class FarEnd:
     """What a vendor's server would have got, and how its TLS can be opened."""
 
     folder: Path
+    answer: Callable[[ssl.SSLSocket], None] | None = None  # to connections; default: HTTP/1.1 and HTTP/2
     received: list[Received] = field(default_factory=list)
     port: int = 0
 
@@ -73,7 +77,7 @@ class FarEnd:
 
     def by_name(self) -> dict[str, Received]:
         """Return what arrived by the name of its sending; no name has come twice."""
-        found = {request.path.partition("&test=")[2]: request for request in self.received}
+        found = {request.path.partition("test=")[2]: request for request in self.received}
         assert len(found) == len(self.received)
         return found
 
@@ -83,11 +87,14 @@ class FarEnd:
         authority.cert_pem.write_to_path(str(self.authority))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*hosts).configure_cert(context)
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.set_alpn_protocols(["h2", "http/1.1"] if self.answer is None else ["http/1.1"])
         context.keylog_filename = str(self.keylog)
 
         def serve(plain: socket.socket) -> None:
             with context.wrap_socket(plain, server_side=True) as tls:
+                if self.answer is not None:
+                    self.answer(tls)
+                    return
                 (serve_http2 if tls.selected_alpn_protocol() == "h2" else serve_http1)(tls, self._answer)
 
         with threaded(serve) as self.port:
@@ -111,7 +118,7 @@ class Client:
         """Return the status of the answer."""
         headers = {"Content-Encoding": sending.content_encoding} if sending.content_encoding else {}
         if sending.way == "h2":
-            return self._send_http2(sending.name, sending.body, headers)
+            return self._send_http2(sending.path + sending.name, sending.body, headers)
         body = on_the_wire(sending)
         if sending.way == "gzip":
             headers = {"Content-Encoding": "gzip"}
@@ -119,17 +126,17 @@ class Client:
             self._http1 = self._proxy.connect(TELEMETRY)
         if sending.way == "chunked":
             parts = iter([body[start : start + CHUNK] for start in range(0, len(body), CHUNK)])
-            self._http1.request("POST", PATH + sending.name, parts, headers, encode_chunked=True)
+            self._http1.request("POST", sending.path + sending.name, parts, headers, encode_chunked=True)
         else:
-            self._http1.request("POST", PATH + sending.name, body, headers)
+            self._http1.request("POST", sending.path + sending.name, body, headers)
         with self._http1.getresponse() as response:
             response.read()
             return response.status
 
-    def _send_http2(self, name: str, body: bytes, more: dict[str, str]) -> int:
+    def _send_http2(self, path: str, body: bytes, more: dict[str, str]) -> int:
         connection, tls = self._http2, self._opened()
         stream = connection.get_next_available_stream_id()
-        head = [(":method", "POST"), (":scheme", "https"), (":authority", TELEMETRY), (":path", PATH + name)]
+        head = [(":method", "POST"), (":scheme", "https"), (":authority", TELEMETRY), (":path", path)]
         connection.send_headers(stream, [*head, *((key.lower(), value) for key, value in more.items())])
         for start in range(0, len(body), CHUNK):
             connection.send_data(stream, body[start : start + CHUNK])
@@ -146,7 +153,7 @@ class Client:
                     tls.sendall(connection.data_to_send())
                     return status
                 elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
-                    raise ConnectionError(f"{name}: {event}")
+                    raise ConnectionError(f"{path}: {event}")
 
     def _opened(self) -> Tls:
         if self._tls is None:
@@ -177,6 +184,29 @@ def send_all(proxy: Proxy, sent: Sequence[Sending]) -> dict[str, int]:
     with ThreadPoolExecutor(CLIENTS) as pool:
         shares = pool.map(work, [sent[number::CLIENTS] for number in range(CLIENTS)])
         return {name: status for share in shares for name, status in share.items()}
+
+
+@contextmanager
+def redacting(
+    folder: Path,
+    confdir: Path,
+    policy: Policy,
+    assume: str = "",
+    answer: Callable[[ssl.SSLSocket], None] | None = None,
+) -> Iterator[tuple[Proxy, FarEnd]]:
+    """A running proxy with this policy for all, as it ships, and the server behind it."""
+    live = {"activity": False, "policies": Policies(policy), "assume": assume, "record_timeout": 20.0}
+    with FarEnd(folder, answer).running(TELEMETRY) as far_end:
+        relay = Relay(("127.0.0.1", far_end.port))
+        proxy = Proxy(folder / "state", confdir, relay.port, far_end.authority, script=addon_path(), live=live)
+        proxy.start()
+        try:
+            proxy.wait_ready()
+            yield proxy, far_end
+        finally:
+            proxy.end()
+            relay.close()
+            print(proxy.text())  # shown by pytest where a test fails
 
 
 class Capture:

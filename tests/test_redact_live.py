@@ -21,14 +21,13 @@ from typing import Any
 
 import pytest
 
-from addons.launch import addon_path
-from mutewatch.mitigate import Action, Policies, Policy, When
+from mutewatch.mitigate import Action, Policy, When
 from mutewatch.ports import ReadOptions
 from mutewatch.redact import Blank
 from mutewatch.store import Store
 from pcap_tools.pcap import CaptureReader
 from tests.captures.oracle import tshark_bodies
-from tests.live_support import ROOT, TELEMETRY, Proxy, Relay, sha256
+from tests.live_support import ROOT, sha256
 from tests.meeting.server import Received
 from tests.redact_scene import (
     WAYS,
@@ -36,6 +35,7 @@ from tests.redact_scene import (
     FarEnd,
     Sending,
     on_the_wire,
+    redacting,
     send_all,
     sendings,
     why_not_captured,
@@ -106,26 +106,15 @@ def runs(bodies: list[bytes], tmp_path_factory: pytest.TempPathFactory, confdir:
 def play(kind: str, bodies: list[bytes], folder: Path, confdir: Path) -> Run:
     """Start one proxy between clients and a server, and send all that is to be sent."""
     way = PROXIES[kind]
-    live = {"activity": False, "policies": Policies(way.policy), "assume": way.assume, "record_timeout": 20.0}
     sent = sendings(bodies if ALL_WAYS else bodies[:: way.every], WAYS, all_ways=ALL_WAYS)
-    with FarEnd(folder).running(TELEMETRY) as far_end:
-        relay = Relay(("127.0.0.1", far_end.port))
-        proxy = Proxy(folder / "state", confdir, relay.port, far_end.authority, script=addon_path(), live=live)
+    with redacting(folder, confdir, way.policy, way.assume) as (proxy, far_end):
         capture = None if why_not_captured() else Capture(folder / "far.pcapng", far_end.port)
-        proxy.start()
-        try:
-            proxy.wait_ready()
-            with capture.running() if capture else nullcontext():
-                statuses = send_all(proxy, sent)
-            counters = proxy.wait_status(recorded=len(sent))
-            assert proxy.stop() == 0
-        finally:
-            proxy.end()
-            relay.close()
-            print(proxy.text())
+        with capture.running() if capture else nullcontext():
+            statuses = send_all(proxy, sent)
+        counters = proxy.wait_status(recorded=len(sent))
+        assert proxy.stop() == 0
     path = capture.path if capture else None
-    store = folder / "state/mutewatch.db"
-    return Run(kind, sent, statuses, far_end, counters, store, path, far_end.by_name())
+    return Run(kind, sent, statuses, far_end, counters, proxy.state / "mutewatch.db", path, far_end.by_name())
 
 
 # -- an independent look ----------------------------------------------------------------------------------------
