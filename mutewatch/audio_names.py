@@ -45,7 +45,7 @@ def names_audio(
     try:
         layer = [decode.remove_content_encoding(body, content_encoding, Budget(limits))]
         search = _Search(pattern, [name.lower().encode() for name in names], limits.inflated_total)
-        for _ in range(limits.redact_layers + 1):
+        for _ in range(2 * limits.redact_layers + 2):  # base64 and gzip are two, for redaction one
             if any(map(search.finds, layer)):
                 return True
             layer = [inner for data in layer for inner in search.inside(data)]

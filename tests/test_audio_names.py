@@ -60,7 +60,7 @@ def test_where_there_is_none_none_is_found(body: bytes) -> None:
         (b"{}", "br", DEFAULT_LIMITS),
         (b"{}", "gzip", DEFAULT_LIMITS),
         (gzip.compress(b" " * 2000), None, Limits(inflated_total=1000)),
-        (gzip.compress(gzip.compress(gzip.compress(TEXT))), None, Limits(redact_layers=1)),
+        (gzip.compress(gzip.compress(gzip.compress(TEXT))), None, Limits(redact_layers=0)),
     ],
 )
 def test_what_cannot_be_searched_in_full_is_said(body: bytes | None, encoding: str | None, limits: Limits) -> None:
