@@ -5,6 +5,7 @@ At rest, messages = recorded + lost + dropped + pending, exactly: nothing is los
 
 from dataclasses import asdict, dataclass
 
+from mutewatch.mitigate import Decision
 from mutewatch.records import Sent
 
 
@@ -24,6 +25,7 @@ class HookCounters:
     unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)
     redacted: int = 0  # messages forwarded without their audio-derived values
     blocked: int = 0  # messages answered in the server's place
+    unmatched: int = 0  # of messages: no signature knows them, though one knows what else goes to their host
     unredacted: int = 0  # messages refused because they could not be redacted with certainty
     refused: int = 0  # messages answered with an error instead, as they were not known to be recorded (strict)
     dropped: int = 0  # messages that found the queue full, or the writer stopped
@@ -39,8 +41,10 @@ class HookCounters:
     reloads_refused: int = 0  # that were wrong, or asked for what needs a restart; the old settings stayed
     canary_refused: int = 0  # tickets of a canary that were not honoured: not ours, open to others, stale, damaged
 
-    def count_sent(self, sent: Sent) -> None:
+    def count(self, decision: Decision) -> None:
         """Count what became of a recorded message."""
+        sent = decision.sent
+        self.unmatched += not decision.is_known
         self.redacted += sent is Sent.REDACTED
         self.blocked += sent is Sent.BLOCKED
         self.unredacted += sent is Sent.REFUSED

@@ -172,12 +172,22 @@ def neighbours(settings: LiveSettings) -> list[str]:
     return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
 
 
+def refuse_open_ports(settings: LiveSettings) -> None:
+    """Raise OptionsError if messages are to be held back, and some may have passed already (see `start_listening`)."""
+    if settings.policies.touch and "server" in ctx.options and ctx.options.server:
+        raise exceptions.OptionsError(
+            f"redact and block need mitmdump -n and {PREFIX}serve=true: the ports were open before this addon stood"
+        )
+
+
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)
     if settings.policies.touch:  # a body must not leave before it was looked at, and still has a bound
         if ctx.options.body_size_limit is None:
             ctx.options.update(body_size_limit=LARGEST_HELD)
+        # Else a request whose first bytes come alone ("PO") is taken for no HTTP, and forwarded unseen.
+        ctx.options.update(rawtcp=False)
     elif ctx.options.stream_large_bodies is None:
         ctx.options.update(stream_large_bodies=str(settings.max_body))  # else a body without length has no bound
 
@@ -196,6 +206,8 @@ def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
         raise exceptions.OptionsError(
             "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"
         )
+    if options.tcp_hosts:
+        raise exceptions.OptionsError("tcp_hosts lets messages pass that mutewatch is to read: leave it out")
     if settings.policies.touch and options.stream_large_bodies is not None:
         raise exceptions.OptionsError(
             "stream_large_bodies lets bodies leave before they are redacted or blocked: leave it out"

@@ -34,6 +34,7 @@ from addons.live_options import (
     check_neighbours,
     claim_neighbours,
     read_settings,
+    refuse_open_ports,
     refuse_unknown,
     start_listening,
 )
@@ -114,7 +115,9 @@ class MuteAudit:
         """Check the options; the first time, start. mitmproxy does not call this for an embedded addon."""
         refuse_unknown()
         if self._live is None:
-            self._live = live = self._start(read_settings())
+            settings = read_settings()
+            refuse_open_ports(settings)
+            self._live = live = self._start(settings)
             # calls this hook again, which is why it comes last
             claim_neighbours(allow_hosts(live.gate.patterns), live.settings)
             return
@@ -237,16 +240,18 @@ class MuteAudit:
         with self._guard(flow):
             if live is None or not live.inspects(flow):
                 flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
-            elif (flow.request.stream or announced_length(flow) > live.settings.max_body) and not live.holds_back:
+            elif live.holds_back:
+                flow.request.stream = False  # whoever else wants it streamed
+            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
                 flow.metadata[RECORDED_EARLY] = True
-                await self._record(live, flow, exchange_of(flow, 0, self._canaries.door(flow.client_conn)))
+                await self._record(live, flow, self._exchange(live, flow, 0))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(flow):
             if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
-                exchange = exchange_of(flow, live.settings.max_body, self._canaries.door(flow.client_conn))
+                exchange = self._exchange(live, flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -258,8 +263,17 @@ class MuteAudit:
         live = self._live
         with self._guard():
             if live is not None and not flow.metadata.get(UNAWAITED) and live.inspects(flow):
-                door = self._canaries.door(flow.client_conn)
-                live.writer.put_answer(exchange_of(flow, live.settings.max_body, door))
+                live.writer.put_answer(self._exchange(live, flow, live.settings.max_body))
+
+    def _exchange(self, live: _Live, flow: http.HTTPFlow, max_body: int) -> Exchange:
+        """Return the request of `flow`, to the telemetry host that its connection was opened for.
+
+        Its Host may name another: then nobody would know the message, though it goes where the others go.
+        """
+        exchange = exchange_of(flow, max_body, self._canaries.door(flow.client_conn))
+        names = (exchange.host, flow.client_conn.sni, flow.request.host)
+        host = next((name for name in names if live.gate.inspects(name)), None)
+        return exchange if host is None else replace(exchange, host=host.lower().rstrip("."))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
@@ -291,7 +305,7 @@ class MuteAudit:
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({decision})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
-            self.counters.count_sent(decision.sent)
+            self.counters.count(decision)
             apply(decision, flow)
 
     @contextmanager

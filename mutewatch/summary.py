@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from mutewatch.pipeline import Counts
-from mutewatch.records import Finding, Flow, FlowOutcome, Unidentified, Verdict
+from mutewatch.records import Finding, Flow, FlowOutcome, Sent, Unidentified, Verdict
 from mutewatch.sinks.flows import flow_lines, unidentified_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
@@ -34,6 +34,7 @@ class Summary:
 
     inputs: list[InputSummary] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
+    held_back: Counter[Sent] = field(default_factory=Counter)  # flagged minutes of which the values did not leave
     calls: int = 0
     clients: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -53,6 +54,8 @@ class Summary:
     def take(self, findings: Sequence[Finding]) -> None:
         """Count what was found."""
         self.verdicts = Counter(finding.verdict.value for finding in findings)
+        flagged = [finding.source for finding in findings if finding.verdict is Verdict.FLAGGED and finding.source]
+        self.held_back = Counter(source.sent for source in flagged if source.sent is not Sent.FORWARDED)
         self.calls = len({(f.client, f.call) for f in findings if f.verdict is not Verdict.UNDECODED})
         self.clients = len({f.client for f in findings if f.verdict is not Verdict.UNDECODED})
 
@@ -89,6 +92,7 @@ class Summary:
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
             "minutes_expired": dict(self.expired),
+            "held_back": {sent.value: n for sent in Sent if (n := self.held_back[sent])},
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
             "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
@@ -100,22 +104,16 @@ class Summary:
 
     def lines(self) -> Iterable[str]:
         """As sentences for people, the answer first."""
-        counts, files = self.counts, len(self.inputs)
+        counts = self.counts
         flagged = self.verdicts["flagged"]
         if flagged:
             yield f"FLAGGED: in {_count(flagged, 'minute')} audio-derived data left while the client was muted."
+        if self.held_back:
+            told = ", ".join(f"{sent.value}: {n}" for sent in Sent if (n := self.held_back[sent]))
+            yield f"Of {self.held_back.total()} of these the gateway kept the values from leaving ({told})."
         if flagged and self.model:
             yield "What could be inferred is a guess: docs/classifier.md says how good it is, and where it fails."
-        by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
-        yield (
-            f"Read {_count(files, 'input')}: {_count(counts.exchanges, 'message')}, "
-            f"{counts.matched} from known endpoints ({by_signature})."
-        )
-        if counts.matched:
-            yield (
-                f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
-                f"could not be read; {counts.repeats} repeated."
-            )
+        yield from self._message_lines()
         yield from self._capture_lines()
         if counts.canaries:
             yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
@@ -144,6 +142,23 @@ class Summary:
                 "Whether the client was muted is not known for some minutes: these are not clean. "
                 "If you know, say so with --mute FILE or --assume muted."
             )
+
+    def _message_lines(self) -> Iterator[str]:
+        """How many messages were read, and how far."""
+        counts = self.counts
+        by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
+        yield (
+            f"Read {_count(len(self.inputs), 'input')}: {_count(counts.exchanges, 'message')}, "
+            f"{counts.matched} from known endpoints ({by_signature})."
+        )
+        if counts.matched:
+            yield (
+                f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
+                f"could not be read; {counts.repeats} repeated."
+            )
+        if counts.unmatched:
+            told = f": {counts.unmatched_audio} name audio-derived values" if counts.unmatched_audio else ""
+            yield f"No signature knows {_count(counts.unmatched, 'message')} to telemetry hosts{told}."
 
     def _capture_lines(self) -> Iterator[str]:
         """What became of the flows and packets of captures."""

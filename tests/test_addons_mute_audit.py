@@ -152,6 +152,7 @@ def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
         ("allow_hosts", [".*"], "allow_hosts is set by mutewatch"),
         ("ignore_hosts", ["x"], "ignore_hosts cannot be combined"),
         ("stream_large_bodies", "1k", "stream_large_bodies is below"),
+        ("tcp_hosts", ["x"], "tcp_hosts lets messages pass"),
     ],
 )
 def test_a_wrong_option_is_refused_at_the_start(state: Path, option: str, value: object, said: str) -> None:
@@ -185,7 +186,11 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
         ({"mutewatch_action": "delete"}, "mutewatch_action is 'delete'; write observe, redact, block"),
         ({"mutewatch_when": "often"}, "mutewatch_when is 'often'; write muted, always"),
         ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
-        ({"mutewatch_action": "redact", "stream_large_bodies": "10m"}, "lets bodies leave before they are redacted"),
+        (
+            {"mutewatch_action": "redact", "server": False, "stream_large_bodies": "10m"},
+            "lets bodies leave before they are redacted",
+        ),
+        ({"mutewatch_action": "block"}, "redact and block need mitmdump -n"),
     ],
 )
 def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
@@ -209,6 +214,22 @@ def test_holding_messages_back_cannot_begin_while_bodies_may_leave_early(state: 
             context.configure(audit, mutewatch_state=str(state))
             with pytest.raises(exceptions.OptionsError, match="restart the proxy to begin"):
                 context.configure(audit, mutewatch_action="redact")
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_wants_a_body_streamed_it_is_held_until_it_was_looked_at(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state), mutewatch_action="redact", server=False)
+            assert not context.options.rawtcp
+            flow = tflow.tflow()
+            flow.request.host = "tsa3.webex.com"
+            flow.request.stream = True
+            await audit.requestheaders(flow)
+            assert not flow.request.stream
             audit.done()
 
     asyncio.run(scenario())

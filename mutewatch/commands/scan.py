@@ -231,6 +231,7 @@ def _dark(summary: Summary) -> str:
     counts = summary.counts
     parts = (
         (counts.undecoded, "messages that did not decode"),
+        (counts.unmatched_audio, "messages that no signature knows, with names of audio-derived values in them"),
         (counts.unread, "messages without a body"),
         (counts.dark + summary.hidden, "connections that stayed closed"),
     )

@@ -236,6 +236,11 @@ class Signature(Strict):
         return frozenset(key for audio in audios for group in audio.groups for key in group.fields)
 
     @cached_property
+    def telling_names(self) -> frozenset[str]:
+        """Names that say by themselves that an audio-derived number stands by them."""
+        return self.audio_names | {pattern for pattern in self.redact.values if not set(".*") & set(pattern)}
+
+    @cached_property
     def ref(self) -> SignatureRef:
         return SignatureRef(self.id, self.version, self.app, self.confidence)
 
