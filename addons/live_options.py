@@ -161,7 +161,7 @@ def refuse_unknown() -> None:
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)
-    if settings.policies.touch:  # a body must not leave before it was looked at, and still has a bound
+    if settings.holds_back:  # a body must not leave before it was looked at, and still has a bound
         if ctx.options.body_size_limit is None:
             ctx.options.update(body_size_limit=LARGEST_HELD)
     elif ctx.options.stream_large_bodies is None:
@@ -182,9 +182,9 @@ def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
         raise exceptions.OptionsError(
             "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"
         )
-    if settings.policies.touch and options.stream_large_bodies is not None:
+    if settings.holds_back and options.stream_large_bodies is not None:
         raise exceptions.OptionsError(
-            "stream_large_bodies lets bodies leave before they are redacted or blocked: leave it out"
+            "stream_large_bodies lets bodies leave before they are recorded, redacted or blocked: leave it out"
         )
     streamed_above = human.parse_size(options.stream_large_bodies)
     if streamed_above is not None and streamed_above < max_body:

@@ -68,6 +68,7 @@ class Upstream:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(TELEMETRY, OTHER, "locus-a.wbx2.com").configure_cert(self.context)
         self.received: list[Received] = []
+        self.beginnings = 0  # requests of which at least the headers came
         self.cut_short = 0  # requests whose sender ended before their body did
         self.on_request: Callable[[Received], None] = lambda _request: None
         self.answer = 204
@@ -106,6 +107,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            upstream.beginnings += 1
             body = self._read_body()
             request = Received(self.headers.get("Host", ""), self.path, body)
             upstream.on_request(request)

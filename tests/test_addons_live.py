@@ -106,6 +106,30 @@ def test_a_body_over_the_limit_arrives_whole_and_is_recorded_as_not_read(live: S
     assert {row[0] for row in recorded(live.folder / "state")} == {None}
 
 
+def test_a_body_that_leaves_unread_and_is_broken_off_is_counted(live: Scene) -> None:
+    with live.proxy(live={"max_body": 4096}) as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.putrequest("POST", "/metrics")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+        wait_until(lambda: live.upstream.beginnings == 1, "the beginning has left")
+        connection.close()
+        proxy.wait_status(streamed=1, too_large=1, unrecorded=1, recorded=1)
+    assert live.upstream.received == []
+
+
+def test_in_strict_mode_no_body_leaves_before_it_is_recorded(live: Scene) -> None:
+    with live.proxy(live={"max_body": 4096, "strict": True}) as proxy:
+        (proxy.state / "fail").touch()
+        for chunked in (False, True):
+            assert proxy.post(TELEMETRY, b"x" * 5000, chunked=chunked) == 503
+        (proxy.state / "fail").unlink()
+        assert proxy.post(TELEMETRY, b"x" * 5001, chunked=True) == 204
+        proxy.wait_status(refused=2, too_large=3, streamed=0, unrecorded=0)
+    assert live.upstream.hashes == [sha256(b"x" * 5001)]
+
+
 def test_sigterm_stops_the_proxy_in_ten_seconds_with_everything_recorded(live: Scene) -> None:
     with live.proxy() as proxy:
 

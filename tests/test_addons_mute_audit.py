@@ -185,7 +185,8 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
         ({"mutewatch_action": "delete"}, "mutewatch_action is 'delete'; write observe, redact, block"),
         ({"mutewatch_when": "often"}, "mutewatch_when is 'often'; write muted, always"),
         ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
-        ({"mutewatch_action": "redact", "stream_large_bodies": "10m"}, "lets bodies leave before they are redacted"),
+        ({"mutewatch_action": "redact", "stream_large_bodies": "10m"}, "lets bodies leave before they are recorded"),
+        ({"mutewatch_strict": True, "stream_large_bodies": "10m"}, "lets bodies leave before they are recorded"),
     ],
 )
 def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
