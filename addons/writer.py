@@ -27,7 +27,6 @@ from addons.recorder import Recorder
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 
-
 STOP_SHARE = 0.6  # of the time to stop may be spent on commits; the rest is for the last of them, and to close
 
 

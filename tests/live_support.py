@@ -3,11 +3,12 @@
 client --CONNECT, TLS--> mitmdump --CONNECT--> relay --> upstream (one TLS server for every name)
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import socketserver
@@ -141,10 +142,15 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 
 
 class Relay:
-    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for."""
+    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for.
+
+    While it is `away`, it ends each connection without an answer.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.asked: list[str] = []
+        self._away = False
+        self._tunnels: set[socket.socket] = set()
         relay = self
 
         class Tunnel(socketserver.StreamRequestHandler):
@@ -153,9 +159,15 @@ class Relay:
                 while self.rfile.readline().strip():
                     pass
                 relay.asked.append(words[1].decode())
-                with socket.create_connection(target) as onward:
-                    self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    pump(self.connection, onward)
+                if relay.away:
+                    return
+                relay._tunnels.add(self.connection)
+                try:
+                    with socket.create_connection(target) as onward:
+                        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                        pump(self.connection, onward)
+                finally:
+                    relay._tunnels.discard(self.connection)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = allow_reuse_address = True
@@ -168,6 +180,18 @@ class Relay:
         self.port: int = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @away.setter
+    def away(self, is_away: bool) -> None:
+        """From now on; tunnels that stand are cut."""
+        self._away = is_away
+        for tunnel in list(self._tunnels) if is_away else ():
+            with contextlib.suppress(OSError):  # ended by itself
+                tunnel.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
@@ -175,12 +199,15 @@ class Relay:
 
 def pump(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until either side ends."""
-    while True:
-        for ready in select.select([one, other], [], [])[0]:
-            data = ready.recv(65536)
-            if not data:
-                return
-            (other if ready is one else one).sendall(data)
+    with selectors.DefaultSelector() as selector:  # not `select`, which ends at 1,024 descriptors
+        selector.register(one, selectors.EVENT_READ, other)
+        selector.register(other, selectors.EVENT_READ, one)
+        while True:
+            for ready, _ in selector.select():
+                data = ready.fileobj.recv(65536)  # type: ignore[union-attr]
+                if not data:
+                    return
+                ready.data.sendall(data)
 
 
 def free_port() -> int:

@@ -192,7 +192,7 @@ def test_messages_that_keep_coming_do_not_put_off_the_next_try(tmp_path: Path) -
         first = asyncio.create_task(fate_of(writer, exchange(b"first"), 20))
         await until(lambda: writer.status()["record_failures"] >= 2)
         fake.failing = False
-        rest = []
+        rest: list[asyncio.Task[Fate]] = []
         while not first.done():
             rest.append(asyncio.create_task(fate_of(writer, exchange(b"%d" % len(rest)), 20)))
             await asyncio.sleep(0.001)

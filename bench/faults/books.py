@@ -4,7 +4,6 @@ They balance if nothing is unexplained. Messages are told apart by the SHA-256 o
 once. `discrepancies` is the whole of it: each entry is a number of messages that the counters do not account for.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,18 +26,16 @@ class Books:
     def discrepancies(self) -> Iterator[tuple[str, int]]:
         """Yield what does not balance, and by how many messages."""
         delivered, sent = set(self.delivered), set(self.outcomes)
-        of = {
-            kind: {body for body, outcome in self.outcomes.items() if outcome == kind} for kind in (ANSWERED, REFUSED)
-        }
+        answered, refused = self._with_outcome(ANSWERED), self._with_outcome(REFUSED)
         yield "delivered twice", len(self.delivered) - len(delivered)
         yield "delivered or recorded, but never sent", len((delivered | self.recorded) - sent)
-        yield "answered, but not delivered", len(of[ANSWERED] - delivered)
-        yield "refused, but delivered", len(of[REFUSED] & delivered)
+        yield "answered, but not delivered", len(answered - delivered)
+        yield "refused, but delivered", len(refused & delivered)
         missing = len(delivered - self.recorded)
         if self.strict or self.counters is None:
             yield "delivered, not recorded", missing
         if self.counters is not None:
-            yield from self._against_counters(self.counters, missing, len(of[REFUSED]))
+            yield from self._against_counters(self.counters, missing, len(refused))
         yield from self.other_faults.items()
 
     def _against_counters(self, count: Mapping[str, int], missing: int, refused: int) -> Iterator[tuple[str, int]]:
@@ -56,6 +53,9 @@ class Books:
         yield "rows against the counter of recorded", abs(len(self.recorded) - count["recorded"] + unread)
         yield "refusals that clients saw, but not counted", max(0, refused - count["refused"])
 
+    def _with_outcome(self, kind: str) -> set[str]:
+        return {body for body, outcome in self.outcomes.items() if outcome == kind}
+
     @property
     def unexplained(self) -> int:
         return sum(number for _, number in self.discrepancies())
@@ -66,6 +66,3 @@ class Books:
             return "none may be"
         told = [f"{name} {self.counters[name]:,}" for name in EXCEPTIONS if self.counters.get(name)]
         return ", ".join(told) or "none"
-
-    def outcome_counts(self) -> Counter[str]:
-        return Counter(self.outcomes.values())
