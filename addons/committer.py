@@ -20,7 +20,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 
 from addons.counters import WriterCounters
-from addons.journal import Journal
+from addons.journal import LOG_BYTES, Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision
 from mutewatch.records import Exchange
@@ -43,6 +43,7 @@ class WriterLimits:
     status_seconds: float = 1  # between two status files
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
+    log_bytes: int = LOG_BYTES  # of live.log, before it becomes live.log.1
 
 
 @dataclass(slots=True, eq=False)

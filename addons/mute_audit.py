@@ -137,7 +137,8 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
-        writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
+        journal = Journal(settings.state, log_bytes=limits.log_bytes)
+        writer = Writer(lambda: self._build(settings), journal, self.counters, limits)
         try:
             writer.start()
         except OperatorError as error:

@@ -162,7 +162,7 @@ class Pipeline:
     def advance(self, now: datetime) -> list[Finding]:
         """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
         findings = self._conclude()
-        if now - self._tidied_at > TIDY_EVERY:
+        if abs(now - self._tidied_at) > TIDY_EVERY:  # in either direction: a clock may be set back
             self._tidied_at = now
             self._tidy(now)
         return findings

@@ -33,6 +33,7 @@ from tests.live_recorder import HOSTS
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "tests" / "live_script.py"
 TELEMETRY = "tsa3.webex.com"
+METRICS = "metrics-a.wbx2.com"
 OTHER = "www.example.com"
 SECONDS = 20.0  # a deadline for what takes well under one second on an idle machine
 
@@ -67,9 +68,9 @@ class Upstream:
         self.ca_file = folder / "upstream-ca.pem"
         authority.cert_pem.write_to_path(self.ca_file)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(TELEMETRY, OTHER, "locus-a.wbx2.com").configure_cert(self.context)
+        authority.issue_cert(TELEMETRY, OTHER, METRICS, "locus-a.wbx2.com").configure_cert(self.context)
         self.received: list[Received] = []
-        self.beginnings = 0  # requests of which at least the headers came
+        self.beginnings = self.in_progress = 0  # requests of which at least the headers came; those not done with
         self.cut_short = 0  # requests whose sender ended before their body did
         self.on_request: Callable[[Received], None] = lambda _request: None
         self.answer = 204
@@ -109,6 +110,13 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             upstream.beginnings += 1
+            upstream.in_progress += 1
+            try:
+                self._take()
+            finally:
+                upstream.in_progress -= 1
+
+        def _take(self) -> None:
             body = self._read_body()
             request = Received(self.headers.get("Host", ""), self.path, body)
             upstream.on_request(request)

@@ -6,15 +6,13 @@ import threading
 import time
 from pathlib import Path
 
+from bench.faults.books import CUT
 from bench.faults.kill_live import PATH, telemetry_body
 from bench.faults.load import outcome_of
 from bench.faults.stage import Lengths, Result, Stage, stage
-from bench.faults.books import CUT
 from tests.live_support import TELEMETRY, sha256, wait_until
 
 SLOW_ANSWER = 3.0  # seconds; longer than a message waits to be recorded
-IDLE_CLIENTS = 200
-SLOW_CLIENTS = 20
 LIMIT = 4096  # of a body that is read, in `slow_clients`: so that a few bytes are over it
 
 
@@ -46,14 +44,15 @@ def upstream_down(folder: Path, lengths: Lengths) -> Result:
 
 def slow_clients(folder: Path, lengths: Lengths) -> Result:
     """Beside ordinary clients: bodies that trickle in, idle connections, bodies that never end, read or unread."""
+    slow = lengths.crowd // 10
     with stage(folder, live={"max_body": LIMIT}, clients=3) as running:
         running.run_for(lengths.normal)
         with contextlib.ExitStack() as open_ones:
-            idle = [open_ones.enter_context(_connected(running)) for _ in range(IDLE_CLIENTS)]
-            trickling = [_Trickle(running, number, lengths.fault) for number in range(SLOW_CLIENTS)]
+            idle = [open_ones.enter_context(_connected(running)) for _ in range(lengths.crowd)]
+            trickling = [_Trickle(running, number, lengths.fault) for number in range(slow)]
             for one in trickling:
                 one.start()
-            for number in range(SLOW_CLIENTS):
+            for number in range(slow):
                 half = open_ones.enter_context(_connected(running))
                 _send_half(half, telemetry_body(700, number, seed=1))
                 endless = open_ones.enter_context(_connected(running))
@@ -64,22 +63,22 @@ def slow_clients(folder: Path, lengths: Lengths) -> Result:
                 one.join(60)
         running.measure_recovery()
         running.load.stop()
-        wait_until(lambda: running.proxy.status().get("streamed") == SLOW_CLIENTS, "broken-off bodies are counted")
+        wait_until(lambda: running.proxy.status().get("streamed") == slow, "broken-off bodies are counted")
         running.settle()
-        return _with_unread(running, len(idle))
+        return _with_unread(running, slow, len(idle))
 
 
-def _with_unread(running: Stage, idle: int) -> Result:
+def _with_unread(running: Stage, slow: int, idle: int) -> Result:
     """Bodies that left in part are none of the load's: they are compared with their own counter."""
     counters = running.counters = dict(running.proxy.status())
     begun = running.upstream.beginnings - len(running.upstream.received)
     running.faults["bodies that left in part, against `streamed`"] = abs(begun - counters["streamed"])
     # recorded as not read, and of none did all arrive: out of the sums below
     for name in ("streamed", "too_large", "recorded", "messages"):
-        counters[name] -= SLOW_CLIENTS
+        counters[name] -= slow
     result = running.result("slow-clients")
-    result.exceptions = f"streamed {SLOW_CLIENTS} (left in part)"
-    result.remark = f"{idle} idle, {SLOW_CLIENTS} trickling, {SLOW_CLIENTS} half-sent, {SLOW_CLIENTS} broken off"
+    result.exceptions = f"streamed {slow} (left in part)"
+    result.remark = f"{idle} idle, {slow} trickling, {slow} half-sent, {slow} broken off"
     return result
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ READ_ONLY_CALLS = "pwrite64,ftruncate,fallocate"  # with which SQLite changes fi
 def disk_full(folder: Path, lengths: Lengths, *, strict: bool = False, then_stop: bool = False) -> Result:
     """The file system of the state directory is full for a while. Needs a mount namespace of its own."""
     state = folder / "state"
-    with tmpfs(state), stage(folder, strict=strict) as running:
+    with tmpfs(state), stage(folder, strict=strict, live=quick(lengths)) as running:
         running.run_for(lengths.normal)
         with filled(state):
             fault(running, lengths.fault)
@@ -37,7 +38,7 @@ def disk_full(folder: Path, lengths: Lengths, *, strict: bool = False, then_stop
 
 def locked(folder: Path, lengths: Lengths, *, strict: bool = False, then_stop: bool = False) -> Result:
     """Another process holds the lock of the store, for longer than SQLite waits for it."""
-    with stage(folder, strict=strict) as running:
+    with stage(folder, strict=strict, live=quick(lengths)) as running:
         running.run_for(lengths.normal)
         with lock(running.proxy.state / STORE):
             fault(running, lengths.fault)
@@ -49,12 +50,41 @@ def locked(folder: Path, lengths: Lengths, *, strict: bool = False, then_stop: b
 
 def read_only(folder: Path, lengths: Lengths, *, strict: bool = False) -> Result:
     """Writing to the store's files fails with EROFS. A remount is not possible while they are open for writing."""
-    with stage(folder, strict=strict) as running:
+    with stage(folder, strict=strict, live=quick(lengths)) as running:
         running.run_for(lengths.normal)
         with unwritable(running.proxy):
             fault(running, lengths.fault)
         recovered(running, lengths)
         return running.result("read-only")
+
+
+def read_only_start(folder: Path, lengths: Lengths) -> Result:
+    """A proxy on a read-only state directory must say so and end, and not forward anything; later it starts."""
+    state = folder / "state"
+    with tmpfs(state), stage(folder) as running:
+        running.run_for(lengths.normal)
+        running.stop_proxy()
+        counters = running.final_counters()
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        seen, said = len(running.upstream.received), len(running.proxy.text())
+        running.proxy.start()
+        code = running.proxy.process.wait(30)
+        told = re.findall(r"OptionsError: (.*)", running.proxy.text()[said:])
+        running.faults["started all the same, or did not say why"] = int(code == 0 or not told)
+        running.faults["forwarded without a store"] = len(running.upstream.received) - seen
+        subprocess.run(["mount", "-o", "remount,rw", state], check=True)
+        running.proxy.start()
+        running.proxy.wait_ready()
+        recovered(running, lengths)
+        running.counters = dict(Counter(counters) + Counter(running.final_counters()))
+        running.counters = dict.fromkeys(counters, 0) | running.counters
+        running.remark = told[-1].replace(str(state), "STATE") if told else ""
+        return running.result("read-only start")
+
+
+def quick(lengths: Lengths) -> dict[str, float]:
+    """Messages must wait in vain also in the short form."""
+    return {"record_timeout": min(2.0, lengths.fault / 3)}
 
 
 def fault(running: Stage, seconds: float) -> None:
