@@ -4,11 +4,13 @@ With `cli.py` and `commands/` this is the composition root: only here does the c
 it, and each is imported inside the function that needs it.
 """
 
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
 
@@ -25,11 +27,14 @@ from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
 
+logger = logging.getLogger("mutewatch.live")
+
 LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue to wait in, and must be able to stop
 LIVE = "live"  # the name of the proxy among the inputs of a store
 # A record's own faults; every other error of the database is the store's: locked, full, read-only, damaged.
 UNSTORABLE = (DataError, IntegrityError, InterfaceError, ProgrammingError)
-RESTORED_MESSAGES = 200_000  # at most, on a restart: seconds of start-up, hours of a large site's mute states
+RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
+RESTORE_SECONDS = 15.0  # at most: a start that takes longer than `WriterLimits.start_seconds` fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,13 @@ class Recorder:
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
         add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == LIVE))
-        for decoded in self.store.facts_since(now - FORGET, RESTORED_MESSAGES):
+        until = monotonic() + RESTORE_SECONDS
+        for number, decoded in enumerate(self.store.facts_since(now - FORGET, RESTORED_MESSAGES)):
+            if monotonic() >= until:
+                logger.warning("mutewatch: took up the newest %d messages only; what was said before is unknown", number)
+                break
             self.pipeline.absorb(decoded)
-        self.pipeline.advance(now)  # judged when their facts were committed, by all that was known then
+        self.pipeline.take_as_judged(now)  # when their facts were committed, by all that was known then
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
         """Commit the facts of `exchanges` and the findings that follow, in one transaction.

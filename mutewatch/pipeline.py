@@ -167,6 +167,15 @@ class Pipeline:
             self._tidy(now)
         return findings
 
+    def take_as_judged(self, now: datetime) -> None:
+        """What was absorbed so far was judged before: from here on only what is touched is judged again."""
+        for group_id in self._dirty:
+            group = self._groups.get(group_id)
+            for call in group.calls.values() if group else ():
+                call.dirty_after = None
+        self._dirty, self._ready = {}, []
+        self._tidy(now)
+
     def finish(self) -> list[Finding]:
         """Return what is newly known; there is no more to come."""
         findings = self._conclude()

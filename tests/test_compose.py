@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from mutewatch import compose
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline, build_recorder
 from mutewatch.config import StateDirectory, open_state
 from mutewatch.records import Decoded, Exchange, Finding
@@ -134,6 +135,20 @@ def test_a_restart_that_finds_only_half_of_a_long_call_leaves_its_findings_alone
     with_all.close()
     build_recorder(state, NO_GUESSES, at(12 * 60 + 0.5)).close()  # the press of the button is too long ago
     assert kept(state) == (2, {"flagged": 1})
+
+
+def test_a_restart_takes_no_longer_than_it_may(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = build_recorder(state, NO_GUESSES, at(0))
+    first.record(BATCH)
+    first.close()
+    monkeypatch.setattr(compose, "RESTORE_SECONDS", 0.0)
+    second = build_recorder(state, NO_GUESSES, at(2))
+    second.record([asked(tsa_exchange(3))])
+    second.close()
+    assert kept(state) == (3, {"flagged": 1, "mute-unknown": 1})
+    assert "took up the newest 0 messages only" in caplog.text
 
 
 def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None:
