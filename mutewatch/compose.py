@@ -108,7 +108,9 @@ class Recorder:
         until = monotonic() + RESTORE_SECONDS
         for number, decoded in enumerate(self.store.facts_since(now - FORGET, RESTORED_MESSAGES)):
             if monotonic() >= until:
-                logger.warning("mutewatch: took up the newest %d messages only; what was said before is unknown", number)
+                logger.warning(
+                    "mutewatch: took up the newest %d messages only; what was said before is unknown", number
+                )
                 break
             self.pipeline.absorb(decoded)
         self.pipeline.take_as_judged(now)  # when their facts were committed, by all that was known then

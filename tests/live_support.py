@@ -273,8 +273,8 @@ class Proxy:
             stderr=subprocess.STDOUT,
         )
 
-    def wait_ready(self) -> None:
-        wait_until(self._answers, "the proxy listens")
+    def wait_ready(self, seconds: float = SECONDS) -> None:
+        wait_until(self._answers, "the proxy listens", seconds)
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

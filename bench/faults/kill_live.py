@@ -24,6 +24,7 @@ COLUMN = "body_sha256"
 
 LONGEST_RUN = 0.5  # seconds between the first message of a start and the kill
 LONGEST_START = 1.5  # seconds; a start takes one to two
+SLOWEST_START = 120.0  # seconds, on a machine that has more to do
 WHILE_STARTING = 0.2  # of the kills, about
 PATH = "/metric/v1"
 GAINS = ("audioMaxGain", "audioMeanGain", "audioMinGain")
@@ -61,11 +62,11 @@ def kill_at_random(live: Scene, proxy: Proxy, kills: int, chance: random.Random)
         if starting:
             time.sleep(chance.uniform(0, LONGEST_START))
         else:
-            proxy.wait_ready()
+            proxy.wait_ready(SLOWEST_START)
             seen = len(live.upstream.received)
-            wait_until(lambda seen=seen: len(live.upstream.received) > seen, "traffic flows")  # type: ignore[misc]
+            wait_until(lambda seen=seen: len(live.upstream.received) > seen, "traffic flows", SLOWEST_START)  # type: ignore[misc]
             time.sleep(chance.uniform(0, LONGEST_RUN))
         proxy.stop(signal.SIGKILL)
         proxy.start()
         starting = chance.random() < WHILE_STARTING
-    proxy.wait_ready()
+    proxy.wait_ready(SLOWEST_START)
