@@ -147,7 +147,11 @@ def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = N
     check_settings(settings.live)
     arguments = mitmdump_arguments(settings, script=script)
     prepare_state(settings.live.state)
-    settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        where = settings.ca_directory
+        raise OperatorError(f"cannot keep the certificate authority in {where}: {error.strerror}") from None
     print(_greeting(settings), file=sys.stderr)
     try:
         run_mitmdump(arguments, launched)

@@ -16,7 +16,7 @@ from addons.gate import Gate, allow_hosts
 from addons.writer import Writer
 from mutewatch.config import CANARY_RESULT
 
-WRITER_SECONDS = 30.0  # SQLite waits 5 s for a lock, and a failed commit is followed by a few tries at once
+WRITER_SECONDS = 30.0  # a commit takes milliseconds, half a second for a lock, and is followed by a few tries at once
 RESULT_BYTES = 64 << 10
 NOT_OURS = "www.example.com"  # reserved (RFC 2606): no signature is for it
 

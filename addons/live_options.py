@@ -167,23 +167,24 @@ def neighbours(settings: LiveSettings) -> list[str]:
 
     Given together with ours, in one update, so that no message meets the one without the other.
     """
-    if settings.policies.touch:
+    if settings.holds_back:
         return ["stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
     return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
 
 
 def refuse_open_ports(settings: LiveSettings) -> None:
     """Raise OptionsError if messages are to be held back, and some may have passed already (see `start_listening`)."""
-    if settings.policies.touch and "server" in ctx.options and ctx.options.server:
+    if settings.holds_back and "server" in ctx.options and ctx.options.server:
         raise exceptions.OptionsError(
-            f"redact and block need mitmdump -n and {PREFIX}serve=true: the ports were open before this addon stood"
+            f"redact, block and strict need mitmdump -n and {PREFIX}serve=true: "
+            "the ports were open before this addon stood"
         )
 
 
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
     ctx.options.update(allow_hosts=allowed)
-    if settings.policies.touch:  # a body must not leave before it was looked at, and still has a bound
+    if settings.holds_back:  # a body must not leave before it was looked at, and still has a bound
         if ctx.options.body_size_limit is None:
             ctx.options.update(body_size_limit=LARGEST_HELD)
         # Else a request whose first bytes come alone ("PO") is taken for no HTTP, and forwarded unseen.
@@ -208,9 +209,9 @@ def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
         )
     if options.tcp_hosts:
         raise exceptions.OptionsError("tcp_hosts lets messages pass that mutewatch is to read: leave it out")
-    if settings.policies.touch and options.stream_large_bodies is not None:
+    if settings.holds_back and options.stream_large_bodies is not None:
         raise exceptions.OptionsError(
-            "stream_large_bodies lets bodies leave before they are redacted or blocked: leave it out"
+            "stream_large_bodies lets bodies leave before they are recorded, redacted or blocked: leave it out"
         )
     streamed_above = human.parse_size(options.stream_large_bodies)
     if streamed_above is not None and streamed_above < max_body:

@@ -53,6 +53,7 @@ logger = logging.getLogger("mutewatch.live")
 RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
+TAKEN = "mutewatch_taken"  # flow.metadata: the message was given to the writer
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
 WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
@@ -72,7 +73,7 @@ class _Live:
     @property
     def holds_back(self) -> bool:
         """May a message be kept from leaving as it is?"""
-        return self.settings.policies.touch
+        return self.settings.holds_back
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
         """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
@@ -144,7 +145,8 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
-        writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
+        journal = Journal(settings.state, log_bytes=limits.log_bytes)
+        writer = Writer(lambda: self._build(settings), journal, self.counters, limits)
         try:
             writer.start()
         except OperatorError as error:
@@ -254,6 +256,14 @@ class MuteAudit:
                 exchange = self._exchange(live, flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
 
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Count a message whose client went away while its body was already leaving, unread: part of it is gone."""
+        live = self._live
+        with self._guard():
+            if live is not None and flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
+                exchange = exchange_of(flow, 0, self._canaries.door(flow.client_conn))
+                await self._record(live, flow, exchange, has_left=True)
+
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
             flow.response.stream = True
@@ -290,13 +300,14 @@ class MuteAudit:
 
         `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.
         """
+        flow.metadata[TAKEN] = True
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
         decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
         if decision is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
-        elif isinstance(decision, Fate) and (live.settings.strict or live.holds_back) and not has_left:
+        elif isinstance(decision, Fate) and live.holds_back and not has_left:
             self.counters.refused += 1
             self._warn("refused", f"a message was refused because it was not known to be recorded ({decision})")
             refuse(flow)
@@ -354,7 +365,7 @@ def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
     kept = {name: getattr(old, name) for name in RELOADABLE}
     if replace(new, **kept) != old:
         raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
-    if new.policies.touch and not old.policies.touch and ctx.options.stream_large_bodies is not None:
+    if new.holds_back and not old.holds_back and ctx.options.stream_large_bodies is not None:
         raise exceptions.OptionsError("restart the proxy to begin holding messages back")
     return new
 

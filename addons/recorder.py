@@ -43,6 +43,11 @@ class LiveSettings:
     periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
+    @property
+    def holds_back(self) -> bool:
+        """May a message be kept from leaving as it is? Then none may leave while it still comes in."""
+        return self.policies.touch or self.strict
+
 
 class Recorder(Protocol):
     """Takes exchanges to disk. Built, used and closed on one thread, the writer's."""
@@ -55,6 +60,10 @@ class Recorder(Protocol):
         as if they had come once. An exchange comes twice when its response is known (`status`), and the
         second may come first where the first had to be tried again.
         """
+        ...
+
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        """These failed and do not come again: they are counted as lost, and must not be committed after all."""
         ...
 
     def use(self, policies: Policies, periods: Periods) -> None:

@@ -209,10 +209,19 @@ class Pipeline:
     def advance(self, now: datetime) -> list[Finding]:
         """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
         findings = self._conclude()
-        if now - self._tidied_at > TIDY_EVERY:
+        if abs(now - self._tidied_at) > TIDY_EVERY:  # in either direction: a clock may be set back
             self._tidied_at = now
             self._tidy(now)
         return findings
+
+    def take_as_judged(self, now: datetime) -> None:
+        """What was absorbed so far was judged before: from here on only what is touched is judged again."""
+        for group_id in self._dirty:
+            group = self._groups.get(group_id)
+            for call in group.calls.values() if group else ():
+                call.dirty_after = None
+        self._dirty, self._ready = {}, []
+        self._tidy(now)
 
     def finish(self) -> list[Finding]:
         """Return what is newly known; there is no more to come."""

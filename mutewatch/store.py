@@ -10,7 +10,7 @@ One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
@@ -46,7 +46,7 @@ from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 
 SCHEMA_VERSION: Final = 2
-BUSY_MS: Final = 5000  # how long a commit waits for another process
+WAL_BYTES: Final = 8 << 20  # SQLite's usual 4 MB, twice; it grows beyond only while a reader holds on to an old state
 
 _metadata = MetaData()
 
@@ -104,12 +104,22 @@ _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 class Store:
     """An open store. Use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done."""
+    def __init__(self, path: Path, lock_seconds: float = 5.0) -> None:
+        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done.
+
+        `lock_seconds`: how long to wait for somebody else's lock.
+        """
         self.path = path
         self._newest_us = 0  # of the messages that were recorded here
         _create_private(path)
-        self._engine = create_engine(URL.create("sqlite", database=str(path)), json_serializer=_json_text)
+        self._lock_ms = round(lock_seconds * 1000)
+        # hidden: the text of an error must not quote what a client sent
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": lock_seconds},
+            hide_parameters=True,
+            json_serializer=_json_text,
+        )
         event.listen(self._engine, "connect", _prepare_connection)
         try:
             with self._engine.begin() as connection:
@@ -127,16 +137,26 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
-    def record(self, facts: Iterable[Decoded], found: Iterable[Finding]) -> None:
-        """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError."""
+    def record(
+        self,
+        facts: Iterable[Decoded],
+        found: Iterable[Finding],
+        counts: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError.
+
+        `counts`: what inputs that go on have given so far, by name.
+        """
         message_rows = _last_by_key(map(_message_row, facts), messages)
         self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
         finding_rows = _last_by_key((_finding_row(one, self._newest_us) for one in found), findings)
-        if not message_rows and not finding_rows:
+        input_rows = [{"name": name, "counts": count, "error": None} for name, count in (counts or {}).items()]
+        if not message_rows and not finding_rows and not input_rows:
             return
         with self._engine.begin() as connection:
             _upsert(connection, messages, message_rows)
             _upsert(connection, findings, finding_rows)
+            _upsert(connection, inputs, input_rows)
 
     def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
         """Keep what one input gave; reading it again replaces that."""
@@ -157,7 +177,7 @@ class Store:
             try:
                 (busy, _, _) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             finally:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MS}")
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={self._lock_ms}")
         return not busy
 
     def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
@@ -229,7 +249,7 @@ def _upgrade(connection: Connection) -> None:
 
 def _prepare_connection(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "secure_delete=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={WAL_BYTES}", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -46,6 +46,9 @@ class SqliteRecorder:
             self.database.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
         return [FORWARD] * len(rows)
 
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        pass
+
     def use(self, policies: Policies, periods: Periods) -> None:
         pass
 

@@ -3,11 +3,12 @@
 client --CONNECT, TLS--> mitmdump --CONNECT--> relay --> upstream (one TLS server for every name)
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import socketserver
@@ -32,6 +33,7 @@ from tests.live_recorder import HOSTS
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "tests" / "live_script.py"
 TELEMETRY = "tsa3.webex.com"
+METRICS = "metrics-a.wbx2.com"
 OTHER = "www.example.com"
 SECONDS = 20.0  # a deadline for what takes well under one second on an idle machine
 
@@ -66,8 +68,9 @@ class Upstream:
         self.ca_file = folder / "upstream-ca.pem"
         authority.cert_pem.write_to_path(self.ca_file)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(TELEMETRY, OTHER, "locus-a.wbx2.com").configure_cert(self.context)
+        authority.issue_cert(TELEMETRY, OTHER, METRICS, "locus-a.wbx2.com").configure_cert(self.context)
         self.received: list[Received] = []
+        self.beginnings = self.in_progress = 0  # requests of which at least the headers came; those not done with
         self.cut_short = 0  # requests whose sender ended before their body did
         self.on_request: Callable[[Received], None] = lambda _request: None
         self.answer = 204
@@ -106,6 +109,14 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            upstream.beginnings += 1
+            upstream.in_progress += 1
+            try:
+                self._take()
+            finally:
+                upstream.in_progress -= 1
+
+        def _take(self) -> None:
             body = self._read_body()
             request = Received(self.headers.get("Host", ""), self.path, body)
             upstream.on_request(request)
@@ -139,10 +150,15 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 
 
 class Relay:
-    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for."""
+    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for.
+
+    While it is `away`, it ends each connection without an answer.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.asked: list[str] = []
+        self._away = False
+        self._tunnels: set[socket.socket] = set()
         relay = self
 
         class Tunnel(socketserver.StreamRequestHandler):
@@ -151,9 +167,15 @@ class Relay:
                 while self.rfile.readline().strip():
                     pass
                 relay.asked.append(words[1].decode())
-                with socket.create_connection(target) as onward:
-                    self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    pump(self.connection, onward)
+                if relay.away:
+                    return
+                relay._tunnels.add(self.connection)
+                try:
+                    with socket.create_connection(target) as onward:
+                        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                        pump(self.connection, onward)
+                finally:
+                    relay._tunnels.discard(self.connection)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = allow_reuse_address = True
@@ -166,6 +188,18 @@ class Relay:
         self.port: int = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @away.setter
+    def away(self, is_away: bool) -> None:
+        """From now on; tunnels that stand are cut."""
+        self._away = is_away
+        for tunnel in list(self._tunnels) if is_away else ():
+            with contextlib.suppress(OSError):  # ended by itself
+                tunnel.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
@@ -173,12 +207,15 @@ class Relay:
 
 def pump(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until either side ends."""
-    while True:
-        for ready in select.select([one, other], [], [])[0]:
-            data = ready.recv(65536)
-            if not data:
-                return
-            (other if ready is one else one).sendall(data)
+    with selectors.DefaultSelector() as selector:  # not `select`, which ends at 1,024 descriptors
+        selector.register(one, selectors.EVENT_READ, other)
+        selector.register(other, selectors.EVENT_READ, one)
+        while True:
+            for ready, _ in selector.select():
+                data = ready.fileobj.recv(65536)  # type: ignore[union-attr]
+                if not data:
+                    return
+                ready.data.sendall(data)
 
 
 def free_port() -> int:
@@ -253,8 +290,8 @@ class Proxy:
             stderr=subprocess.STDOUT,
         )
 
-    def wait_ready(self) -> None:
-        wait_until(self._answers, "the proxy listens")
+    def wait_ready(self, seconds: float = SECONDS) -> None:
+        wait_until(self._answers, "the proxy listens", seconds)
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

@@ -188,9 +188,13 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
         ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
         (
             {"mutewatch_action": "redact", "server": False, "stream_large_bodies": "10m"},
-            "lets bodies leave before they are redacted",
+            "lets bodies leave before they are recorded",
         ),
-        ({"mutewatch_action": "block"}, "redact and block need mitmdump -n"),
+        (
+            {"mutewatch_strict": True, "server": False, "stream_large_bodies": "10m"},
+            "lets bodies leave before they are recorded",
+        ),
+        ({"mutewatch_action": "block"}, "redact, block and strict need mitmdump -n"),
     ],
 )
 def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(

@@ -37,6 +37,7 @@ class Fake:
         self.batches: list[list[bytes]] = []
         self.ticks: list[datetime] = []
         self.failing = self.closed = False
+        self.forgotten: list[bytes] = []
         self.poison: set[bytes] = set()
         self.to_tidy: list[Tidied] = []
         self.tidied = 0
@@ -50,6 +51,9 @@ class Fake:
             raise OSError("disk full")
         self.batches.append(bodies)
         return [FORWARD] * len(bodies)
+
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        self.forgotten += [e.body or b"" for e in exchanges]
 
     def use(self, policies: Policies, periods: Periods) -> None:
         pass
@@ -184,6 +188,26 @@ def test_a_failed_commit_is_tried_again_until_it_succeeds(tmp_path: Path) -> Non
     assert sorted(fake.bodies) == [b"%d" % n for n in range(10)]
 
 
+def test_messages_that_keep_coming_do_not_put_off_the_next_try(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(retry_seconds=0.05))
+        fake.failing = True
+        first = asyncio.create_task(writer.put_and_wait(exchange(b"first"), 20))
+        await until(lambda: writer.status()["record_failures"] >= 2)
+        fake.failing = False
+        rest: list[asyncio.Task[Decision | Fate]] = []
+        while not first.done():
+            rest.append(asyncio.create_task(writer.put_and_wait(exchange(b"%d" % len(rest)), 20)))
+            await asyncio.sleep(0.001)
+        assert await first is FORWARD
+        assert set(await asyncio.gather(*rest)) <= {FORWARD}
+        writer.stop(20)
+
+    run(scenario)
+
+
 def test_a_message_that_fails_alone_is_lost_and_takes_no_other_with_it(tmp_path: Path) -> None:
     fake = Fake()
     fake.poison = {b"poison"}
@@ -242,8 +266,41 @@ def test_stop_gives_a_failing_recorder_one_more_chance_and_counts_the_loss(tmp_p
         assert writer.stop(20)
         assert await wait is Fate.LOST
         assert fake.closed
+        assert writer.status()["lost"] == 1
 
     run(scenario)
+    assert fake.forgotten == [b"a"]
+
+
+def test_what_there_is_no_time_for_at_the_stop_is_lost_and_counted(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(batch=1))
+        fake.go.clear()
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(5)]
+        await until(lambda: bool(fake.threads))
+        assert not writer.stop(0.01)
+        fake.go.set()
+        assert writer.stop(20)
+        assert (await asyncio.gather(*waits)) == [FORWARD] + [Fate.LOST] * 4
+        status = writer.status()
+        assert (status["messages"], status["recorded"], status["lost"], status["pending"]) == (5, 1, 4, 0)
+
+    run(scenario)
+
+
+def test_counters_that_cannot_be_written_at_the_stop_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        writer = make(tmp_path / "missing", Fake())
+        await writer.put_and_wait(exchange(b"a"), 20)
+        writer.stop(20)
+
+    run(scenario)
+    told = caplog.messages[-1].partition("counters at the stop: ")[2]
+    assert json.loads(told)["recorded"] == 1
 
 
 def test_a_recorder_that_cannot_be_built_stops_the_start(tmp_path: Path) -> None:
