@@ -98,7 +98,7 @@ class MuteAudit:
         self._canaries = CanaryRoutes(self.counters)
         self._reloads = Reloads(self.counters)
         self._metrics: MetricsServer | None = None
-        self.addons = [self._canaries, self._reloads]  # mitmproxy calls their hooks too, after those here
+        self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
 
@@ -133,6 +133,7 @@ class MuteAudit:
 
     async def running(self) -> None:
         self.configure(set())
+        self._reloads.begin()
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
             await start_listening()

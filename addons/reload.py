@@ -39,8 +39,8 @@ class Reloads:
         self._launched: Launched | None = None
         self._is_reading = self._is_asked_again = False
 
-    def running(self) -> None:
-        """From now on, answer."""
+    def begin(self) -> None:
+        """From now on, answer. On the event loop, before the proxy's ports are open."""
         self._launched = ctx.master.addons.get(Launched.name)
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)

@@ -19,7 +19,7 @@ from addons.launch import mitmdump_arguments
 from addons.launched import Launched
 from addons.mute_audit import MuteAudit
 from addons.recorder import LiveSettings
-from addons.reload import LINE_LENGTH, Reloads, take
+from addons.reload import LINE_LENGTH, take
 from addons.settings_changes import RELOADABLE
 from addons.settings_launch import launch_settings
 from addons.settings_sources import FILE_BYTES, Path_, WrongSettingsError, load
@@ -48,7 +48,7 @@ class Gateway:
         self.file.write_text(text)
         self.launched = Launched(load(self.file, arguments), arguments, extra)
         self.audit = MuteAudit(hosts=lambda: HOSTS, build=SqliteRecorder)
-        self.reloads = next(child for child in self.audit.addons if isinstance(child, Reloads))
+        self.reloads = self.audit._reloads
 
     def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
         async def started() -> None:
@@ -58,7 +58,7 @@ class Gateway:
                 )
                 own = [word for word in words if word.startswith(("mutewatch_", "stream_", "termlog_"))]
                 context.options.set(*(word for word in own if not word.startswith("mutewatch_serve")))
-                self.reloads.running()
+                self.reloads.begin()
                 try:
                     await asyncio.wait_for(scenario(), 20)
                 finally:

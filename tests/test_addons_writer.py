@@ -4,13 +4,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from addons.committer import Fate, WriterLimits
+from addons.committer import Committer, Fate, Item, WriterLimits
 from addons.counters import HookCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
@@ -372,16 +372,16 @@ def test_old_rows_are_deleted_step_by_step_and_counted(tmp_path: Path) -> None:
     assert writer.stop(20)
 
 
-def test_messages_do_not_wait_until_all_old_rows_are_gone(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        recorder = Fake()
-        recorder.to_tidy = [Tidied(100)] * 1_000_000
-        writer = make(tmp_path, recorder, replace(QUICK, tidy_steps=1_000_000))
-        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
-        assert recorder.to_tidy
-        assert writer.stop(20)
-
-    run(scenario)
+def test_while_a_message_waits_one_step_is_done_and_no_more(tmp_path: Path) -> None:
+    queue: SimpleQueue[Item | None] = SimpleQueue()
+    committer = Committer(queue, Journal(tmp_path), QUICK, lambda: NOW, dict)
+    recorder = Fake()
+    recorder.to_tidy = [Tidied(1)] * 100
+    committer._tidy(recorder)
+    assert recorder.tidied == QUICK.tidy_steps > 1
+    queue.put(Item(exchange(b"a"), 1, None))
+    committer._tidy(recorder)
+    assert recorder.tidied == QUICK.tidy_steps + 1
 
 
 def test_a_deletion_that_fails_is_counted_and_tried_again(tmp_path: Path) -> None:
