@@ -273,9 +273,10 @@ class Committer:
     def _finish(self, recorder: Recorder) -> None:
         """Try what is left once more, as long as there is time; what then is not recorded is lost, and counted."""
         held, self._held = [*self._held, *self._left_in_queue()], []
+        self.store_works = self._commit(recorder, []) if held else self.store_works
         for start in range(0, len(held), self._limits.batch):
             batch = held[start : start + self._limits.batch]
-            if time.monotonic() < self.stop_by and (self.store_works or start == 0):
+            if self.store_works and time.monotonic() < self.stop_by:
                 self._commit_or_hold(recorder, batch)
             else:
                 self._hold(batch)

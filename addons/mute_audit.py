@@ -11,6 +11,7 @@ Thin: options in, hooks out. What is inspected is decided in `gate.py`, what is 
 mitmproxy loads this file by path: no relative imports, and the installed packages must be importable.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -161,6 +162,7 @@ class MuteAudit:
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
+        logging.getLogger("asyncio").addFilter(tells_more_than_the_stop)
         if self._metrics is not None:
             self._metrics.stop()
         if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
@@ -347,6 +349,11 @@ def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Ex
     exchange = exchange_from_flow(flow, Origin(door), client=peer[0] if peer else None)
     is_read = exchange.body is not None and len(exchange.body) <= max_body
     return exchange if is_read else replace(exchange, body=None)
+
+
+def tells_more_than_the_stop(record: logging.LogRecord) -> bool:
+    """A filter: asyncio logs a traceback for each connection that the stop cancels: seconds, for thousands."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
 
 
 def _address(context: context.Context) -> str:

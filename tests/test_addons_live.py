@@ -126,6 +126,16 @@ def test_in_strict_mode_no_body_leaves_before_it_is_recorded(live: Scene) -> Non
     assert live.upstream.hashes == [sha256(b"x" * 5001)]
 
 
+def test_connections_that_the_stop_ends_leave_no_tracebacks(live: Scene) -> None:
+    with live.proxy() as proxy, contextlib.ExitStack() as idle:
+        for _ in range(5):
+            connection = proxy.connect(TELEMETRY)
+            connection.connect()
+            idle.callback(connection.close)
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.text()
+
+
 def test_nothing_the_proxy_writes_is_readable_by_others(live: Scene) -> None:
     with live.proxy() as proxy:
         proxy.post(TELEMETRY, b"x")

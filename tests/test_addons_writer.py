@@ -272,6 +272,21 @@ def test_stop_gives_a_failing_recorder_one_more_chance_and_counts_the_loss(tmp_p
     assert fake.forgotten == [b"a"]
 
 
+def test_all_that_was_kept_is_recorded_at_the_stop_if_the_store_is_back(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(batch=2, retry_seconds=60))
+        fake.failing = True
+        waits = [asyncio.create_task(fate_of(writer, exchange(b"%d" % n), 20)) for n in range(7)]
+        await until(lambda: writer.status()["record_failures"] >= 2)
+        fake.failing = False
+        assert writer.stop(20)
+        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+
+    run(scenario)
+
+
 def test_what_there_is_no_time_for_at_the_stop_is_lost_and_counted(tmp_path: Path) -> None:
     fake = Fake()
 
