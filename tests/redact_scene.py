@@ -25,7 +25,8 @@ import trustme
 
 from addons.launch import addon_path
 from mutewatch.mitigate import Policies, Policy
-from tests.live_support import TELEMETRY, Proxy, Relay, wait_until
+from tests.live_relay import Relay
+from tests.live_support import TELEMETRY, Proxy, wait_until
 from tests.meeting.client import Tls, client_context, connect_through
 from tests.meeting.server import Received, serve_http1, serve_http2, threaded
 

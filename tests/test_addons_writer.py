@@ -278,11 +278,11 @@ def test_all_that_was_kept_is_recorded_at_the_stop_if_the_store_is_back(tmp_path
     async def scenario() -> None:
         writer = make(tmp_path, fake, WriterLimits(batch=2, retry_seconds=60))
         fake.failing = True
-        waits = [asyncio.create_task(fate_of(writer, exchange(b"%d" % n), 20)) for n in range(7)]
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(7)]
         await until(lambda: writer.status()["record_failures"] >= 2)
         fake.failing = False
         assert writer.stop(20)
-        assert set(await asyncio.gather(*waits)) == {Fate.RECORDED}
+        assert set(await asyncio.gather(*waits)) == {FORWARD}
 
     run(scenario)
 

@@ -219,7 +219,7 @@ def led(state: Path, client: Any) -> tuple[CanaryRoutes, Any]:
     flow: Any = SimpleNamespace(client_conn=client, request=SimpleNamespace(host=TICKET.host))
     asyncio.run(routes.http_connect(flow))
     data: Any = SimpleNamespace(client=client, server=SimpleNamespace(address=(TICKET.host, 443), error=None))
-    routes.server_connect(data)
+    asyncio.run(routes.server_connect(data))
     return routes, data.server
 
 

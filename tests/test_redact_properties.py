@@ -121,13 +121,12 @@ def test_a_damaged_message_raises_the_refusal_and_nothing_else(body: bytes, data
     whole = ENCODINGS[encoding](body)
     place = data.draw(st.integers(0, len(whole)))
     damaged = whole[:place] + data.draw(st.binary(max_size=4)) + whole[place + data.draw(st.integers(0, 4)) :]
-    secrets = {str(value) for path, value in leaves(opened(parsed(body))) if path[-1] in TSA.audio_names}
     try:
         done = redact(damaged, encoding, TSA, KIND, blank=Blank.REMOVE, identifiers=False)
     except RedactionError:
         return
-    left = REMOVERS[encoding](done.body)
-    assert not secrets & {str(value) for _, value in leaves(opened(parsed(left)))}
+    left = leaves(opened(parsed(REMOVERS[encoding](done.body))))
+    assert not [path for path, _ in left if path and path[-1] in TSA.audio_names]  # a damaged name is another name
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

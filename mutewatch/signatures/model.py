@@ -196,6 +196,7 @@ class Canary(Strict):
     body: str
     inner: str | None = None
     encode: tuple[Literal["gzip", "base64"], ...] = ("gzip", "base64")
+    values: tuple[str, ...] = Field((), description="names of the audio-derived values that must be found in it")
 
 
 class Signature(Strict):
