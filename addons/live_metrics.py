@@ -41,6 +41,7 @@ MEANINGS = {
     "blocked": "Messages answered in the server's place",
     "unredacted": "Messages refused because they could not be redacted with certainty",
     "refused": "Messages refused because they were not known to be recorded",
+    "misdirected": "Requests inside an opened connection that named another host, not read",
     "messages": "Requests to telemetry hosts that were to be recorded",
     "answers": "Their responses",
     "unrecorded": "Messages forwarded before their commit was known",

@@ -22,7 +22,7 @@ from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import context
 
-from addons.apply import apply, refuse
+from addons.apply import apply, refuse, send_elsewhere
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import WriterLimits
 from addons.counters import HookCounters
@@ -73,9 +73,18 @@ class _Live:
         return self.settings.policies.touch
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
-        """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
-        names = (flow.client_conn.sni, flow.request.host, flow.request.pretty_host)
-        return any(self.gate.inspects(name) for name in names)
+        """Is this a request to a telemetry host? What it names counts for more than the SNI it came under."""
+        if self.is_opened(flow):
+            return not flow.request.host_header or self.gate.inspects(flow.request.pretty_host)
+        return self.gate.inspects(flow.request.host) or self.gate.inspects(flow.request.pretty_host)
+
+    def is_opened(self, flow: http.HTTPFlow) -> bool:
+        """Did it come in a TLS connection that was opened for its SNI?"""
+        return self.gate.inspects(flow.client_conn.sni)
+
+    def is_misdirected(self, flow: http.HTTPFlow) -> bool:
+        """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
+        return flow.request.is_http2 and self.is_opened(flow) and not self.inspects(flow)
 
 
 class MuteAudit:
@@ -230,7 +239,8 @@ class MuteAudit:
             return
         with self._guard(flow):
             if live is None or not live.inspects(flow):
-                flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
+                if live is None or not live.is_misdirected(flow):
+                    flow.request.stream = True  # messages to other hosts are not ours to hold
             elif (flow.request.stream or announced_length(flow) > live.settings.max_body) and not live.holds_back:
                 flow.metadata[RECORDED_EARLY] = True
                 await self._record(live, flow, exchange_of(flow, 0, self._canaries.door(flow.client_conn)))
@@ -239,9 +249,15 @@ class MuteAudit:
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(flow):
-            if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
+            if live is None or RECORDED_EARLY in flow.metadata:
+                return
+            if live.inspects(flow):
                 exchange = exchange_of(flow, live.settings.max_body, self._canaries.door(flow.client_conn))
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
+            elif live.is_opened(flow):
+                self.counters.misdirected += 1
+                if live.is_misdirected(flow) and not flow.request.stream:
+                    send_elsewhere(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
