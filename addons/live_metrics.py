@@ -42,6 +42,7 @@ MEANINGS = {
     "unmatched": "Messages to telemetry hosts that no signature knows",
     "unredacted": "Messages refused because they could not be redacted, or searched, with certainty",
     "refused": "Messages refused because they were not known to be recorded",
+    "misdirected": "Requests in an opened HTTP/2 connection that named another host, sent to one of their own (421)",
     "messages": "Requests to telemetry hosts that were to be recorded",
     "answers": "Their responses",
     "unrecorded": "Messages forwarded before their commit was known",

@@ -183,7 +183,9 @@ def refuse_open_ports(settings: LiveSettings) -> None:
 
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
-    ctx.options.update(allow_hosts=allowed)
+    # A leaf with all the names of the server's would invite browsers to put requests to those into the same HTTP/2
+    # connection (observed with Chromium 156: they were opened with it). Ours names the telemetry host only.
+    ctx.options.update(allow_hosts=allowed, upstream_cert=False)
     if settings.holds_back:  # a body must not leave before it was looked at, and still has a bound
         if ctx.options.body_size_limit is None:
             ctx.options.update(body_size_limit=LARGEST_HELD)

@@ -23,7 +23,7 @@ from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import context
 
-from addons.apply import apply, refuse
+from addons.apply import apply, refuse, send_elsewhere
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
@@ -77,10 +77,21 @@ class _Live:
         return self.settings.holds_back
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
-        """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
-        inspects = self.gate.inspects
-        # `pretty_host` parses a header each time: asked last
-        return inspects(flow.client_conn.sni) or inspects(flow.request.host) or inspects(flow.request.pretty_host)
+        """Is this a request to a telemetry host: in a connection that was opened for one, or in plain HTTP?"""
+        if self.is_opened(flow):
+            return not self.is_misdirected(flow)
+        return self.gate.inspects(flow.request.host) or self.gate.inspects(flow.request.pretty_host)
+
+    def is_opened(self, flow: http.HTTPFlow) -> bool:
+        """Did it come in a TLS connection that was opened for its SNI?"""
+        return self.gate.inspects(flow.client_conn.sni)
+
+    def is_misdirected(self, flow: http.HTTPFlow) -> bool:
+        """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
+        request = flow.request
+        if not request.is_http2 or not request.host_header or not self.is_opened(flow):
+            return False
+        return not self.gate.inspects(request.pretty_host)
 
 
 class MuteAudit:
@@ -244,7 +255,8 @@ class MuteAudit:
             return
         with self._guard(flow):
             if live is None or not live.inspects(flow):
-                flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
+                if live is None or not live.is_misdirected(flow):
+                    flow.request.stream = True  # messages to other hosts are not ours to hold
             elif live.holds_back:
                 flow.request.stream = False  # whoever else wants it streamed
             elif flow.request.stream or announced_length(flow) > live.settings.max_body:
@@ -255,9 +267,14 @@ class MuteAudit:
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(flow):
-            if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
+            if live is None or RECORDED_EARLY in flow.metadata:
+                return
+            if live.inspects(flow):
                 exchange = self._exchange(live, flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
+            elif live.is_misdirected(flow):
+                self.counters.misdirected += 1
+                send_elsewhere(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Count a message whose client went away while its body was already leaving, unread: part of it is gone."""

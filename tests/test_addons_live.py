@@ -44,6 +44,15 @@ def test_another_host_keeps_its_own_certificate_and_is_not_recorded(live: Scene)
     assert recorded(live.folder / "state") == []
 
 
+def test_our_certificate_names_the_telemetry_host_and_none_of_the_servers_other_names(live: Scene) -> None:
+    with live.proxy() as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.connect()
+        shown = connection.sock.getpeercert() or {}
+        assert shown["subjectAltName"] == (("DNS", TELEMETRY),)
+        connection.close()
+
+
 def test_a_gate_that_raises_lets_everything_through(live: Scene) -> None:
     with live.proxy(environment={"MUTEWATCH_TEST_GATE": "raises"}) as proxy:
         assert proxy.post(TELEMETRY, b"not ours now", trusting=live.upstream.ca_file) == 204

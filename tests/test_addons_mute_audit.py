@@ -126,6 +126,37 @@ def test_plain_http_to_other_hosts_is_streamed_and_not_recorded(state: Path) -> 
     assert recorded(state) == []
 
 
+@pytest.mark.parametrize(
+    ("version", "named", "is_recorded", "status"),
+    [
+        ("HTTP/2.0", "tsa3.webex.com", True, None),
+        ("HTTP/2.0", "www.example.com", False, 421),
+        ("HTTP/1.1", "tsa3.webex.com:443", True, None),
+        ("HTTP/1.1", "www.example.com", True, None),  # it goes where the connection goes
+        ("HTTP/1.0", None, True, None),
+    ],
+)
+def test_only_http2_puts_requests_to_other_hosts_into_an_opened_connection(
+    state: Path, version: str, named: str | None, is_recorded: bool, status: int | None
+) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow()
+            flow.client_conn.sni, flow.request.http_version, flow.request.host = "tsa3.webex.com", version, "192.0.2.1"
+            flow.request.host_header = named
+            await audit.requestheaders(flow)
+            assert not flow.request.stream
+            await audit.request(flow)
+            assert (flow.response.status_code if flow.response else None) == status
+            assert (audit.counters.messages, audit.counters.misdirected) == (is_recorded, not is_recorded)
+            audit.done()
+
+    asyncio.run(scenario())
+    assert len(recorded(state)) == is_recorded
+
+
 def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,27 +17,12 @@ from addons.recorder import telemetry_hosts
 from addons.service_unit import canary_timer, canary_unit, service_unit
 from addons.settings import Listen, Record, Settings, State
 from mutewatch.errors import OperatorError
+from tests.needs import tool, unshare
 from tests.test_addons_gate import NOT_TELEMETRY
 from tests.transparent_scene import CROWD
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = telemetry_hosts()
-
-
-def tool(name: str) -> str:
-    """Path of a program; a test that needs it is skipped where it is not installed."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
-def unshare() -> list[str]:
-    """How to start a program in a network of its own."""
-    words = [tool("unshare"), "-rn"]
-    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("unshare -rn is not permitted here")
-    return words
 
 
 # -- firewall ---------------------------------------------------------------------------------------------
