@@ -20,9 +20,7 @@ class HookCounters:
     pinned: int = 0  # TLS connections let through uninspected, because that client had refused our certificate before
     ech_offered: int = 0  # TLS connections let through that offered ECH: their server name may not be the real one
     gate_errors: int = 0  # our own faults while deciding; the connection passed through
-    misdirected: int = (
-        0  # requests in an opened HTTP/2 connection that named another host; sent to one of their own (421)
-    )
+    misdirected: int = 0  # requests to another host in an opened HTTP/2 connection; sent to one of their own (421)
     messages: int = 0  # requests to telemetry hosts that were to be recorded
     answers: int = 0  # their responses, which only add the status
     unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)

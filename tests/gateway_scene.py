@@ -49,8 +49,7 @@ def run(way: str, folder: Path) -> None:
     """Build the network, start everything, let the clients try, stop the proxy."""
     sh("ip", "link", "set", "lo", "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{SERVER} {' '.join((TELEMETRY, *OTHERS))}\n")
-    sh("mount", "--bind", folder / "hosts", "/etc/hosts")
+    name_hosts(folder)
     with host("c0", GATEWAY, CLIENT) as client, host("s0", "198.51.100.1", SERVER) as server:
         for inside in (client, server):
             sh("nsenter", "-t", inside, "-n", "ip", "link", "set", "lo", "up")
@@ -59,6 +58,15 @@ def run(way: str, folder: Path) -> None:
             wait_until(lambda: is_open(SERVER, 443), "the server listens")
             with LED[way](folder, client) as known:
                 let_clients_try(way, folder, SERVER, *known, inside=client)
+
+
+def name_hosts(folder: Path) -> None:
+    """The server's names lead to it, and nobody is there to be asked for others."""
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{SERVER} {' '.join((TELEMETRY, *OTHERS))}\n")
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    for name in ("hosts", "resolv.conf"):
+        if Path("/etc", name).exists():
+            sh("mount", "--bind", folder / name, Path("/etc", name))
 
 
 @contextmanager

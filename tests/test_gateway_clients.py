@@ -178,6 +178,16 @@ def test_nothing_of_other_hosts_was_shown_to_any_hook(trial: Trial) -> None:
     assert [path.name for path in written if PRIVATE.encode() in path.read_bytes()] == []
 
 
+def test_the_document_names_the_clients_and_modes_that_are_tried() -> None:
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    spelt = {"http/1.1": "HTTP/1.1", "h2": "HTTP/2", WEBSOCKET: WEBSOCKET}
+    over: dict[str, list[str]] = {}
+    for client, protocol in PAIRS:
+        over.setdefault(client, []).append(spelt[protocol])
+    for client, protocols in over.items():
+        assert f"\n| {client} | {', '.join(protocols)} | {', '.join(WAYS)} |\n" in text
+
+
 def recorded(folder: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(StateDirectory(folder / "state").store)) as database:
         return {row[0] for row in database.execute("SELECT body_sha256 FROM messages")}
