@@ -18,7 +18,7 @@ from mutewatch.pipeline import Pipeline
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
-from tests.live_support import OTHER, ROOT, TELEMETRY, Proxy, Scene, sha256
+from tests.live_support import OTHER, ROOT, SECONDS, TELEMETRY, Proxy, Scene, sha256
 from tests.redact_scene import Capture, Sending, redacting, send_all, why_not_captured
 
 pytestmark = pytest.mark.live
@@ -135,6 +135,26 @@ def test_what_is_not_recorded_in_time_does_not_leave_either(live: Scene) -> None
         (proxy.state / "block").unlink()
         proxy.wait_status(refused=1, unrecorded=0)
     assert live.upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("server=true", "redact and block need mitmdump -n and mutewatch_serve=true"),
+        ("stream_large_bodies=20m", "stream_large_bodies lets bodies leave before they are redacted"),
+        ("tcp_hosts=webex", "tcp_hosts lets messages pass"),
+    ],
+)
+def test_it_does_not_start_where_messages_could_leave_before_they_were_looked_at(
+    live: Scene, option: str, said: str
+) -> None:
+    proxy = live.make(**choices(action=Action.REDACT), extra=(option,))
+    proxy.start()
+    try:
+        assert proxy.process.wait(SECONDS) != 0
+    finally:
+        proxy.end()
+    assert said in proxy.text()
 
 
 def test_others_are_not_touched(live: Scene) -> None:
