@@ -5,13 +5,11 @@ Nothing is known of such a message, so nothing is parsed: its bytes are searched
 packed as base64 or gzip. Names that are spelled with escapes (JSON, URLs) or two bytes a character are found, too.
 """
 
-import base64
 import binascii
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from mutewatch import decode
 from mutewatch.decode import Budget
@@ -21,6 +19,7 @@ from mutewatch.limits import DEFAULT_LIMITS, Limits
 _GZIP: Final = b"\x1f\x8b\x08"  # RFC 1952, 2.3, with deflate in it
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{32,}")  # shorter texts hold no name and its value
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
 
 
@@ -44,54 +43,56 @@ def names_audio(
         return None
     try:
         layer = [decode.remove_content_encoding(body, content_encoding, Budget(limits))]
-        search = _Search(pattern, [name.lower().encode() for name in names], limits.inflated_total)
+        search = _Search(pattern, [name.lower().encode() for name in names], limits)
         for _ in range(2 * limits.redact_layers + 2):  # base64 and gzip are two, for redaction one
-            if any(map(search.finds, layer)):
+            spelled = [list(_spellings(data)) for data in layer]
+            if any(search.finds(spelling) for spellings in spelled for spelling in spellings):
                 return True
-            layer = [inner for data in layer for inner in search.inside(data)]
+            layer = list(dict.fromkeys(inner for spellings in spelled for inner in search.inside(spellings)))
     except DecodeError:
         return None
     return False if not layer else None
 
 
 class _Search:
-    """The search of one message; `allowed` is what may still come out of gzip, in bytes."""
+    """The search of one message: so many bytes may still come out of what is packed in it, and so many gzip files."""
 
-    def __init__(self, pattern: re.Pattern[str], words: list[bytes], allowed: int) -> None:
-        self._pattern, self._words, self._allowed = pattern, words, allowed
+    def __init__(self, pattern: re.Pattern[str], words: list[bytes], limits: Limits) -> None:
+        self._pattern, self._words = pattern, words
+        self._bytes, self._files = limits.inflated_total, limits.elements
 
-    def finds(self, data: bytes) -> bool:
-        """Does a name stand in `data` itself?"""
-        for spelling in _spellings(data):
-            lower = spelling.lower()
-            # Some twenty searches for a fixed word are faster than one for all.
-            if any(word in lower for word in self._words) and self._pattern.search(spelling.decode("latin-1")):
-                return True
-        return False
+    def finds(self, spelling: bytes) -> bool:
+        """Does a name stand in it, as it is?"""
+        lower = spelling.lower()
+        # Some twenty searches for a fixed word are faster than one for all.
+        is_there = any(word in lower for word in self._words)
+        return is_there and self._pattern.search(spelling.decode("latin-1")) is not None
 
-    def inside(self, data: bytes) -> Iterator[bytes]:
-        """Yield whatever is packed in `data`. DecodeError if that is more than is allowed."""
-        for spelling in _spellings(data):
+    def inside(self, spellings: list[bytes]) -> Iterator[bytes]:
+        """Yield whatever is packed in data that is spelled so, first as it is. DecodeError if it is too much."""
+        for spelling in spellings:
             for found in _BASE64.finditer(spelling.replace(b"\\/", b"/")):
                 text = found[0].translate(_URL_SAFE)
-                try:
-                    yield base64.b64decode(text[: len(text) // 4 * 4])
-                except binascii.Error:
-                    continue
+                yield self._counted(binascii.a2b_base64(text[: len(text) // 4 * 4]))
+        data = spellings[0]
         start = data.find(_GZIP)
         while start >= 0:
-            yield self._inflated(data[start:])
+            self._files -= 1
+            if self._files < 0:
+                raise DecodeError("gzip: more files than may be searched")
+            yield self._counted(self._inflated(data[start:]))
             start = data.find(_GZIP, start + 1)
 
     def _inflated(self, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            inner = inflater.decompress(data, self._allowed + 1)
-        except zlib.error:
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, self._bytes + 1)
+        except zlib.error:  # three bytes that only look like a beginning
             return b""
-        self._allowed -= len(inner)
-        if self._allowed < 0:
-            raise DecodeError("gzip: more comes out of it than may be searched")
+
+    def _counted(self, inner: bytes) -> bytes:
+        self._bytes -= len(inner)
+        if self._bytes < 0:
+            raise DecodeError("more is packed than may be searched")
         return inner
 
 
@@ -101,6 +102,6 @@ def _spellings(data: bytes) -> Iterator[bytes]:
     if b"\\u00" in data:
         yield _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), data)
     if b"%" in data:
-        yield unquote_to_bytes(data)
+        yield _PERCENT.sub(lambda found: bytes.fromhex(found[1].decode()), data)
     if b"\0" in data:
         yield data.replace(b"\0", b"")

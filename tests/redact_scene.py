@@ -32,6 +32,7 @@ from tests.meeting.server import Received, serve_http1, serve_http2, threaded
 
 WAYS = ("plain", "gzip", "chunked", "h2")
 CLIENTS = 4  # threads, each with a connection for HTTP/1.1 and one for HTTP/2
+MARKS = 9  # UDP port "discard": what is sent there only marks a capture
 CHUNK = 700  # bytes; no real body fits into one
 PATH = "/metric/v1?appid=A&sitename=ann.webex.example&test="
 
@@ -194,12 +195,14 @@ def redacting(
     policy: Policy,
     assume: str = "",
     answer: Callable[[ssl.SSLSocket], None] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[tuple[Proxy, FarEnd]]:
     """A running proxy with this policy for all, as it ships, and the server behind it."""
     live = {"activity": False, "policies": Policies(policy), "assume": assume, "record_timeout": 20.0}
     with FarEnd(folder, answer).running(TELEMETRY) as far_end:
         relay = Relay(("127.0.0.1", far_end.port))
         proxy = Proxy(folder / "state", confdir, relay.port, far_end.authority, script=addon_path(), live=live)
+        proxy.environment = environment or {}
         proxy.start()
         try:
             proxy.wait_ready()
@@ -219,7 +222,18 @@ class Capture:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Capture what is sent meanwhile; nothing that was is missing afterwards."""
-        command = ["dumpcap", "-q", "-i", "lo", "-B", "16", "-f", f"tcp port {self._port}", "-w", str(self.path)]
+        command = [
+            "dumpcap",
+            "-q",
+            "-i",
+            "lo",
+            "-B",
+            "16",
+            "-f",
+            f"tcp port {self._port} or udp port {MARKS}",
+            "-w",
+            str(self.path),
+        ]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             self._wait_for_a_mark()
@@ -234,8 +248,8 @@ class Capture:
         mark = uuid4().bytes
 
         def is_there() -> bool:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1) as plain:
-                plain.sendall(mark)  # no TLS: the server hangs up
+            with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+                plain.sendto(mark, ("127.0.0.1", MARKS))
             return self.path.is_file() and mark in self.path.read_bytes()
 
         wait_until(is_there, "the capture runs")

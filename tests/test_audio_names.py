@@ -46,7 +46,7 @@ def test_a_name_is_found(way: str) -> None:
     assert names_audio(PACKED[way](TEXT.replace(b"Gain", b"Loss")), None, NAMES) is False
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", bytes(range(256)) * 9, b"\x1f\x8b\x08" * 99, b"maxRMSx", b"%" * 99])
+@pytest.mark.parametrize("body", [b"", b"{}", bytes(range(256)) * 9, b"\x1f\x8b\x08" * 9, b"maxRMSx", b"%" * 99])
 def test_where_there_is_none_none_is_found(body: bytes) -> None:
     assert names_audio(body, None, NAMES) is False
     assert names_audio(TEXT, None, frozenset()) is False
@@ -60,6 +60,8 @@ def test_where_there_is_none_none_is_found(body: bytes) -> None:
         (b"{}", "br", DEFAULT_LIMITS),
         (b"{}", "gzip", DEFAULT_LIMITS),
         (gzip.compress(b" " * 2000), None, Limits(inflated_total=1000)),
+        (b"x" * 2000, None, Limits(inflated_total=1000)),
+        (b"\x1f\x8b\x08\x1f" * 65, None, DEFAULT_LIMITS),
         (gzip.compress(gzip.compress(gzip.compress(TEXT))), None, Limits(redact_layers=0)),
     ],
 )
@@ -92,3 +94,13 @@ def test_the_answer_to_an_unknown_message_is_not_counted_again() -> None:
     pipeline.feed(sent)
     pipeline.feed(replace(sent, status=204), again=True)
     assert pipeline.counts.unmatched == 1
+
+
+@pytest.mark.parametrize(
+    "filling", [b"\x1f\x8b\x08\x1f", b"\x1f\x8b\x08\x08", b"%41\\u0041\0" + b"A" * 31 + b" ", b"A", b"%", b"\\u00"]
+)
+def test_the_worst_of_a_mebibyte_is_searched_to_an_end(filling: bytes) -> None:
+    body = filling * ((1 << 20) // len(filling))
+    for _ in range(3):
+        body = base64.b64encode(body)[: 1 << 20]
+        assert names_audio(body, None, NAMES) in (False, None)  # in tenths of a second; quadratic would be hours

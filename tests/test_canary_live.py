@@ -109,7 +109,7 @@ BROKEN = {
     "dead-end": "the gateway could not pass the message on: [Errno 111] Connect call failed",
     "clock=3600": "recorded (webex.tsa.v1): the gateway's clock is off: 60 minutes ahead of the canary's",
     "clock=-3600": "recorded (webex.tsa.v1): the gateway's clock is off: 60 minutes behind the canary's",
-    "clock=-1.6e9": "recorded (webex.tsa.v1): the gateway's clock is off: 26,666,66 the canary's",
+    "clock=-86400": "recorded (webex.tsa.v1): the gateway's clock is off: 1,440 minutes behind the canary's",
     "not-muted": "judged (webex.tsa.v1): unmuted by MW-UNMUTED, not flagged",
 }
 

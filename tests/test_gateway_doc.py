@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from addons.settings_changes import RELOADABLE
+from addons.settings_launch import policies
 from addons.settings_sources import load
 from mutewatch.config import StateDirectory
+from mutewatch.mitigate import Action, Policy
 from mutewatch.store import Store
 from tests.live_support import free_port
 
@@ -127,3 +129,13 @@ def test_a_wrong_option_of_live_is_one_line(folder: Path, option: str) -> None:
 def test_two_things_are_not_printed_at_once(folder: Path) -> None:
     told = run("mutewatch live --print-pac --print-unit", folder)
     assert (told.returncode, told.stdout) == (2, "")
+
+
+def test_the_settings_of_the_document_on_mitigation_are_settings(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "mitigation.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    file = tmp_path / "mutewatch.toml"
+    file.write_text(found[1])
+    chosen = policies(load(file, {}).settings.mitigation)
+    assert (chosen.default, chosen.of("webex.tsa.v1")) == (Policy(Action.REDACT), Policy(Action.BLOCK))
