@@ -281,7 +281,7 @@ class MuteAudit:
         live = self._live
         with self._guard():
             if live is not None and flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
-                exchange = exchange_of(flow, 0, self._canaries.door(flow.client_conn))
+                exchange = self._exchange(live, flow, 0)
                 await self._record(live, flow, exchange, has_left=True)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
