@@ -1,5 +1,6 @@
 """The live door as it runs: a real mitmdump between a real TLS client and a real TLS server."""
 
+import contextlib
 import stat
 import threading
 
