@@ -3,10 +3,12 @@
 client --CONNECT, TLS--> mitmdump --CONNECT--> relay --> upstream (one TLS server for every name)
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -148,10 +150,12 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free, and below those that Linux gives to connections (32,768 on): it is used a little later."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
