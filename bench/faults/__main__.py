@@ -1,6 +1,6 @@
 """Do faults to a running proxy under load, and see that its books balance.
 
-    python -m bench.faults                      # all; about half an hour, most of it the kills
+    python -m bench.faults                      # all; an hour, most of it the kills
     python -m bench.faults disk-full locked
     python -m bench.faults --short              # as the tests do
 
