@@ -105,6 +105,7 @@ class Recorder:
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
         self._fed: dict[int, _Fed] = {}  # by identity: of calls that failed, and not seen again since
+        self._has_only_counts = False  # of some message nothing but the counts will be kept
 
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
@@ -154,22 +155,24 @@ class Recorder:
             facts = self.pipeline.feed(exchange, mitigation=mitigation)
             fed = _Fed(exchange, mitigation.decision, facts)
         self._facts += fed.facts
+        self._has_only_counts |= exchange.status is None and not fed.facts
         return fed
 
-    def _commit(self) -> None:
+    def _commit(self, *, with_counts: bool = False) -> None:
         """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest.
 
-        The counts go with it: of a message that no signature could read they are all that is kept.
+        The counts are for once a minute, but where they are all that is kept of a message: then they go with it.
         """
+        counts = {LIVE: counts_record(self.pipeline.counts)} if with_counts or self._has_only_counts else None
         try:
-            self.store.record(self._facts, self._findings, {LIVE: counts_record(self.pipeline.counts)})
+            self.store.record(self._facts, self._findings, counts)
         except DBAPIError as error:
             if not isinstance(error, UNSTORABLE):
                 raise
             self._commit_one_by_one()
         except (StatementError, TypeError, ValueError, OverflowError):
             self._commit_one_by_one()
-        self._facts, self._findings = [], []
+        self._facts, self._findings, self._has_only_counts = [], [], False
 
     def _commit_one_by_one(self) -> None:
         singly: list[tuple[list[Decoded], list[Finding]]] = [([fact], []) for fact in self._facts]
@@ -191,7 +194,7 @@ class Recorder:
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""
         self._findings += self.pipeline.advance(now)
-        self._commit()
+        self._commit(with_counts=True)
 
     def tidy(self, now: datetime) -> Tidied:
         """Delete a few rows that have been kept for long enough; call about once a second."""
@@ -201,7 +204,7 @@ class Recorder:
         """Commit what is left and close the store."""
         try:
             self._findings += self.pipeline.finish()
-            self._commit()
+            self._commit(with_counts=True)
         finally:
             self.store.close()
 
