@@ -140,8 +140,8 @@ def test_what_is_not_recorded_in_time_does_not_leave_either(live: Scene) -> None
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("server=true", "redact and block need mitmdump -n and mutewatch_serve=true"),
-        ("stream_large_bodies=20m", "stream_large_bodies lets bodies leave before they are redacted"),
+        ("server=true", "redact, block and strict need mitmdump -n and mutewatch_serve=true"),
+        ("stream_large_bodies=20m", "stream_large_bodies lets bodies leave before they are recorded"),
         ("tcp_hosts=webex", "tcp_hosts lets messages pass"),
     ],
 )
