@@ -37,6 +37,7 @@ from addons.live_options import (
     read_settings,
     refuse_open_ports,
     refuse_unknown,
+    spare_the_garbage_collector,
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
@@ -148,6 +149,7 @@ class MuteAudit:
         self._reloads.begin()
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
+            spare_the_garbage_collector()
             await start_listening()
 
     def _start(self, settings: LiveSettings) -> _Live:
