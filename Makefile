@@ -3,15 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+OTHER := .venv312
+
 FUZZED := framing tcp tls http2
 
-.PHONY: demo test check fix fuzz train sample clean help
+.PHONY: demo test test-live-312 check fix fuzz train sample clean help
 
 demo: $(VENV)/.base  ## judge the bundled sample
 	@$(BIN)/mutewatch demo
 
 test: $(VENV)/.dev  ## set up everything and run the tests
 	$(BIN)/python -m pytest -q
+
+test-live-312: $(OTHER)/.test  ## the live tests under Python 3.12, which has another mitmproxy than 3.11
+	$(OTHER)/bin/python -m pytest -q -m live
 
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -30,10 +35,10 @@ sample: $(VENV)/.dev  ## play the sample meeting again and write the bundled fil
 	$(BIN)/python -m tests.meeting mutewatch/sample
 
 clean:  ## remove the environment
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(OTHER)
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -49,4 +54,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' || \
 		echo "atheris is not to be had here: fuzzing goes by chance, not by coverage"
+	@touch $@
+
+$(OTHER)/.test: pyproject.toml
+	python3.12 -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@

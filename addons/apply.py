@@ -43,3 +43,8 @@ def answer(flow: http.HTTPFlow, how: Answer) -> None:
 def refuse(flow: http.HTTPFlow) -> None:
     """Ask the client to come again later."""
     flow.response = http.Response.make(503, b"", {"Retry-After": str(RETRY_SECONDS)})
+
+
+def send_elsewhere(flow: http.HTTPFlow) -> None:
+    """Ask the client to come again on a connection of its own (421, RFC 9110, 15.5.20): browsers do at once."""
+    flow.response = http.Response.make(421, b"")

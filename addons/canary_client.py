@@ -5,11 +5,13 @@ the ticket, so that a gateway which does not know canaries sends nothing to a ve
 """
 
 import base64
+import html
 import http.client
+import re
 import socket
 import ssl
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,10 +19,13 @@ from urllib.parse import unquote, urlsplit
 from addons.canary_far_end import FarEnd
 from addons.canary_ticket import TICKET_SECONDS, Ticket, write_ticket
 from mutewatch.canary import CanaryMessage
+from mutewatch.decode import shorten
 from mutewatch.errors import OperatorError
 
 SECONDS = 20.0  # for each step; the gateway may hold a message for as long as its record timeout
 HEAD_BYTES = 8192
+UNREACHED = 502  # what mitmproxy answers where it has no connection to the server
+OUT_OF_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, ..._HAS_EXPIRED
 REFUSAL_SECONDS = 2.0  # for the far end to learn, over loopback, what became of a handshake
 
 
@@ -30,6 +35,14 @@ class PathError(Exception):
     def __init__(self, check: str, reason: str) -> None:
         self.check, self.reason = check, reason
         super().__init__(reason)
+
+
+def check_mode(mode: str) -> None:
+    """Raise OperatorError for a mode in which the gateway takes no CONNECT."""
+    if mode != "regular" and not mode.startswith("upstream:"):
+        raise OperatorError(
+            f"a canary goes through a gateway in mode regular or upstream, not {mode}: write canary.stale_after = 0"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,10 @@ class Gateway:
         except OSError as error:
             raise PathError("reached", f"the proxy did not answer CONNECT: {error}") from None
         if status != 200:
-            raise PathError("led to the far end", f"the proxy answered CONNECT with {status}")
+            page = b""
+            with suppress(OSError):  # without what stands in it, then
+                page = plain.recv(HEAD_BYTES)
+            raise PathError("led to the far end", f"the proxy answered CONNECT with {status}{_said(page)}")
 
     def _handshake(self, plain: socket.socket, context: ssl.SSLContext, host: str, far_end: FarEnd) -> ssl.SSLSocket:
         name, met, refused = "opened by the gateway", far_end.handshakes, far_end.refusals
@@ -117,7 +133,10 @@ class Gateway:
             deadline = time.monotonic() + REFUSAL_SECONDS
             while (far_end.handshakes, far_end.refusals) == (met, refused) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            if far_end.refusals > refused:  # it was the far end's certificate that we did not trust
+            if error.verify_code in OUT_OF_TIME:
+                now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+                reason = f"the gateway's certificate does not hold now ({now} by this clock): {error.verify_message}"
+            elif far_end.refusals > refused:  # it was the far end's certificate that we did not trust
                 reason = "the connection was not opened: it passed the gate as if it were nobody's telemetry"
             else:
                 reason = f"the gateway showed a certificate that {self.authority} did not sign: {error.verify_message}"
@@ -149,9 +168,18 @@ def _exchange(secure: ssl.SSLSocket, message: CanaryMessage) -> int:
     try:
         connection.request(message.method, message.path, message.body, headers)
         with connection.getresponse() as response:
+            if response.status == UNREACHED:
+                said = _said(response.read(HEAD_BYTES))
+                raise PathError("passed", f"the gateway could not pass the message on{said}")
             return response.status
     except (OSError, http.client.HTTPException) as error:
         raise PathError("answered", f"the message was not answered: {error or type(error).__name__}") from None
+
+
+def _said(page: bytes) -> str:
+    """Return what mitmproxy's page of an error says, after a colon; "" if it says nothing."""
+    found = re.search(rb"<p>(.+?)</p>", page, re.DOTALL)
+    return f": {shorten(html.unescape(found[1].decode(errors='replace')).strip(), 200)}" if found else ""
 
 
 def _head(plain: socket.socket) -> bytes:

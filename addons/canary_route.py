@@ -26,6 +26,7 @@ from mutewatch.identity import CANARY
 logger = logging.getLogger("mutewatch.live")
 
 LIVE_DOOR = "live"
+ANSWER_SECONDS = 5.0
 CANARIES = 16  # connections at a time; one run has two, one after the other
 
 
@@ -67,14 +68,21 @@ class CanaryRoutes:
         self._counters.canary_refused += 1
         logger.warning("mutewatch: the ticket of a canary was not honoured: %s", why)
 
-    def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Lead to the far end, which takes a CONNECT as well, as the next proxy of upstream mode would."""
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Lead to the far end, which takes a CONNECT as well, as the next proxy of upstream mode would.
+
+        That next proxy must answer, too: it is told nothing, but without it nobody's messages go anywhere.
+        """
         ticket = self._taken.get(data.client.id)
         if ticket is None:
             return
         mode = data.client.proxy_mode
         if isinstance(mode, UpstreamMode) and mode.scheme != "http":
             data.server.error = "a canary cannot be led past an upstream proxy that speaks TLS"
+            return
+        if isinstance(mode, UpstreamMode) and not await answers(*mode.address):
+            host, port = mode.address
+            data.server.error = f"the next proxy, {host}:{port}, does not answer"
             return
         try:
             data.server.address = ("127.0.0.1", ticket.far_end_port)
@@ -90,6 +98,16 @@ class CanaryRoutes:
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._taken.pop(client.id, None)
+
+
+async def answers(host: str, port: int) -> bool:
+    """Does somebody listen there? The connection is closed at once."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), ANSWER_SECONDS)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
 
 
 def is_local(client: connection.Client) -> bool:

@@ -10,16 +10,18 @@ What was kept for ten minutes is given up too. The thread ends only when told to
 """
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from queue import Empty, SimpleQueue
 
 from addons.counters import WriterCounters
-from addons.journal import Journal
+from addons.journal import LOG_BYTES, Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision
 from mutewatch.records import Exchange
@@ -49,9 +51,11 @@ class WriterLimits:
     attempts: int = 3  # of one exchange, alone, while the store works
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
+    tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
     commit_seconds: float = 0.02  # between the beginnings of two commits: what comes meanwhile goes together
+    log_bytes: int = LOG_BYTES  # of live.log, before it becomes live.log.1
 
 
 @dataclass(slots=True, eq=False)
@@ -80,10 +84,11 @@ class Committer:
         self.settled = self.settled_bytes = 0
         self.store_works = self.tick_works = True
         self.turned_at = time.monotonic()  # when the thread last took up its work
+        self.stop_by = inf  # monotonic; what is not recorded by then is given up
         self._queue, self._journal, self._limits = queue, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
-        self._stopping = False
+        self._stopping = self._tidy_failed = False
         self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
         self._reported: dict[str, int] = {}
@@ -91,7 +96,7 @@ class Committer:
     def run(self, recorder: Recorder) -> None:
         """Commit until told to stop, then what is left; close the recorder."""
         self._note("started")
-        while not self._stopping:
+        while not self._stopping and time.monotonic() < self.stop_by:
             try:
                 self._turn(recorder)
             except Exception:  # our own fault: said aloud, and the thread goes on
@@ -114,6 +119,7 @@ class Committer:
             self._note("minute")
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + self._limits.status_seconds
+            self._tidy(recorder)
             self._report()
 
     def _take(self) -> list[Item]:
@@ -135,6 +141,16 @@ class Committer:
         except Empty:
             pass
         return batch
+
+    def _left_in_queue(self) -> Iterator[Item]:
+        """What there was no time for before the stop."""
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return
+            if item is not None:
+                yield item
 
     def _commit_or_hold(self, recorder: Recorder, items: list[Item]) -> None:
         if self._commit(recorder, items):
@@ -173,14 +189,13 @@ class Committer:
 
     def _retry(self, recorder: Recorder) -> None:
         """Give up what failed too often or for too long; try the rest again, if the store works."""
+        self.store_works = self._commit(recorder, [])
         held, self._held = self._held, []
+        hopeless: list[Item] = []
         rest: list[Item] = []
         for item in held:
-            if self._is_hopeless(item):
-                self._settle([item], None)
-            else:
-                rest.append(item)
-        self.store_works = self._commit(recorder, [])
+            (hopeless if self._is_hopeless(item) else rest).append(item)
+        self._give_up(recorder, hopeless)
         if not self.store_works:
             self._hold(rest)
             return
@@ -189,7 +204,8 @@ class Committer:
 
     def _hold(self, items: Iterable[Item]) -> None:
         now = time.monotonic()
-        self._retry_at = now + self._limits.retry_seconds
+        if self._retry_at <= now:  # what comes in meanwhile must not put off the next try
+            self._retry_at = now + self._limits.retry_seconds
         for item in items:
             if item.failed_at is None:
                 item.failed_at = now
@@ -197,7 +213,13 @@ class Committer:
 
     def _is_hopeless(self, item: Item) -> bool:
         held_for = time.monotonic() - item.failed_at if item.failed_at is not None else 0.0
-        return item.attempts >= self._limits.attempts or held_for >= self._limits.keep_seconds
+        too_long = not self.store_works and held_for >= self._limits.keep_seconds
+        return item.attempts >= self._limits.attempts or too_long
+
+    def _give_up(self, recorder: Recorder, items: list[Item]) -> None:
+        if items:
+            recorder.forget([item.exchange for item in items])
+            self._settle(items, None)
 
     def _settle(self, items: list[Item], decisions: Sequence[Decision] | None) -> None:
         """All of these are done with: recorded, with what is to become of each, or given up (None)."""
@@ -227,20 +249,50 @@ class Committer:
             self.counters.tick_failures += 1
             logger.exception("mutewatch: the core's minute failed")
 
+    def _tidy(self, recorder: Recorder) -> None:
+        """Have what is too old deleted: one small step, and some more while no message waits."""
+        if not self.store_works or self._stopping:
+            return
+        for _ in range(self._limits.tidy_steps):
+            try:
+                tidied = recorder.tidy(self._clock())
+            except Exception as error:
+                if not self._tidy_failed:
+                    logger.warning("mutewatch: what is too old could not be deleted: %s", type(error).__name__)
+                self._tidy_failed = True
+                self.counters.tidy_failures += 1
+                return
+            self._tidy_failed = False
+            if tidied.is_clock_doubted and not self.counters.clock_doubted:
+                logger.warning("mutewatch: the clock is more than a day ahead: nothing is deleted for a day")
+            self.counters.clock_doubted = int(tidied.is_clock_doubted)
+            self.counters.expired += tidied.rows
+            if not tidied.rows or not self._queue.empty():
+                return
+
     def _finish(self, recorder: Recorder) -> None:
-        held, self._held = self._held, []
-        if held:
-            self._commit_or_hold(recorder, held)
+        """Try what is left once more, as long as there is time; what then is not recorded is lost, and counted."""
+        held, self._held = [*self._held, *self._left_in_queue()], []
+        self.store_works = self._commit(recorder, []) if held else self.store_works
+        for start in range(0, len(held), self._limits.batch):
+            batch = held[start : start + self._limits.batch]
+            if self.store_works and time.monotonic() < self.stop_by:
+                self._commit_or_hold(recorder, batch)
+            else:
+                self._hold(batch)
         if self._held:
             logger.warning("mutewatch: %d exchanges could not be recorded before the stop", len(self._held))
-            self._settle(self._held, None)
+            self._give_up(recorder, self._held)
         try:
             recorder.close()
         except Exception:
             self.counters.record_failures += 1
             logger.exception("mutewatch: the store did not close")
+        failures = self.counters.journal_failures
         self._report()
         self._note("stopped")
+        if self.counters.journal_failures > failures:  # the last word on what was lost
+            logger.warning("mutewatch: counters at the stop: %s", json.dumps(self._status()))
 
     def _report(self) -> None:
         """Replace the status file if a number changed."""

@@ -5,6 +5,7 @@ At rest, messages = recorded + lost + dropped + pending, exactly: nothing is los
 
 from dataclasses import asdict, dataclass
 
+from mutewatch.mitigate import Decision
 from mutewatch.records import Sent
 
 
@@ -19,11 +20,13 @@ class HookCounters:
     pinned: int = 0  # TLS connections let through uninspected, because that client had refused our certificate before
     ech_offered: int = 0  # TLS connections let through that offered ECH: their server name may not be the real one
     gate_errors: int = 0  # our own faults while deciding; the connection passed through
+    misdirected: int = 0  # requests to another host in an opened HTTP/2 connection; sent to one of their own (421)
     messages: int = 0  # requests to telemetry hosts that were to be recorded
     answers: int = 0  # their responses, which only add the status
     unrecorded: int = 0  # messages forwarded before their commit was known (they may still be recorded)
     redacted: int = 0  # messages forwarded without their audio-derived values
     blocked: int = 0  # messages answered in the server's place
+    unmatched: int = 0  # of messages: no signature knows them, though one knows what else goes to their host
     unredacted: int = 0  # messages refused because they could not be redacted with certainty
     refused: int = 0  # messages answered with an error instead, as they were not known to be recorded (strict)
     dropped: int = 0  # messages that found the queue full, or the writer stopped
@@ -35,10 +38,14 @@ class HookCounters:
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
     canaries: int = 0  # connections of the canary, led to its own far end
+    reloads: int = 0  # settings files that were read again and taken
+    reloads_refused: int = 0  # that were wrong, or asked for what needs a restart; the old settings stayed
     canary_refused: int = 0  # tickets of a canary that were not honoured: not ours, open to others, stale, damaged
 
-    def count_sent(self, sent: Sent) -> None:
+    def count(self, decision: Decision) -> None:
         """Count what became of a recorded message."""
+        sent = decision.sent
+        self.unmatched += not decision.is_known
         self.redacted += sent is Sent.REDACTED
         self.blocked += sent is Sent.BLOCKED
         self.unredacted += sent is Sent.REFUSED
@@ -55,6 +62,9 @@ class WriterCounters:
     commits: int = 0
     record_failures: int = 0  # calls of Recorder.record that raised; what they held is tried again
     tick_failures: int = 0
+    expired: int = 0  # rows of the store that were deleted for their age
+    tidy_failures: int = 0  # calls of Recorder.tidy that raised
+    clock_doubted: int = 0  # 1 while nothing is deleted because the clock may be wrong
     journal_failures: int = 0  # lines or status files that could not be written
 
 

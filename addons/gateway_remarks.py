@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from addons.canary_client import check_mode
 from addons.firewall_rules import firewall_rules
 from addons.settings import Settings
 from mutewatch.errors import OperatorError
@@ -24,6 +25,7 @@ def remarks(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
     """Everything there is to say of these settings on this host. `is_running`: its port is meant to be taken."""
     yield from _port(settings, is_running)
     yield from _reach(settings)
+    yield from _canary(settings)
     yield from _traps(settings)
 
 
@@ -58,6 +60,15 @@ def _reach(settings: Settings) -> Iterator[Remark]:
         yield Remark("listen", True, f"{listen.host}: clients on this host only")
     if settings.metrics.address and settings.metrics.address[0] not in ("127.0.0.1", "::1", "localhost"):
         yield Remark("metrics", False, f"{settings.metrics.listen}: the page asks nobody for a password; use 127.0.0.1")
+
+
+def _canary(settings: Settings) -> Iterator[Remark]:
+    """Is one expected that cannot come?"""
+    if settings.canary.stale_after and settings.metrics.address:
+        try:
+            check_mode(settings.listen.mode)
+        except OperatorError as error:
+            yield Remark("canary", False, f"{error}, or /healthz will miss it")
 
 
 def _traps(settings: Settings) -> Iterator[Remark]:

@@ -5,6 +5,7 @@ as a whole. Neither holds anything a client sent. Rules: only the writer's threa
 full) is counted by the caller and never stops recording.
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -29,7 +30,12 @@ class Journal:
         log = self._folder / LOG
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            before = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, line.encode())
+            except OSError:
+                os.ftruncate(descriptor, before)  # half a line would spoil the next one too
+                raise
             size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
@@ -43,7 +49,14 @@ class Journal:
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(descriptor, text.encode())
+            _write_all(descriptor, text.encode())
         finally:
             os.close(descriptor)
         new.replace(self._folder / LIVE_STATUS)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """A disk that is almost full takes a part of what it is given. Raises OSError then."""
+    written = os.write(descriptor, data)
+    if written < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addons.gate import allow_hosts
+from addons.launched import Launched, run_mitmdump
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
@@ -60,11 +61,25 @@ def mitmdump_arguments(
 
     Raises OperatorError for an extra option that is not `name=value`, or is not the operator's to set here.
     """
-    live = settings.live
     options = DEFAULTS | {
         "confdir": str(settings.ca_directory),
         "server": "false",  # the addon listens once it is ready
         "mutewatch_serve": "true",
+    }
+    options |= addon_options(settings.live)
+    for name in {name for name, _ in _split(settings.extra)}:
+        options.pop(name, None)
+    where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
+    pairs = [f"{name}={value}" for name, value in options.items()]
+    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
+    pairs += addon_lists(settings.live)
+    sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
+    return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
+
+
+def addon_options(live: LiveSettings) -> dict[str, str]:
+    """Return the addon's options with one value, as `--set` takes them."""
+    return {
         "mutewatch_state": str(live.state),
         "mutewatch_record_timeout": f"{live.record_timeout:g}",
         "mutewatch_queue_size": str(live.queue_size),
@@ -77,17 +92,16 @@ def mitmdump_arguments(
         "mutewatch_strict": str(live.strict).lower(),
         "mutewatch_pinned": "fail" if live.refuses_pinned else "pass",
         "mutewatch_pin_ttl": f"{live.pin_ttl:.0f}",
+        "mutewatch_minutes_days": str(live.periods.minutes_days),
+        "mutewatch_counts_days": str(live.periods.counts_days),
         "mutewatch_metrics": live.metrics,
         "mutewatch_canary_max_age": str(live.canary_max_age),
     }
-    for name in {name for name, _ in _split(settings.extra)}:
-        options.pop(name, None)
-    where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
-    pairs = [f"{name}={value}" for name, value in options.items()]
-    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
-    pairs += [f"mutewatch_actions={name}={_words(one)}" for name, one in live.policies.by_signature.items()]
-    sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
-    return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
+
+
+def addon_lists(live: LiveSettings) -> list[str]:
+    """Return the addon's options with several values, one "name=value" each."""
+    return [f"mutewatch_actions={name}={_words(one)}" for name, one in live.policies.by_signature.items()]
 
 
 def _policy_options(policies: Policies) -> dict[str, str]:
@@ -106,6 +120,11 @@ def _words(policy: Policy) -> str:
     return f"{policy.action},{others},block_as={policy.block_as}"
 
 
+def option_name(option: str) -> str:
+    """Return the name in "name=value"."""
+    return option.partition("=")[0]
+
+
 def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return the extra options as pairs. Raises OperatorError."""
     known = {PREFIX + name for name, *_ in OPTIONS}
@@ -122,22 +141,26 @@ def _split(extra: tuple[str, ...]) -> list[tuple[str, str]]:
     return pairs
 
 
-def run(settings: LaunchSettings, *, script: Path | None = None) -> int:
+def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = None) -> int:
     """Run the proxy until SIGTERM or SIGINT; return its exit code. Raises OperatorError before it starts."""
+    launched.outlast_hangups()
     check_settings(settings.live)
     arguments = mitmdump_arguments(settings, script=script)
     prepare_state(settings.live.state)
-    settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    print(_greeting(settings), file=sys.stderr)
-    from mitmproxy.tools.main import mitmdump  # half a second, and only needed here
-
     try:
-        return mitmdump(arguments) or 0
+        settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        where = settings.ca_directory
+        raise OperatorError(f"cannot keep the certificate authority in {where}: {error.strerror}") from None
+    print(_greeting(settings), file=sys.stderr)
+    try:
+        run_mitmdump(arguments, launched)
     except SystemExit as stop:  # mitmproxy has said on stderr what was wrong
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         print("mutewatch: stopped", file=sys.stderr)
         return 130
+    return 0
 
 
 def _greeting(settings: LaunchSettings) -> str:

@@ -16,7 +16,7 @@ from addons.gate import Gate, allow_hosts
 from addons.writer import Writer
 from mutewatch.config import CANARY_RESULT
 
-WRITER_SECONDS = 30.0  # SQLite waits 5 s for a lock, and a failed commit is followed by a few tries at once
+WRITER_SECONDS = 30.0  # a commit takes milliseconds, half a second for a lock, and is followed by a few tries at once
 RESULT_BYTES = 64 << 10
 NOT_OURS = "www.example.com"  # reserved (RFC 2606): no signature is for it
 
@@ -43,7 +43,11 @@ def canary_state(state: Path, now: datetime) -> CanaryState | None:
 
 
 class Health:
-    """What stands and what does not. `opened`: mitmproxy's `allow_hosts` as it is now."""
+    """What stands and what does not.
+
+    `opened`: mitmproxy's `allow_hosts` as it is now; `canary_max_age`: in seconds, 0 if no canary is expected, as it
+    is now.
+    """
 
     def __init__(
         self,
@@ -51,7 +55,7 @@ class Health:
         gate: Gate,
         writer: Writer,
         opened: Callable[[], Sequence[str]],
-        canary_max_age: float,
+        canary_max_age: Callable[[], float],
     ) -> None:
         self._state, self._gate, self._writer, self._opened = state, gate, writer, opened
         self._canary_max_age = canary_max_age
@@ -82,14 +86,15 @@ class Health:
             yield "gate: mitmproxy's allow_hosts is not what the signatures say"
 
     def _canary_faults(self) -> Iterator[str]:
-        if not self._canary_max_age:
+        max_age = self._canary_max_age()
+        if not max_age:
             return
         newest = canary_state(self._state, datetime.now(UTC))
         if newest is None:
-            if time.monotonic() - self._since > self._canary_max_age:
+            if time.monotonic() - self._since > max_age:
                 yield "canary: none has run; start one, or set mutewatch_canary_max_age to 0"
             return
-        if newest.age > self._canary_max_age:
-            yield f"canary: the newest is more than {self._canary_max_age:.0f} s old"
+        if newest.age > max_age:
+            yield f"canary: the newest is more than {max_age:.0f} s old"
         if not newest.passed:
             yield "canary: the newest failed; see canary.json in the state directory"

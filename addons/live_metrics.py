@@ -26,7 +26,7 @@ from addons.writer import Writer
 from mutewatch.errors import OperatorError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-GAUGES = ("pending",)  # of the counters' mapping: what goes down again
+GAUGES = ("pending", "clock_doubted")  # of the counters' mapping: what goes down again
 
 # By the name in `counters.py`. One that is missing here is exported all the same, under its name.
 MEANINGS = {
@@ -39,8 +39,10 @@ MEANINGS = {
     "gate_errors": "Faults of our own while deciding; the connection passed",
     "redacted": "Messages forwarded without their audio-derived values",
     "blocked": "Messages answered in the server's place",
-    "unredacted": "Messages refused because they could not be redacted with certainty",
+    "unmatched": "Messages to telemetry hosts that no signature knows",
+    "unredacted": "Messages refused because they could not be redacted, or searched, with certainty",
     "refused": "Messages refused because they were not known to be recorded",
+    "misdirected": "Requests in an opened HTTP/2 connection that named another host, sent to one of their own (421)",
     "messages": "Requests to telemetry hosts that were to be recorded",
     "answers": "Their responses",
     "unrecorded": "Messages forwarded before their commit was known",
@@ -53,6 +55,8 @@ MEANINGS = {
     "raw_messages": "Messages that are neither TLS nor HTTP inside a telemetry connection, not read",
     "hook_errors": "Faults of our own in a hook; the message was forwarded",
     "canaries": "Connections of the canary, led to its own far end",
+    "reloads": "Settings files that were read again and taken",
+    "reloads_refused": "Settings files that were read again and not taken; the old settings stayed",
     "canary_refused": "Tickets of a canary that were not honoured",
     "recorded": "Messages committed to the store",
     "answers_recorded": "Responses committed to the store",
@@ -61,6 +65,9 @@ MEANINGS = {
     "commits": "Commits to the store",
     "record_failures": "Commits that failed; what they held is tried again",
     "tick_failures": "Faults of our own in the judging once a minute",
+    "expired": "Rows of the store that were deleted for their age",
+    "tidy_failures": "Deletions of old rows that failed; they are tried again",
+    "clock_doubted": "1 while nothing is deleted, because the clock is more than a day ahead of where it was",
     "journal_failures": "Lines of the log or status files that could not be written",
     "pending": "Exchanges taken and not yet committed or given up",
 }
@@ -99,12 +106,16 @@ class LiveCollector(Collector):
             yield _gauge("ca_remaining_seconds", "Until the certificate of our CA expires; below 0 it has", seconds)
 
 
-def start_metrics(settings: LiveSettings, gate: Gate, writer: Writer) -> MetricsServer | None:
-    """Return the running server that the operator wants, None if none. Raises OptionsError if it cannot listen."""
+def start_metrics(current: Callable[[], LiveSettings], gate: Gate, writer: Writer) -> MetricsServer | None:
+    """Return the running server that the operator wants, None if none. Raises OptionsError if it cannot listen.
+
+    `current`: the settings as they are when asked.
+    """
+    settings = current()
     if not settings.metrics:
         return None
     options = ctx.options
-    health = Health(settings.state, gate, writer, lambda: options.allow_hosts, settings.canary_max_age)
+    health = Health(settings.state, gate, writer, lambda: options.allow_hosts, lambda: current().canary_max_age)
     confdir = Path(options.confdir).expanduser()
     try:
         return serve_metrics(metrics_address(settings.metrics), writer, health, settings.state, confdir)

@@ -4,6 +4,7 @@ Every fault is an OptionsError in one line that says what to write instead. mitm
 ranges nor `choices` for `--set`, and silently keeps options that nobody declared (observed with 11.0.2).
 """
 
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -21,9 +22,11 @@ from mutewatch.errors import OperatorError
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import Action, Answer, Policies, Policy, When
 from mutewatch.redact import Blank
+from mutewatch.retention import Periods
 from mutewatch.signatures import load_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
+GARBAGE = 10_000  # objects more than were let go, before the young ones are looked through; Python's own: 700
 LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
@@ -45,6 +48,8 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("pinned", str, "pass", "Clients that refused our certificate once: pass (let through uninspected) or fail."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
     ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
+    ("minutes_days", int, 30, "Days for which messages and findings are kept."),
+    ("counts_days", int, 365, "Days for which counts by day, in nobody's name, are kept."),
     ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
@@ -77,6 +82,7 @@ def read_settings() -> LiveSettings:
         strict=options.mutewatch_strict,
         refuses_pinned=_one_of("pinned", ("pass", "fail"), options.mutewatch_pinned) == "fail",
         pin_ttl=options.mutewatch_pin_ttl,
+        periods=Periods(options.mutewatch_minutes_days, options.mutewatch_counts_days),
         metrics=options.mutewatch_metrics,
         canary_max_age=options.mutewatch_canary_max_age,
     )
@@ -136,6 +142,13 @@ def _choice(name: str, kind: type[Choice], value: str) -> Choice:
         raise exceptions.OptionsError(f"{PREFIX}{name} is {value!r}; write {', '.join(kind)}") from None
 
 
+def spare_the_garbage_collector() -> None:
+    """Leave out what was loaded, which stays anyway, and look less often: a tenth of the CPU time of each message."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 50)
+
+
 async def start_listening() -> None:
     """Open the proxy's ports, and end the proxy if that fails.
 
@@ -158,12 +171,35 @@ def refuse_unknown() -> None:
         raise exceptions.OptionsError(f"unknown option {', '.join(unknown)}; there are {known}")
 
 
+def neighbours(settings: LiveSettings) -> list[str]:
+    """Return the options of mitmproxy that go with ours, "name=value" each; without a value: none.
+
+    Given together with ours, in one update, so that no message meets the one without the other.
+    """
+    if settings.holds_back:
+        return ["stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
+    return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
+
+
+def refuse_open_ports(settings: LiveSettings) -> None:
+    """Raise OptionsError if messages are to be held back, and some may have passed already (see `start_listening`)."""
+    if settings.holds_back and "server" in ctx.options and ctx.options.server:
+        raise exceptions.OptionsError(
+            f"redact, block and strict need mitmdump -n and {PREFIX}serve=true: "
+            "the ports were open before this addon stood"
+        )
+
+
 def claim_neighbours(allowed: list[str], settings: LiveSettings) -> None:
     """Set the options of mitmproxy that ours rest on; `check_neighbours` has found no contradiction."""
-    ctx.options.update(allow_hosts=allowed)
-    if settings.policies.touch:  # a body must not leave before it was looked at, and still has a bound
+    # A leaf with all the names of the server's would invite browsers to put requests to those into the same HTTP/2
+    # connection (observed with Chromium 156: they were opened with it). Ours names the telemetry host only.
+    ctx.options.update(allow_hosts=allowed, upstream_cert=False)
+    if settings.holds_back:  # a body must not leave before it was looked at, and still has a bound
         if ctx.options.body_size_limit is None:
             ctx.options.update(body_size_limit=LARGEST_HELD)
+        # Else a request whose first bytes come alone ("PO") is taken for no HTTP, and forwarded unseen.
+        ctx.options.update(rawtcp=False)
     elif ctx.options.stream_large_bodies is None:
         ctx.options.update(stream_large_bodies=str(settings.max_body))  # else a body without length has no bound
 
@@ -182,9 +218,11 @@ def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
         raise exceptions.OptionsError(
             "ignore_hosts cannot be combined with allow_hosts, which mutewatch sets: leave it out"
         )
-    if settings.policies.touch and options.stream_large_bodies is not None:
+    if options.tcp_hosts:
+        raise exceptions.OptionsError("tcp_hosts lets messages pass that mutewatch is to read: leave it out")
+    if settings.holds_back and options.stream_large_bodies is not None:
         raise exceptions.OptionsError(
-            "stream_large_bodies lets bodies leave before they are redacted or blocked: leave it out"
+            "stream_large_bodies lets bodies leave before they are recorded, redacted or blocked: leave it out"
         )
     streamed_above = human.parse_size(options.stream_large_bodies)
     if streamed_above is not None and streamed_above < max_body:

@@ -12,6 +12,7 @@ from mutewatch.config import StateDirectory, open_state
 from mutewatch.errors import OperatorError
 
 PREFIX = "mutewatch_"
+MOST_DAYS = 3650
 PRIVATE = 0o077  # the umask: nothing this process creates is readable by others
 
 
@@ -25,6 +26,9 @@ def check_settings(settings: LiveSettings) -> None:
         raise OperatorError(f"{PREFIX}max_body is {settings.max_body}; write 1,024 to 67,108,864 bytes")
     if not 1 <= settings.pin_ttl <= 30 * 86_400:
         raise OperatorError(f"{PREFIX}pin_ttl is {settings.pin_ttl:g}; write 1 to 2,592,000 seconds")
+    for name in ("minutes_days", "counts_days"):
+        if not 1 <= getattr(settings.periods, name) <= MOST_DAYS:
+            raise OperatorError(f"{PREFIX}{name} is {getattr(settings.periods, name)}; write 1 to {MOST_DAYS} days")
     if settings.assume not in ("", "muted", "unmuted"):
         raise OperatorError(f"{PREFIX}assume is {settings.assume!r}; write muted or unmuted, or leave it out")
     if settings.metrics:

@@ -11,6 +11,7 @@ Thin: options in, hooks out. What is inspected is decided in `gate.py`, what is 
 mitmproxy loads this file by path: no relative imports, and the installed packages must be importable.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -22,7 +23,7 @@ from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import context
 
-from addons.apply import apply, refuse
+from addons.apply import apply, refuse, send_elsewhere
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
@@ -34,13 +35,16 @@ from addons.live_options import (
     check_neighbours,
     claim_neighbours,
     read_settings,
+    refuse_open_ports,
     refuse_unknown,
+    spare_the_garbage_collector,
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
 from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
+from addons.reload import Reloads
 from addons.writer import Writer
 from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
@@ -48,9 +52,10 @@ from mutewatch.records import Exchange, Origin
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies")
+RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
+TAKEN = "mutewatch_taken"  # flow.metadata: the message was given to the writer
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
 WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
@@ -70,13 +75,24 @@ class _Live:
     @property
     def holds_back(self) -> bool:
         """May a message be kept from leaving as it is?"""
-        return self.settings.policies.touch
+        return self.settings.holds_back
 
     def inspects(self, flow: http.HTTPFlow) -> bool:
-        """Was this connection opened for its SNI, or is it plain HTTP to a telemetry host?"""
-        inspects = self.gate.inspects
-        # `pretty_host` parses a header each time: asked last
-        return inspects(flow.client_conn.sni) or inspects(flow.request.host) or inspects(flow.request.pretty_host)
+        """Is this a request to a telemetry host: in a connection that was opened for one, or in plain HTTP?"""
+        if self.is_opened(flow):
+            return not self.is_misdirected(flow)
+        return self.gate.inspects(flow.request.host) or self.gate.inspects(flow.request.pretty_host)
+
+    def is_opened(self, flow: http.HTTPFlow) -> bool:
+        """Did it come in a TLS connection that was opened for its SNI?"""
+        return self.gate.inspects(flow.client_conn.sni)
+
+    def is_misdirected(self, flow: http.HTTPFlow) -> bool:
+        """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
+        request = flow.request
+        if not request.is_http2 or not request.host_header or not self.is_opened(flow):
+            return False
+        return not self.gate.inspects(request.pretty_host)
 
 
 class MuteAudit:
@@ -93,6 +109,7 @@ class MuteAudit:
         self._live: _Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
         self._canaries = CanaryRoutes(self.counters)
+        self._reloads = Reloads(self.counters)
         self._metrics: MetricsServer | None = None
         self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
@@ -112,21 +129,27 @@ class MuteAudit:
         """Check the options; the first time, start. mitmproxy does not call this for an embedded addon."""
         refuse_unknown()
         if self._live is None:
-            self._live = live = self._start(read_settings())
+            settings = read_settings()
+            refuse_open_ports(settings)
+            self._live = live = self._start(settings)
             # calls this hook again, which is why it comes last
             claim_neighbours(allow_hosts(live.gate.patterns), live.settings)
             return
         live = self._live
-        check_neighbours(allow_hosts(live.gate.patterns), live.settings)
-        if any(name.startswith(PREFIX) for name in updated):
-            live.settings = changed_settings(live.settings, read_settings())
-            live.pins.ttl_seconds = live.settings.pin_ttl
-            live.writer.use(live.settings.policies)
+        is_ours = any(name.startswith(PREFIX) for name in updated)
+        settings = changed_settings(live.settings, read_settings()) if is_ours else live.settings
+        check_neighbours(allow_hosts(live.gate.patterns), settings)
+        if is_ours:
+            live.settings = settings
+            live.pins.ttl_seconds = settings.pin_ttl
+            live.writer.use(settings.policies, settings.periods)
 
     async def running(self) -> None:
         self.configure(set())
+        self._reloads.begin()
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
+            spare_the_garbage_collector()
             await start_listening()
 
     def _start(self, settings: LiveSettings) -> _Live:
@@ -137,7 +160,8 @@ class MuteAudit:
             raise exceptions.OptionsError(str(error)) from error
         check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
-        writer = Writer(lambda: self._build(settings), Journal(settings.state), self.counters, limits)
+        journal = Journal(settings.state, log_bytes=limits.log_bytes)
+        writer = Writer(lambda: self._build(settings), journal, self.counters, limits)
         try:
             writer.start()
         except OperatorError as error:
@@ -145,19 +169,21 @@ class MuteAudit:
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         self._canaries.open(settings.state)
-        self._metrics = start_metrics(settings, gate, writer)
-        return _Live(settings, gate, writer, Pins(settings.pin_ttl))
+        live = _Live(settings, gate, writer, Pins(settings.pin_ttl))
+        self._metrics = start_metrics(lambda: live.settings, gate, writer)
+        return live
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
+        logging.getLogger("asyncio").addFilter(tells_more_than_the_stop)
         if self._metrics is not None:
             self._metrics.stop()
         if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
             logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
 
     def status(self) -> str:
-        """Return all counters as JSON."""
-        return json.dumps(self._live.writer.status() if self._live else {})
+        """Return all counters, and what was said of the newest reload, as JSON."""
+        return json.dumps({**self._live.writer.status(), "reload": self._reloads.last} if self._live else {})
 
     async def flush(self) -> str:
         """Wait until all that was taken so far is settled; return all counters as JSON."""
@@ -231,18 +257,34 @@ class MuteAudit:
             return
         with self._guard(flow):
             if live is None or not live.inspects(flow):
-                flow.request.stream = True  # plain HTTP to other hosts is not ours to hold
-            elif (flow.request.stream or announced_length(flow) > live.settings.max_body) and not live.holds_back:
+                if live is None or not live.is_misdirected(flow):
+                    flow.request.stream = True  # messages to other hosts are not ours to hold
+            elif live.holds_back:
+                flow.request.stream = False  # whoever else wants it streamed
+            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
                 flow.metadata[RECORDED_EARLY] = True
-                await self._record(live, flow, exchange_of(flow, 0, self._canaries.door(flow.client_conn)))
+                await self._record(live, flow, self._exchange(live, flow, 0))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(flow):
-            if live is not None and RECORDED_EARLY not in flow.metadata and live.inspects(flow):
-                exchange = exchange_of(flow, live.settings.max_body, self._canaries.door(flow.client_conn))
+            if live is None or RECORDED_EARLY in flow.metadata:
+                return
+            if live.inspects(flow):
+                exchange = self._exchange(live, flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
+            elif live.is_misdirected(flow):
+                self.counters.misdirected += 1
+                send_elsewhere(flow)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Count a message whose client went away while its body was already leaving, unread: part of it is gone."""
+        live = self._live
+        with self._guard():
+            if live is not None and flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
+                exchange = self._exchange(live, flow, 0)
+                await self._record(live, flow, exchange, has_left=True)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
@@ -253,8 +295,17 @@ class MuteAudit:
         live = self._live
         with self._guard():
             if live is not None and not flow.metadata.get(UNAWAITED) and live.inspects(flow):
-                door = self._canaries.door(flow.client_conn)
-                live.writer.put_answer(exchange_of(flow, live.settings.max_body, door))
+                live.writer.put_answer(self._exchange(live, flow, live.settings.max_body))
+
+    def _exchange(self, live: _Live, flow: http.HTTPFlow, max_body: int) -> Exchange:
+        """Return the request of `flow`, to the telemetry host that its connection was opened for.
+
+        Its Host may name another: then nobody would know the message, though it goes where the others go.
+        """
+        exchange = exchange_of(flow, max_body, self._canaries.door(flow.client_conn))
+        names = (exchange.host, flow.client_conn.sni, flow.request.host)
+        host = next((name for name in names if live.gate.inspects(name)), None)
+        return exchange if host is None else replace(exchange, host=host.lower().rstrip("."))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
@@ -271,13 +322,14 @@ class MuteAudit:
 
         `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.
         """
+        flow.metadata[TAKEN] = True
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
         decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
         if decision is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
             flow.kill()
-        elif isinstance(decision, Fate) and (live.settings.strict or live.holds_back) and not has_left:
+        elif isinstance(decision, Fate) and live.holds_back and not has_left:
             self.counters.refused += 1
             self._warn("refused", f"a message was refused because it was not known to be recorded ({decision})")
             refuse(flow)
@@ -286,7 +338,7 @@ class MuteAudit:
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({decision})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
-            self.counters.count_sent(decision.sent)
+            self.counters.count(decision)
             apply(decision, flow)
 
     @contextmanager
@@ -318,6 +370,11 @@ def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Ex
     return exchange if is_read else replace(exchange, body=None)
 
 
+def tells_more_than_the_stop(record: logging.LogRecord) -> bool:
+    """A filter: asyncio logs a traceback for each connection that the stop cancels: seconds, for thousands."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
+
+
 def _address(context: context.Context) -> str:
     """The client's network address; "" if there is none."""
     peer = context.client.peername
@@ -335,8 +392,8 @@ def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
     kept = {name: getattr(old, name) for name in RELOADABLE}
     if replace(new, **kept) != old:
         raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
-    if new.policies.touch != old.policies.touch:
-        raise exceptions.OptionsError("restart the proxy to begin, or to end, holding messages back")
+    if new.holds_back and not old.holds_back and ctx.options.stream_large_bodies is not None:
+        raise exceptions.OptionsError("restart the proxy to begin holding messages back")
     return new
 
 

@@ -15,6 +15,7 @@ from mutewatch.config import StateDirectory
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
+from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
 from mutewatch.signatures import load_signatures
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
@@ -39,7 +40,13 @@ class LiveSettings:
     pin_ttl: float = 86_400.0  # seconds for which a client that refused our certificate is let through
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
     metrics: str = ""  # host:port of /metrics and /healthz; "": off
+    periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
+
+    @property
+    def holds_back(self) -> bool:
+        """May a message be kept from leaving as it is? Then none may leave while it still comes in."""
+        return self.policies.touch or self.strict
 
 
 class Recorder(Protocol):
@@ -55,12 +62,20 @@ class Recorder(Protocol):
         """
         ...
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these. Called on any thread."""
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        """These failed and do not come again: they are counted as lost, and must not be committed after all."""
+        ...
+
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods. Called on any thread."""
         ...
 
     def tick(self, now: datetime) -> None:
         """Judge and commit what time alone has decided. Called about once a minute."""
+        ...
+
+    def tidy(self, now: datetime) -> Tidied:
+        """Delete a few rows that have been kept for long enough, in some milliseconds. Called about once a second."""
         ...
 
     def close(self) -> None:
@@ -75,7 +90,9 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
-    return compose.build_recorder(StateDirectory(settings.state), options, datetime.now(UTC), settings.policies)
+    return compose.build_recorder(
+        StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
+    )
 
 
 def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:

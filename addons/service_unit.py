@@ -1,7 +1,12 @@
-"""The systemd unit: the proxy as a user of its own that may do nothing but listen, connect, and keep its state."""
+"""The systemd units: the proxy and its canary, as a user of their own that may do little but listen and connect.
+
+Both are the same user, since a canary's ticket is honoured only from there; systemd makes the user anew with the
+first of them, and gives the other the same.
+"""
 
 from pathlib import Path
 
+from addons.canary_client import check_mode
 from addons.settings import Settings
 from mutewatch.errors import OperatorError
 
@@ -12,6 +17,7 @@ UNIT = """\
 # Made by `mutewatch live --print-unit`.
 #   install:  write this to /etc/systemd/system/mutewatch.service, then
 #             systemctl daemon-reload && systemctl enable --now mutewatch
+#   settings: systemctl reload mutewatch takes them anew; what needs a restart is said in the journal
 #   state:    {state}, for root only: mutewatch report --state {state}
 [Unit]
 Description=mutewatch: shows audio-derived telemetry of video-conferencing clients
@@ -22,6 +28,8 @@ After=network-online.target
 Type=exec
 ExecStartPre={program} check{config}
 ExecStart={program} live{config}
+# the first says what is wrong to whoever reloads; the proxy would not take it either
+ExecReload={program} check --running{config}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
@@ -30,22 +38,62 @@ RestartPreventExitStatus=2
 # the last commits take at most five
 TimeoutStopSec=10
 
-DynamicUser=yes
-StateDirectory={name}
-StateDirectoryMode=0700
-Environment=MUTEWATCH_STATE={state} PYTHONUNBUFFERED=1
-UMask=0077
-
 # 18 kB a stalled connection, 80 MB at rest: a flood ends the proxy before it takes the host
 MemoryMax=1G
 # a tunnel takes two
 LimitNOFILE=65536
-# a core dump would hold keys
-LimitCORE=0
 TasksMax=256
 
 # Redirected connections are ordinary ones: neither transparent mode nor WireGuard (in user space) needs a capability.
 {capabilities}
+{confined}
+[Install]
+WantedBy=multi-user.target
+"""
+
+CANARY_UNIT = """\
+# Made by `mutewatch live --print-canary-unit`.
+#   install:  write this to /etc/systemd/system/mutewatch-canary.service; its timer starts it
+#   result:   systemctl status mutewatch-canary, and canary.json in {state}
+[Unit]
+Description=mutewatch: telemetry of nobody through the gateway, and what became of it
+After=mutewatch.service
+
+[Service]
+Type=oneshot
+ExecStart={program} canary{config}
+# each step has its own limit, twenty seconds; this one is for all of them
+TimeoutStartSec=180
+MemoryMax=512M
+TasksMax=64
+CapabilityBoundingSet=
+{confined}"""
+
+CANARY_TIMER = """\
+# Made by `mutewatch live --print-canary-timer`, from canary.interval.
+#   install:  write this to /etc/systemd/system/mutewatch-canary.timer, then
+#             systemctl daemon-reload && systemctl enable --now mutewatch-canary.timer
+[Unit]
+Description=mutewatch: a canary every {interval:g} seconds
+
+[Timer]
+OnActiveSec=60
+OnUnitActiveSec={interval:g}
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
+
+CONFINED = """\
+DynamicUser=yes
+User={name}
+StateDirectory={name}
+StateDirectoryMode=0700
+Environment=MUTEWATCH_STATE={state} PYTHONUNBUFFERED=1
+UMask=0077
+# a core dump would hold keys
+LimitCORE=0
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
@@ -69,9 +117,6 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
 """
 
 
@@ -80,15 +125,34 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
 
     `is_state_chosen`: the operator named a state directory; it must be one that systemd keeps.
     """
+    if settings.listen.port < 1024:
+        capabilities = "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE"
+    else:
+        capabilities = "CapabilityBoundingSet="
+    parts = _parts(settings, program, config, is_state_chosen=is_state_chosen)
+    return UNIT.format(capabilities=capabilities, **parts)
+
+
+def canary_unit(settings: Settings, program: Path, config: Path | None, *, is_state_chosen: bool) -> str:
+    """Return the unit that sends one canary through the gateway. Raises OperatorError."""
+    check_mode(settings.listen.mode)
+    return CANARY_UNIT.format(**_parts(settings, program, config, is_state_chosen=is_state_chosen))
+
+
+def canary_timer(settings: Settings) -> str:
+    """Return the timer that starts it. Raises OperatorError."""
+    check_mode(settings.listen.mode)
+    return CANARY_TIMER.format(interval=settings.canary.interval)
+
+
+def _parts(settings: Settings, program: Path, config: Path | None, *, is_state_chosen: bool) -> dict[str, object]:
+    """What the units have in common. Raises OperatorError for what a service cannot see."""
     state = settings.state.directory if is_state_chosen else STATES / "mutewatch"
     if state.parent != STATES:
         raise OperatorError(f"--print-unit: a service keeps its state below {STATES}, not in {state}: leave it out")
     for path in (program, config):
         if path is not None and str(path).startswith(tuple(f"{folder}/" for folder in HIDDEN)):
             raise OperatorError(f"--print-unit: a service cannot see {path}; move it, for example to /opt or /etc")
-    if settings.listen.port < 1024:
-        capabilities = "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE"
-    else:
-        capabilities = "CapabilityBoundingSet="
     option = f" --config {config}" if config else ""
-    return UNIT.format(program=program, config=option, state=state, name=state.name, capabilities=capabilities)
+    confined = CONFINED.format(name=state.name, state=state)
+    return {"program": program, "config": option, "state": state, "confined": confined}

@@ -4,7 +4,7 @@ All or nothing: where one change needs a restart, none is taken, so that what ru
 written. Ports, directories and what the pipeline was built with stay until the proxy starts again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from addons.settings import Settings
@@ -12,8 +12,19 @@ from addons.settings_sources import Path_, leaves
 
 # Sections, or single keys of a section.
 RELOADABLE: frozenset[Path_] = frozenset(
-    {("record", "record_timeout"), ("mitigation",), ("pins",), ("retention",), ("canary",), ("log",)}
+    {
+        ("record", "record_timeout"),
+        ("record", "strict"),
+        ("mitigation",),
+        ("pins",),
+        ("retention",),
+        ("canary",),
+        ("log",),
+    }
 )
+
+# What others than the proxy act on, and how they learn of it.
+ELSEWHERE: Mapping[Path_, str] = {("canary", "interval"): "the timer has its own: print it anew"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,8 @@ class Change:
         return any(self.path[: len(known)] == known for known in RELOADABLE)
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.path)}: {self.old!r} becomes {self.new!r}"
+        note = f" ({ELSEWHERE[self.path]})" if self.path in ELSEWHERE else ""
+        return f"{'.'.join(self.path)}: {self.old!r} becomes {self.new!r}{note}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,10 @@
-"""From settings to what is launched; what nothing acts on yet is said, never silently taken."""
+"""From settings to what is launched."""
 
-from collections.abc import Iterator
-
-from addons.launch import LaunchSettings
+from addons.launch import LaunchSettings, option_name
 from addons.recorder import LiveSettings
 from addons.settings import Mitigation, MitigationRule, PinPolicy, Settings
-from addons.settings_sources import Loaded, Path_, Source, place
-from mutewatch.errors import OperatorError
 from mutewatch.mitigate import Policies, Policy
-
-# Sections and keys without effect so far. Whoever gives one its effect takes it out.
-AWAITING: frozenset[Path_] = frozenset({("retention",), ("canary", "interval")})
-
-
-def is_awaiting(path: Path_) -> bool:
-    """Is `path` a value that nothing acts on in this version?"""
-    return any(path[: len(known)] == known for known in AWAITING)
-
-
-def refuse_awaiting(loaded: Loaded) -> None:
-    """Raise OperatorError for a value that somebody set and nothing acts on: they would rely on it."""
-    for path, value, source in _set(loaded):
-        if is_awaiting(path):
-            where = place(path, source, loaded.file)
-            raise OperatorError(f"{where} is {value}: nothing acts on it in this version; leave it out")
-
-
-def _set(loaded: Loaded) -> Iterator[tuple[Path_, object, Source]]:
-    return (each for each in loaded.values() if each[2] is not Source.DEFAULT)
+from mutewatch.retention import Periods
 
 
 def policies(mitigation: Mitigation) -> Policies:
@@ -41,7 +18,7 @@ def _policy(rule: MitigationRule) -> Policy:
 
 def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSettings:
     """Return what `launch.run` needs; `extra` are further mitmproxy options and win over ours."""
-    if not any(option.partition("=")[0] == "termlog_verbosity" for option in extra):
+    if not any(option_name(option) == "termlog_verbosity" for option in extra):
         extra = (f"termlog_verbosity={settings.log.level}", *extra)
     live = LiveSettings(
         settings.state.directory,
@@ -56,6 +33,7 @@ def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSe
         strict=settings.record.strict,
         refuses_pinned=settings.pins.policy is PinPolicy.FAIL,
         pin_ttl=settings.pins.ttl_seconds,
+        periods=Periods(settings.retention.minutes_days, settings.retention.counts_days),
         metrics="" if settings.metrics.address is None else settings.metrics.listen,
         canary_max_age=int(settings.canary.stale_after),
     )

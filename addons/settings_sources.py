@@ -28,6 +28,7 @@ from mutewatch.signatures import load_signatures
 Path_ = tuple[str, ...]  # of a value: ("listen", "port")
 Tree = Mapping[str, Any]  # section -> key -> value
 PREFIX = "MUTEWATCH_"
+FILE_BYTES = 64 << 10  # with every key there is, a file has less than two thousand
 OPTIONS: Mapping[Path_, str] = {
     ("listen", "host"): "--listen-host",
     ("listen", "port"): "--listen-port",
@@ -108,17 +109,27 @@ def leaves(tree: Tree, above: Path_ = ()) -> Iterator[tuple[Path_, object]]:
             yield (*above, key), value
 
 
+class _File(TomlConfigSettingsSource):
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        # O_NONBLOCK: a FIFO of that name must not hold up whoever reads
+        with os.fdopen(os.open(file_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            text = file.read(FILE_BYTES + 1)
+        if len(text) > FILE_BYTES:
+            raise WrongSettingsError([f"{file_path}: longer than {FILE_BYTES:,} bytes: that is no settings file"])
+        return tomllib.loads(text.decode())
+
+
 def _read_file(file: Path) -> Tree:
+    if not file.is_file():
+        raise WrongSettingsError([f"{file}: there is no such file; `mutewatch live` needs none"])
     try:
-        return TomlConfigSettingsSource(Settings, file)() if file.is_file() else _missing(file)
+        return _File(Settings, file)()
     except OSError as error:
         raise WrongSettingsError([f"{file}: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongSettingsError([f"{file}: not TOML: {error}"]) from None
-
-
-def _missing(file: Path) -> Tree:
-    raise WrongSettingsError([f"{file}: there is no such file; `mutewatch live` needs none"])
+    except RecursionError:
+        raise WrongSettingsError([f"{file}: not TOML: nested too deeply"]) from None
 
 
 class _Environment(EnvSettingsSource):

@@ -25,6 +25,9 @@ from addons.journal import Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
+from mutewatch.retention import Periods
+
+STOP_SHARE = 0.6  # of the time to stop may be spent on commits; the rest is for the last of them, and to close
 
 
 class Writer:
@@ -86,10 +89,10 @@ class Writer:
         finally:
             late.cancel()
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these."""
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods."""
         if self._recorder is not None:
-            self._recorder.use(policies)
+            self._recorder.use(policies, periods)
 
     async def flush(self, timeout: float) -> bool:
         """Wait until all that was put so far is settled; False if that takes longer than `timeout` seconds."""
@@ -150,10 +153,12 @@ class Writer:
     def stop(self, timeout: float) -> bool:
         """Take nothing more, commit what is queued, close; may be called twice.
 
-        False if that took longer than `timeout` seconds; what is then pending may be recorded or not.
+        What there is no time for is lost, and counted. False if all that took longer than `timeout` seconds, because
+        a call of the store does not return; what is then pending may be recorded or not.
         """
         if self._is_open:
             self._is_open = False
+            self._committer.stop_by = time.monotonic() + STOP_SHARE * timeout
             self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout)

@@ -16,6 +16,7 @@ from mutewatch.signatures.fixtures import pack
 from mutewatch.signatures.model import Signature
 
 BEFORE_THE_MINUTE = timedelta(seconds=75)  # when the canary "pressed mute": before the minute that it reports
+CLOCK_SKEW = timedelta(seconds=60)  # a run takes less; a minute that far off may be judged by another's mute state
 NOT_STORED = "it is not in the store"
 
 
@@ -42,6 +43,11 @@ class CanaryMessage:
     @property
     def tells_audio(self) -> bool:
         return self.signature.canary is not None and self.signature.canary.tells == "audio"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the values that must be found in it."""
+        return self.signature.canary.values if self.signature.canary else ()
 
     def read(self, body: bytes, content_encoding: str | None = None) -> Decoded | None:
         """Return the facts of `body`, had it been this message; None if this is none of the signature's messages."""
@@ -115,9 +121,10 @@ def telling_values(message: CanaryMessage, body: bytes, content_encoding: str | 
     return sorted({value.name for value in values if (value.name, value.value) not in blank})
 
 
-def stored(message: CanaryMessage, facts: Iterable[Decoded]) -> list[Decoded]:
-    """Return what the store's facts say of `message`."""
-    return [one for one in facts if one.source.signature.id == message.signature.id and _is_of(one, message)]
+def stored(message: CanaryMessage, facts: Iterable[Decoded], *, by_call: bool = False) -> list[Decoded]:
+    """Return what the store's facts say of `message`; `by_call`: only those that name its call."""
+    own = (one for one in facts if one.source.signature.id == message.signature.id)
+    return [one for one in own if (message.call in _calls(one) if by_call else _is_of(one, message))]
 
 
 def check_record(message: CanaryMessage, facts: Iterable[Decoded]) -> Check:
@@ -125,10 +132,27 @@ def check_record(message: CanaryMessage, facts: Iterable[Decoded]) -> Check:
     name, own = f"recorded ({message.signature.id})", stored(message, facts)
     if not own:
         return Check(name, False, NOT_STORED)
+    if (told := _clock_fault(message, own)) is not None:
+        return Check(name, False, told)
     faults = [undecoded.reason for decoded in own for undecoded in decoded.undecoded]
     if faults:
         return Check(name, False, f"it is in the store, but the signature could not read it: {faults[0]}")
+    found = {value.name for decoded in own for report in decoded.audio for value in report.values}
+    missing = [wanted for wanted in message.values if wanted not in found]
+    if missing:
+        return Check(name, False, f"it is in the store, but the signature did not find {', '.join(missing)} in it")
     return Check(name, True, "in the store, and read")
+
+
+def _clock_fault(message: CanaryMessage, own: Iterable[Decoded]) -> str | None:
+    """Say by how much the time at which the gateway saw `message` is not when it was sent; None if it is about that."""
+    for decoded in own:
+        seen_at = decoded.source.seen_at
+        if seen_at is not None and abs(seen_at - message.sent_at) > CLOCK_SKEW:
+            minutes = (seen_at - message.sent_at).total_seconds() / 60
+            where = "ahead of" if minutes > 0 else "behind"
+            return f"the gateway's clock is off: {abs(minutes):,.0f} minutes {where} the canary's"
+    return None
 
 
 def check_judgement(sent: Sequence[CanaryMessage], found: Iterable[Finding]) -> list[Check]:
@@ -156,9 +180,13 @@ def check_judgement(sent: Sequence[CanaryMessage], found: Iterable[Finding]) -> 
 
 def _is_of(decoded: Decoded, message: CanaryMessage) -> bool:
     """By the call, which only this run knows; what could not be read is taken for this run's (it is new)."""
-    calls: set[str | None] = {report.call for report in decoded.audio}
-    calls |= {event.call for event in decoded.mute} | {undecoded.call for undecoded in decoded.undecoded}
+    calls = _calls(decoded)
     return not calls or None in calls or message.call in calls
+
+
+def _calls(decoded: Decoded) -> set[str | None]:
+    calls: set[str | None] = {report.call for report in decoded.audio}
+    return calls | {event.call for event in decoded.mute} | {undecoded.call for undecoded in decoded.undecoded}
 
 
 def _iso(time: datetime) -> str:

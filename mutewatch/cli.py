@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from mutewatch.cli_ca import app as ca_app
+from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
     ActivityOption,
     AddressOption,
@@ -29,8 +30,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-signatures_app = typer.Typer(help="The telemetry endpoints that mutewatch knows.", no_args_is_help=True)
-classifier_app = typer.Typer(help="The model behind the guesses.", no_args_is_help=True)
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(ca_app, name="ca")
@@ -208,6 +207,12 @@ def live(
         bool, typer.Option("--print-pac", help="Print a PAC file that sends only telemetry hosts here, and exit.")
     ] = False,
     print_unit: Annotated[bool, typer.Option("--print-unit", help="Print a systemd unit, and exit.")] = False,
+    print_canary_unit: Annotated[
+        bool, typer.Option("--print-canary-unit", help="Print the systemd unit of the canary, and exit.")
+    ] = False,
+    print_canary_timer: Annotated[
+        bool, typer.Option("--print-canary-timer", help="Print the timer that starts it, and exit.")
+    ] = False,
 ) -> None:
     """Judge live traffic: a proxy that opens connections to telemetry hosts and passes all others through.
 
@@ -218,6 +223,7 @@ def live(
     from mutewatch.commands.live import live as run
 
     wanted = {"firewall": print_firewall, "pac": print_pac, "unit": print_unit}
+    wanted |= {"canary-unit": print_canary_unit, "canary-timer": print_canary_timer}
     values: dict[tuple[str, ...], object] = {
         ("listen", "host"): host,
         ("listen", "port"): port,
@@ -252,7 +258,11 @@ def check(
 
 @app.command()
 def canary(
-    proxy: Annotated[str, typer.Option("--proxy", help="The running gateway.")] = "http://127.0.0.1:8080",
+    config: ConfigOption = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", help="The running gateway. (default: as the settings say)", show_default=False),
+    ] = None,
     ca: Annotated[
         Path | None,
         typer.Option(
@@ -260,9 +270,13 @@ def canary(
         ),
     ] = None,
     expect: Annotated[
-        Literal["observe", "redact", "block"],
-        typer.Option("--expect", help="What the gateway is set to do with telemetry of muted clients."),
-    ] = "observe",
+        Literal["observe", "redact", "block"] | None,
+        typer.Option(
+            "--expect",
+            help="What the gateway does with telemetry of muted clients. (default: as the settings say)",
+            show_default=False,
+        ),
+    ] = None,
     every: Annotated[
         float | None, typer.Option("--every", help="Run again every so many seconds.", show_default=False)
     ] = None,
@@ -274,11 +288,11 @@ def canary(
     checks held; 3 one did not.
     """
     from mutewatch.canary import Expectation
-    from mutewatch.commands.canary import CanaryOptions
     from mutewatch.commands.canary import canary as run
-    from mutewatch.config import default_state
+    from mutewatch.commands.canary import options_for
 
-    raise typer.Exit(run(CanaryOptions(state or default_state(), proxy, ca, Expectation(expect), every)))
+    expected = Expectation(expect) if expect else None
+    raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
 @app.command()
@@ -302,78 +316,31 @@ def report(
 
 
 @app.command()
+def prune(
+    config: ConfigOption = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="The store to prune. (default: that of `mutewatch live`)", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much is due.")] = False,
+    trust_clock: Annotated[
+        bool, typer.Option("--trust-clock", help="The clock is right, though far ahead of the store's newest message.")
+    ] = False,
+    state: StateOption = None,
+) -> None:
+    """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
+    from mutewatch.commands.prune import prune as run
+
+    raise typer.Exit(run(config, state, store, dry_run=dry_run, trust_clock=trust_clock))
+
+
+@app.command()
 def doctor(state: StateOption = None) -> None:
     """Show what is installed and set up here, and what is missing for what."""
     from mutewatch.commands.doctor import doctor as run
     from mutewatch.config import default_state
 
     raise typer.Exit(run(state or default_state()))
-
-
-@signatures_app.command("list")
-def signatures_list() -> None:
-    """List the endpoints, what they tell, and how well founded that is."""
-    from mutewatch.commands.signatures import list_signatures
-
-    list_signatures()
-
-
-@signatures_app.command("validate")
-def signatures_validate(paths: Annotated[list[Path], typer.Argument(help="Signature files (TOML).")]) -> None:
-    """Check signature files against the schema."""
-    from mutewatch.commands.signatures import validate
-
-    raise typer.Exit(validate(paths))
-
-
-@signatures_app.command("test")
-def signatures_test(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Signature files. (default: the bundled ones)", show_default=False)
-    ] = None,
-) -> None:
-    """Decode the fixtures inside the signatures and compare the facts."""
-    from mutewatch.commands.signatures import test
-
-    raise typer.Exit(test(paths or ()))
-
-
-@signatures_app.command("schema")
-def signatures_schema() -> None:
-    """Print the JSON Schema of signature files, for editors."""
-    from mutewatch.commands.signatures import print_schema
-
-    print_schema()
-
-
-@classifier_app.command("train")
-def classifier_train(
-    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights and their manifest.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of split and training.")] = 0,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs at most; the best is kept.")] = 700,
-) -> None:
-    """Train the paper's network, with whole recordings held out for validation. Needs torch (extra: train)."""
-    from mutewatch.commands.classifier import train
-
-    train(data, output, seed, epochs)
-
-
-@classifier_app.command("evaluate")
-def classifier_evaluate(
-    data: Annotated[Path, typer.Argument(help="CSV of labelled gain minutes, one row a minute.")],
-    weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights file. (default: the shipped one)", show_default=False)
-    ] = None,
-    held_out: Annotated[
-        bool, typer.Option("--held-out", help="Score only recordings that the training held out.")
-    ] = False,
-    output_format: Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="What to print.")] = "table",
-) -> None:
-    """Score a model on labelled minutes. Needs no torch."""
-    from mutewatch.commands.classifier import evaluate
-
-    evaluate(data, weights, held_out, output_format == "json")
 
 
 def main() -> None:

@@ -4,13 +4,15 @@ With `cli.py` and `commands/` this is the composition root: only here does the c
 it, and each is imported inside the function that needs it.
 """
 
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
 
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
@@ -20,13 +22,20 @@ from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
 from mutewatch.ports import ActivityModel
 from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.retention import FOR_A_WHILE, Periods, Retention, Tidied
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
 
+logger = logging.getLogger("mutewatch.live")
+
+LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue to wait in, and must be able to stop
 LIVE = "live"  # the name of the proxy among the inputs of a store
-RESTORED_MESSAGES = 200_000  # at most, on a restart: seconds of start-up, hours of a large site's mute states
+# A record's own faults; every other error of the database is the store's: locked, full, read-only, damaged.
+UNSTORABLE = (DataError, IntegrityError, InterfaceError, ProgrammingError)
+RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
+RESTORE_SECONDS = 15.0  # at most: a start that takes longer than `WriterLimits.start_seconds` fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,98 +84,140 @@ def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
     return found.expires_at if found and found.fingerprint else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """An exchange that was taken in, and what that gave."""
+
+    exchange: Exchange
+    decision: Decision
+    facts: list[Decoded]
+
+
 class Recorder:
     """Feeds live exchanges to the pipeline and commits what they said. For one thread."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL) -> None:
+    def __init__(
+        self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL, periods: Periods = FOR_A_WHILE
+    ) -> None:
         self.pipeline, self.store = pipeline, store
         self.policies = policies
+        self.retention = Retention(store, periods)
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
-        # by identity: of calls that failed, and not seen again since, with what was decided
-        self._fed: dict[int, tuple[Exchange, Decision]] = {}
+        self._fed: dict[int, _Fed] = {}  # by identity: of calls that failed, and not seen again since
+        self._has_only_counts = False  # of some message nothing but the counts will be kept
 
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
         add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == LIVE))
-        for decoded in self.store.facts_since(now - FORGET, RESTORED_MESSAGES):
+        until = monotonic() + RESTORE_SECONDS
+        for number, decoded in enumerate(self.store.facts_since(now - FORGET, RESTORED_MESSAGES)):
+            if monotonic() >= until:
+                logger.warning(
+                    "mutewatch: took up the newest %d messages only; what was said before is unknown", number
+                )
+                break
             self.pipeline.absorb(decoded)
-        self.pipeline.advance(now)  # judged when their facts were committed, by all that was known then
+        self.pipeline.take_as_judged(now)  # when their facts were committed, by all that was known then
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
         """Commit the facts of `exchanges` and the findings that follow, in one transaction.
 
         Returns what is to become of each. What is committed says so, too.
-        Raises sqlalchemy's OperationalError while the store is away; nothing is lost then: the same exchanges
+        Raises sqlalchemy's DBAPIError while the store is away; nothing is lost then: the same exchanges
         may come again, and whatever comes next brings what this call could not commit.
         """
-        decisions = [self._feed(exchange) for exchange in exchanges]
+        fed = [self._feed(exchange) for exchange in exchanges]
         times = [exchange.sent_at for exchange in exchanges if exchange.sent_at]
         self._findings += self.pipeline.advance(max(times)) if times else ()
         try:
             self._commit()
-        except OperationalError:
-            decided = zip(exchanges, decisions, strict=True)
-            self._fed |= {id(exchange): (exchange, decision) for exchange, decision in decided}
+        except DBAPIError:
+            self._fed |= {id(one.exchange): one for one in fed}
             raise
-        return decisions
+        return [one.decision for one in fed]
 
-    def _feed(self, exchange: Exchange) -> Decision:
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        """These were given up: what they said is not to be committed later, as if they had been recorded."""
+        given_up = [self._fed.pop(id(exchange), None) for exchange in exchanges]
+        gone = {id(decoded) for one in given_up if one for decoded in one.facts}
+        self._facts = [decoded for decoded in self._facts if id(decoded) not in gone]
+
+    def _feed(self, exchange: Exchange) -> _Fed:
         """Take one exchange in, unless it was before; return what is to become of it."""
         known = self._fed.pop(id(exchange), None)
         if known is not None:
-            return known[1]
+            return known
         if exchange.status is not None:  # the response comes as the same exchange; it was counted as a request
-            self._facts += self.pipeline.feed(exchange, again=True)
-            return FORWARD
-        mitigation = Mitigation(self.policies, exchange)
-        self._facts += self.pipeline.feed(exchange, mitigation=mitigation)
-        return mitigation.decision
+            fed = _Fed(exchange, FORWARD, self.pipeline.feed(exchange, again=True))
+        else:
+            mitigation = Mitigation(self.policies, exchange)
+            facts = self.pipeline.feed(exchange, mitigation=mitigation)
+            fed = _Fed(exchange, mitigation.decision, facts)
+        self._facts += fed.facts
+        self._has_only_counts |= exchange.status is None and not fed.facts
+        return fed
 
-    def _commit(self) -> None:
-        """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest."""
+    def _commit(self, *, with_counts: bool = False) -> None:
+        """All or nothing while the store is away; but one record that cannot be stored must not hold up the rest.
+
+        The counts are for once a minute, but where they are all that is kept of a message: then they go with it.
+        """
+        counts = {LIVE: counts_record(self.pipeline.counts)} if with_counts or self._has_only_counts else None
         try:
-            self.store.record(self._facts, self._findings)
-        except OperationalError:  # locked, full, read-only: it will come back
-            raise
-        except (StatementError, TypeError, ValueError):
+            self.store.record(self._facts, self._findings, counts)
+        except DBAPIError as error:
+            if not isinstance(error, UNSTORABLE):
+                raise
             self._commit_one_by_one()
-        self._facts, self._findings = [], []
+        except (StatementError, TypeError, ValueError, OverflowError):
+            self._commit_one_by_one()
+        self._facts, self._findings, self._has_only_counts = [], [], False
 
     def _commit_one_by_one(self) -> None:
         singly: list[tuple[list[Decoded], list[Finding]]] = [([fact], []) for fact in self._facts]
         for facts, findings in singly + [([], [finding]) for finding in self._findings]:
             try:
                 self.store.record(facts, findings)
-            except OperationalError:
-                raise
-            except (StatementError, TypeError, ValueError):
+            except DBAPIError as error:
+                if not isinstance(error, UNSTORABLE):
+                    raise
                 self.pipeline.counts.unstorable += 1
+            except (StatementError, TypeError, ValueError, OverflowError):
+                self.pipeline.counts.unstorable += 1
+        self.store.record((), (), {LIVE: counts_record(self.pipeline.counts)})
 
-    def use(self, policies: Policies) -> None:
-        """From now on, decide by these."""
-        self.policies = policies
+    def use(self, policies: Policies, periods: Periods) -> None:
+        """From now on, decide by these policies, and keep for these periods."""
+        self.policies, self.retention.periods = policies, periods
 
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""
         self._findings += self.pipeline.advance(now)
-        self.store.record_input(LIVE, counts_record(self.pipeline.counts), None)
-        self._commit()
+        self._commit(with_counts=True)
+
+    def tidy(self, now: datetime) -> Tidied:
+        """Delete a few rows that have been kept for long enough; call about once a second."""
+        return self.retention.step(now)
 
     def close(self) -> None:
         """Commit what is left and close the store."""
         try:
             self._findings += self.pipeline.finish()
-            self.store.record_input(LIVE, counts_record(self.pipeline.counts), None)
-            self._commit()
+            self._commit(with_counts=True)
         finally:
             self.store.close()
 
 
 def build_recorder(
-    state: StateDirectory, options: PipelineOptions, now: datetime, policies: Policies = OBSERVE_ALL
+    state: StateDirectory,
+    options: PipelineOptions,
+    now: datetime,
+    policies: Policies = OBSERVE_ALL,
+    periods: Periods = FOR_A_WHILE,
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
-    recorder = Recorder(build_pipeline(state, options), Store(state.store), policies)
+    store = Store(state.store, LIVE_LOCK_SECONDS)
+    recorder = Recorder(build_pipeline(state, options), store, policies, periods)
     recorder.restore(now)
     return recorder

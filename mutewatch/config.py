@@ -42,10 +42,17 @@ def default_state() -> Path:
 def open_state(root: Path) -> StateDirectory:
     """Return the state directory at `root`, made if need be. OperatorError if it is not ours alone."""
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(root)
         status = root.stat()
     except OSError as error:
         raise OperatorError(f"cannot use the state directory {root}: {error.strerror}") from None
     if status.st_mode & 0o077:
         raise OperatorError(f"the state directory {root} is open to others: chmod 700 {root}")
     return StateDirectory(root)
+
+
+def _make(folder: Path) -> None:
+    """Make `folder` and what is missing above it, each for its owner alone: who can rename it could replace it."""
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""From one exchange to its facts, as a signature says: `extract` and nothing else is meant for others.
+"""From one exchange to its facts, as a signature says: `extract`; `unknown_message` where no signature says anything.
 
 What cannot be read becomes an `Undecoded` with its reason; the elements beside it are kept. Nothing raises.
 """
@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -60,6 +61,33 @@ def extract(
         tuple(fact for fact in facts if isinstance(fact, MuteEvent)),
         tuple(fact for fact in facts if isinstance(fact, Undecoded)),
     )
+
+
+def unknown_message(exchange: Exchange, signature: Signature, names: Names, found: bool | None) -> Decoded:
+    """Return the one fact of a message that no signature knows, sent to a host of `signature`: it was not read.
+
+    `found`: does it name audio-derived values? None: it could not be searched.
+    """
+    body = exchange.body or b""
+    with suppress(DecodeError):
+        body = decode.remove_content_encoding(body, exchange.content_encoding, Budget(DEFAULT_LIMITS))
+    address = names.pseudonym(exchange.client) if exchange.client else None
+    seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
+    source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), seen_at, address)
+    what = "names audio-derived values" if found else "cannot be searched for audio-derived values"
+    reason = (
+        f"{decode.shorten(exchange.method, 12)} {_shape(exchange.path)}: no message of the signature, and it {what}"
+    )
+    return Decoded(source, undecoded=(Undecoded(source, reason, len(exchange.body or b""), 0, address),))
+
+
+_WORD = re.compile(r"[a-z._-]{1,24}|v\d{1,2}", re.IGNORECASE)
+
+
+def _shape(path: str) -> str:
+    """Return a path without the segments that may name somebody: all but words and versions become `*`."""
+    segments = [part if _WORD.fullmatch(part) else part and "*" for part in path.split("/")]
+    return decode.shorten("/".join(segments), 80)
 
 
 class _MessageReader:

@@ -47,16 +47,28 @@ def load_or_create_key(path: Path) -> bytes:
 
     Raises OperatorError if the file is open to others, or not a key.
     """
+    if path.exists():
+        return _load_key(path)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    key = secrets.token_bytes(KEY_BYTES)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_private(new, key)
+        os.link(new, path)  # whole or not at all, whenever we are stopped; and never over another's
     except FileExistsError:
         return _load_key(path)
     except OSError as error:
         raise OperatorError(f"cannot keep the pseudonym key in {path}: {error.strerror}") from None
-    key = secrets.token_bytes(KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
+    finally:
+        new.unlink(missing_ok=True)
     return key
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Raises OSError."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _load_key(path: Path) -> bytes:

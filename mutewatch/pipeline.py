@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Final
 
-from mutewatch.extract import extract
+from mutewatch.audio_names import names_audio
+from mutewatch.extract import extract, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
@@ -21,13 +22,29 @@ from mutewatch.minutes import CallMinutes, Slot
 from mutewatch.mitigate import Mitigation, with_sent
 from mutewatch.mute import MuteTracker
 from mutewatch.ports import ActivityModel
-from mutewatch.records import AudioReport, ClientMinute, Decoded, Exchange, Finding, MuteEvent, MuteSummary, Verdict
+from mutewatch.records import (
+    AudioReport,
+    ClientMinute,
+    Decoded,
+    Direction,
+    Exchange,
+    Finding,
+    MuteEvent,
+    MuteSummary,
+    Verdict,
+)
 from mutewatch.signatures.model import Signature
 
 LATENESS_MINUTES = 10  # how late a report may come in a running call and still find its neighbours
 IDLE = timedelta(minutes=15)  # after this a call keeps only its last report, so that a gap still shows
 FORGET = timedelta(hours=12)  # after this a call is over
 TIDY_EVERY = timedelta(minutes=1)
+BODILESS: Final = (
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "CONNECT",
+)  # that no body was seen of these does not mean that one was lost
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
@@ -42,6 +59,8 @@ class Counts:
     canaries: int = 0  # messages of `mutewatch canary`, in no other number here
     dark: int = 0  # connections to telemetry hosts of which no message could be read
     matched: int = 0
+    unmatched: int = 0  # to the host of a signature that knows audio-derived values, and no message of any
+    unmatched_audio: int = 0  # of these, messages that name an audio-derived value
     decoded: int = 0
     undecoded: int = 0
     unread: int = 0  # matched, but the door could not read the body
@@ -138,15 +157,42 @@ class Pipeline:
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)
             if mitigation is not None:
-                mute = partial(map, self._mute_during, decoded.audio)
-                decoded = with_sent(decoded, mitigation.apply(signature, message, decoded, mute))
+                mitigation.apply(signature, message, decoded, partial(map, self._mute_during, decoded.audio))
+                decoded = with_sent(decoded, mitigation.decision)
             self.absorb(decoded, counts)
             if again and not is_canary:  # it was counted as unanswered when it was sent
                 answers = [event.effective for event in decoded.mute if event.effective is not None]
                 self.counts.mute_unanswered -= len(answers)
                 self.counts.mute_refused += answers.count(False)
             facts.append(decoded)
+        if not again and not any(signature.telling_names for signature, _ in matches):
+            facts += self._unknown(exchange, names, counts, mitigation)
         return facts
+
+    def _unknown(
+        self, exchange: Exchange, names: Names, counts: Counts, mitigation: Mitigation | None
+    ) -> Iterator[Decoded]:
+        """Look for audio-derived values in what was sent to a telemetry host and no signature knows."""
+        if not exchange.body and (exchange.body == b"" or exchange.method in BODILESS):
+            return
+        if exchange.direction is Direction.TO_CLIENT:
+            return
+        for signature in self._signatures:
+            if not signature.telling_names or not signature.is_for(exchange.host):
+                continue
+            counts.unmatched += 1
+            wanted = signature.telling_names
+            found = names_audio(exchange.body, exchange.content_encoding, wanted, self._limits)
+            counts.unmatched_audio += found is True
+            if mitigation is not None:
+                mitigation.apply_unknown(signature, found)
+            is_held_back = mitigation is not None and mitigation.decision.answer is not None
+            if found or is_held_back:
+                decoded = unknown_message(exchange, signature, names, found)
+                decoded = decoded if mitigation is None else with_sent(decoded, mitigation.decision)
+                self.absorb(decoded, counts)
+                yield decoded
+            return
 
     def absorb(self, decoded: Decoded, counts: Counts | None = None) -> None:
         """Take in facts that were decoded before, such as those kept from before a restart."""
@@ -163,10 +209,19 @@ class Pipeline:
     def advance(self, now: datetime) -> list[Finding]:
         """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
         findings = self._conclude()
-        if now - self._tidied_at > TIDY_EVERY:
+        if abs(now - self._tidied_at) > TIDY_EVERY:  # in either direction: a clock may be set back
             self._tidied_at = now
             self._tidy(now)
         return findings
+
+    def take_as_judged(self, now: datetime) -> None:
+        """What was absorbed so far was judged before: from here on only what is touched is judged again."""
+        for group_id in self._dirty:
+            group = self._groups.get(group_id)
+            for call in group.calls.values() if group else ():
+                call.dirty_after = None
+        self._dirty, self._ready = {}, []
+        self._tidy(now)
 
     def finish(self) -> list[Finding]:
         """Return what is newly known; there is no more to come."""

@@ -147,6 +147,7 @@ class Source:
     seen_at: datetime | None  # Exchange.sent_at
     address: str | None  # pseudonym of the client's network address
     sent: Sent = Sent.FORWARDED
+    sent_sha256: str | None = None  # of the body that left instead, made as `body_sha256` is; None: none did
 
 
 class Role(StrEnum):

@@ -14,13 +14,14 @@ blank: its messages are given back unread. A mute request that were refused woul
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
 from typing import Final
 from urllib.parse import unquote_plus
 
 from mutewatch import decode
+from mutewatch.audio_names import name_pattern
 from mutewatch.decode import Budget
 from mutewatch.encode import add_content_encoding, undo_steps
 from mutewatch.errors import DecodeError
@@ -46,11 +47,15 @@ class Blank(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A body without what it told, and how much was blanked in it. What was zero before is not counted."""
+    """A body without what it told, and how much was blanked in it. What was zero before is not counted.
+
+    `sha256`: of the body without content-encoding, as a reader of the server's side gives it; "" if nothing was read.
+    """
 
     body: bytes
     values: int
     identifiers: int
+    sha256: str = field(default="", compare=False)
 
 
 class RedactionError(Exception):
@@ -113,14 +118,11 @@ def _redact(
         second = _Blanker(wanted, message, blank, limits)
         if second.message(redacted.body, encoding) != redacted.body:
             raise DecodeError("something to blank is found in the redacted message")
-    _check(redacted.body, encoding, signature, message, limits)
-    return redacted
+    return replace(redacted, sha256=_check(redacted.body, encoding, signature, message, limits))
 
 
-def _check(body: bytes, encoding: str | None, signature: Signature, message: Message, limits: Limits) -> None:
-    """Raise DecodeError unless `extract` reads all of `body` and finds nothing but readings of zero."""
-    if message.audio is None:
-        return
+def _check(body: bytes, encoding: str | None, signature: Signature, message: Message, limits: Limits) -> str:
+    """Return the SHA-256 of `body`, decoded; DecodeError unless all of it is read, with no reading but zero."""
     exchange = Exchange(
         sent_at=datetime(2000, 1, 1, tzinfo=UTC),  # any: when it was sent does not matter here
         client=None,
@@ -134,15 +136,18 @@ def _check(body: bytes, encoding: str | None, signature: Signature, message: Mes
         content_encoding=encoding,
     )
     decoded = extract(exchange, signature, message, {}, Names(key=None), limits)
+    if message.audio is None:
+        return decoded.source.body_sha256
     if decoded.undecoded:  # its reason may quote the message
         raise DecodeError(f"element {decoded.undecoded[0].element} cannot be read in full")
     zeros: dict[str, set[float]] = {}
     for group in message.audio.groups:
-        for key, field in group.fields.items():
-            zeros.setdefault(key, set()).add(field.offset)
+        for key, known in group.fields.items():
+            zeros.setdefault(key, set()).add(known.offset)
     for report in decoded.audio:
         if any(value.value not in zeros[value.name.partition("[")[0]] for value in report.values):
             raise DecodeError("an audio-derived value is left in the redacted message")
+    return decoded.source.body_sha256
 
 
 class _Wanted:
@@ -156,9 +161,7 @@ class _Wanted:
         for pattern in (*values, *others):
             what = _What.AUDIO if pattern in values else _What.IDENTIFIER
             self._by_last_key.setdefault(pattern[-1], []).append((pattern, what))
-        # Only names that say it alone. Long ones first: a short one may be the beginning of another.
-        words = sorted((keys[0] for keys in values if len(keys) == 1), key=lambda key: (-len(key), key))
-        self._in_text = re.compile(rf"(?:{'|'.join(map(re.escape, words))})(?!\w)") if words else None
+        self._in_text = name_pattern(signature.telling_names)
         self._longest = max(map(len, values | others), default=1)
         self._known: dict[tuple[str, ...], _What] = {}  # of one message, so it is bounded
 

@@ -2,6 +2,7 @@
 
 - Every write is an upsert under a key made from the traffic itself: reading it again changes nothing.
 - `record` is one transaction; when it returns, what it was given survives a crash (synchronous=FULL).
+- What is deleted is overwritten (secure_delete) in the file, and gone from the write-ahead log once `empty_log` did it.
 - Facts (what each message said) are kept apart from findings (what it means), so that old facts can be
   judged again, and so that a restarted gateway goes on with the mute state it knew.
 
@@ -9,7 +10,8 @@ One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -30,7 +32,9 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     select,
+    update,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
@@ -41,7 +45,8 @@ from mutewatch.identity import CANARY
 from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+WAL_BYTES: Final = 8 << 20  # SQLite's usual 4 MB, twice; it grows beyond only while a reader holds on to an old state
 
 _metadata = MetaData()
 
@@ -75,11 +80,23 @@ findings = Table(
     Column("signature", String, primary_key=True),
     Column("minute", String, primary_key=True),
     Column("ends_at_us", BigInteger, nullable=False),  # client's clock; 0 where no time is known
+    Column("seen_at_us", BigInteger, nullable=False, server_default="0"),  # capturing clock; 0 where the door has none
     Column("verdict", String, nullable=False),
     Column("muted_seconds", Integer),
     Column("record", JSON, nullable=False),
 )
 Index("findings_by_time", findings.c.ends_at_us, findings.c.verdict)
+findings_by_age = Index("findings_by_age", findings.c.seen_at_us, findings.c.ends_at_us)
+
+# What remains of findings that were deleted for their age: in nobody's name, without the canary's.
+daily = Table(
+    "daily",
+    _metadata,
+    Column("day", String, primary_key=True),  # UTC, 2026-03-02
+    Column("signature", String, primary_key=True),
+    Column("verdict", String, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
 
 _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 
@@ -87,11 +104,22 @@ _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 class Store:
     """An open store. Use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done."""
+    def __init__(self, path: Path, lock_seconds: float = 5.0) -> None:
+        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done.
+
+        `lock_seconds`: how long to wait for somebody else's lock.
+        """
         self.path = path
+        self._newest_us = 0  # of the messages that were recorded here
         _create_private(path)
-        self._engine = create_engine(URL.create("sqlite", database=str(path)), json_serializer=_json_text)
+        self._lock_ms = round(lock_seconds * 1000)
+        # hidden: the text of an error must not quote what a client sent
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": lock_seconds},
+            hide_parameters=True,
+            json_serializer=_json_text,
+        )
         event.listen(self._engine, "connect", _prepare_connection)
         try:
             with self._engine.begin() as connection:
@@ -109,24 +137,52 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
-    def record(self, facts: Iterable[Decoded], found: Iterable[Finding]) -> None:
-        """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError."""
+    def record(
+        self,
+        facts: Iterable[Decoded],
+        found: Iterable[Finding],
+        counts: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError.
+
+        `counts`: what inputs that go on have given so far, by name.
+        """
         message_rows = _last_by_key(map(_message_row, facts), messages)
-        finding_rows = _last_by_key(map(_finding_row, found), findings)
-        if not message_rows and not finding_rows:
+        self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
+        finding_rows = _last_by_key((_finding_row(one, self._newest_us) for one in found), findings)
+        input_rows = [{"name": name, "counts": count, "error": None} for name, count in (counts or {}).items()]
+        if not message_rows and not finding_rows and not input_rows:
             return
         with self._engine.begin() as connection:
             _upsert(connection, messages, message_rows)
             _upsert(connection, findings, finding_rows)
+            _upsert(connection, inputs, input_rows)
 
     def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
         """Keep what one input gave; reading it again replaces that."""
         with self._engine.begin() as connection:
             _upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
 
+    def begin(self) -> AbstractContextManager[Connection]:
+        """A transaction of its own, for what is not done here."""
+        return self._engine.begin()
+
+    def empty_log(self) -> bool:
+        """Write the write-ahead log into the file and empty it, at once or not at all; False if a reader is in the way.
+
+        Until then the log may hold what has been deleted.
+        """
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")
+            try:
+                (busy, _, _) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={self._lock_ms}")
+        return not busy
+
     def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
         """Yield the facts of the `limit` newest messages seen from `time` on."""
-        rows = select(messages.c.facts).where(messages.c.seen_at_us >= _microseconds(time))
+        rows = select(messages.c.facts).where(messages.c.seen_at_us >= microseconds(time))
         with self._engine.connect() as connection:
             for (facts,) in connection.execute(rows.order_by(messages.c.seen_at_us.desc()).limit(limit)):
                 yield _decoded.validate_python(facts)
@@ -142,7 +198,7 @@ class Store:
     def canary(self, call: str, since: datetime) -> tuple[list[Decoded], list[Finding]]:
         """Return what the canary's messages of one call, seen from `since` on, said, and how they were judged."""
         own = messages.c.address == CANARY
-        said = select(messages.c.facts).where(own, messages.c.seen_at_us >= _microseconds(since))
+        said = select(messages.c.facts).where(own, messages.c.seen_at_us >= microseconds(since))
         judged = select(findings.c.record).where(findings.c.client == CANARY, findings.c.call == call)
         with self._engine.connect() as connection:
             facts = [_decoded.validate_python(row.facts) for row in connection.execute(said)]
@@ -160,10 +216,17 @@ class Store:
         with self._engine.connect() as connection:
             return dict(tuple(row) for row in connection.execute(query))
 
+    def daily(self) -> list[Record]:
+        """Return what is known of findings that were deleted for their age: day, signature, verdict, number."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(select(daily).order_by(*daily.primary_key)).mappings()]
+
     def _check_version(self, connection: Connection) -> None:
         row = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).first()
         if row is None:
             connection.execute(insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)))
+        elif row.value == "1":
+            _upgrade(connection)
         elif row.value != str(SCHEMA_VERSION):
             raise OperatorError(f"{self.path}: a store of version {row.value}; this mutewatch reads {SCHEMA_VERSION}")
 
@@ -176,9 +239,17 @@ def _create_private(path: Path) -> None:
         raise OperatorError(f"cannot open the store {path}: {error.strerror}") from None
 
 
+def _upgrade(connection: Connection) -> None:
+    """From version 1, which did not know when a finding's message was seen; those go by the client's clock."""
+    if "seen_at_us" not in {column["name"] for column in inspect(connection).get_columns("findings")}:
+        connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN seen_at_us BIGINT NOT NULL DEFAULT 0")
+    findings_by_age.create(connection, checkfirst=True)
+    connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION)))
+
+
 def _prepare_connection(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={WAL_BYTES}", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -211,25 +282,28 @@ def _message_row(decoded: Decoded) -> Record:
     return {
         "signature": source.signature.id,
         "body_sha256": source.body_sha256,
-        "seen_at_us": _microseconds(source.seen_at),
+        "seen_at_us": microseconds(source.seen_at),
         "address": source.address or "",
         "facts": _decoded.dump_python(decoded, mode="json"),
     }
 
 
-def _finding_row(finding: Finding) -> Record:
+def _finding_row(finding: Finding, newest_us: int) -> Record:
+    """`newest_us`: when the messages were seen that came with it; a missing minute has none of its own."""
     client, call, signature, minute = finding.key
     return {
         "client": client,
         "call": call,
         "signature": signature,
         "minute": minute,
-        "ends_at_us": _microseconds(finding.ends_at),
+        "ends_at_us": microseconds(finding.ends_at),
+        "seen_at_us": microseconds(finding.source.seen_at) if finding.source else newest_us,
         "verdict": finding.verdict.value,
         "muted_seconds": round(finding.mute.muted_seconds) if finding.mute else None,
         "record": finding_record(finding),
     }
 
 
-def _microseconds(time: datetime | None) -> int:
+def microseconds(time: datetime | None) -> int:
+    """Since 1970; 0 for None."""
     return 0 if time is None else round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from mutewatch.pipeline import Counts
-from mutewatch.records import Finding, Flow, FlowOutcome, Unidentified, Verdict
+from mutewatch.records import Finding, Flow, FlowOutcome, Sent, Unidentified, Verdict
 from mutewatch.sinks.flows import flow_lines, unidentified_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
@@ -34,6 +34,7 @@ class Summary:
 
     inputs: list[InputSummary] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
+    held_back: Counter[Sent] = field(default_factory=Counter)  # flagged minutes of which the values did not leave
     calls: int = 0
     clients: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -46,13 +47,23 @@ class Summary:
     is_doubted: bool = False  # does tshark find what we do not, or could it not say?
     other_flows: int = 0  # of captures: of other hosts, opened because their keys were there
     has_several_files: bool = False
+    expired: Counter[str] = field(default_factory=Counter)  # minutes of which only counts are kept, by verdict
+    expired_until: str = ""  # the last day of those
     live: dict[str, int] | None = None  # what the live door counted since it was last started
 
     def take(self, findings: Sequence[Finding]) -> None:
         """Count what was found."""
         self.verdicts = Counter(finding.verdict.value for finding in findings)
+        flagged = [finding.source for finding in findings if finding.verdict is Verdict.FLAGGED and finding.source]
+        self.held_back = Counter(source.sent for source in flagged if source.sent is not Sent.FORWARDED)
         self.calls = len({(f.client, f.call) for f in findings if f.verdict is not Verdict.UNDECODED})
         self.clients = len({f.client for f in findings if f.verdict is not Verdict.UNDECODED})
+
+    def take_expired(self, daily: Iterable[dict[str, Any]]) -> None:
+        """Count what was found and is no longer kept: rows of day, verdict and number."""
+        for row in daily:
+            self.expired[row["verdict"]] += row["number"]
+            self.expired_until = max(self.expired_until, row["day"])
 
     @property
     def errors(self) -> list[str]:
@@ -80,6 +91,8 @@ class Summary:
             "calls": self.calls,
             "clients": self.clients,
             "minutes": {verdict.value: self.verdicts[verdict.value] for verdict in Verdict if verdict != "undecoded"},
+            "minutes_expired": dict(self.expired),
+            "held_back": {sent.value: n for sent in Sent if (n := self.held_back[sent])},
             "flows": {outcome.value: n for outcome in FlowOutcome if (n := self._outcomes[outcome])},
             "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
@@ -91,22 +104,16 @@ class Summary:
 
     def lines(self) -> Iterable[str]:
         """As sentences for people, the answer first."""
-        counts, files = self.counts, len(self.inputs)
+        counts = self.counts
         flagged = self.verdicts["flagged"]
         if flagged:
             yield f"FLAGGED: in {_count(flagged, 'minute')} audio-derived data left while the client was muted."
+        if self.held_back:
+            told = ", ".join(f"{sent.value}: {n}" for sent in Sent if (n := self.held_back[sent]))
+            yield f"Of {self.held_back.total()} of these the gateway kept the values from leaving ({told})."
         if flagged and self.model:
             yield "What could be inferred is a guess: docs/classifier.md says how good it is, and where it fails."
-        by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
-        yield (
-            f"Read {_count(files, 'input')}: {_count(counts.exchanges, 'message')}, "
-            f"{counts.matched} from known endpoints ({by_signature})."
-        )
-        if counts.matched:
-            yield (
-                f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
-                f"could not be read; {counts.repeats} repeated."
-            )
+        yield from self._message_lines()
         yield from self._capture_lines()
         if counts.canaries:
             yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
@@ -117,6 +124,9 @@ class Summary:
             )
         judged = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict if v is not Verdict.UNDECODED)
         yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
+        if self.expired:
+            told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(self.expired.items()))
+            yield f"Of older minutes, up to {self.expired_until}, only counts are kept: {told}."
         if counts.mute_refused or counts.mute_unanswered:
             yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
         if not counts.exchanges and not counts.dark:
@@ -132,6 +142,23 @@ class Summary:
                 "Whether the client was muted is not known for some minutes: these are not clean. "
                 "If you know, say so with --mute FILE or --assume muted."
             )
+
+    def _message_lines(self) -> Iterator[str]:
+        """How many messages were read, and how far."""
+        counts = self.counts
+        by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
+        yield (
+            f"Read {_count(len(self.inputs), 'input')}: {_count(counts.exchanges, 'message')}, "
+            f"{counts.matched} from known endpoints ({by_signature})."
+        )
+        if counts.matched:
+            yield (
+                f"Of these {counts.decoded} decoded, {counts.undecoded} undecoded, {counts.unread} with a body that "
+                f"could not be read; {counts.repeats} repeated."
+            )
+        if counts.unmatched:
+            told = f": {counts.unmatched_audio} name audio-derived values" if counts.unmatched_audio else ""
+            yield f"No signature knows {_count(counts.unmatched, 'message')} to telemetry hosts{told}."
 
     def _capture_lines(self) -> Iterator[str]:
         """What became of the flows and packets of captures."""

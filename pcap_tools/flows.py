@@ -106,7 +106,8 @@ class FlowTable:
         if not (keys or again or addresses or strays):
             return False
         self._given = {spot for one in again for spot in one.given}
-        self.closed = [one for one in self.closed if one not in again]
+        chosen = set(map(id, again))
+        self.closed = [one for one in self.closed if id(one) not in chosen]
         for one in self.closed:
             frames = (one.tally.first.frame, one.tally.last.frame)
             self._done.setdefault(in_order(one.client, one.server), []).append(frames)

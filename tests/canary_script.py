@@ -1,22 +1,25 @@
 """What mitmdump loads in the tests of the canary: the addon as it ships, broken in one way on purpose.
 
-`MUTEWATCH_TEST_BREAK` says which: gate-raises, gate-closed, no-match, no-decode, not-muted, redacts, blocks.
+`MUTEWATCH_TEST_BREAK` says which: gate-raises, gate-closed, no-match, no-decode, not-muted, read-only,
+ dead-end, or clock=SECONDS, by which the gateway's clock is ahead.
 """
 
 import os
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from mitmproxy import http
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 import mutewatch.compose
+from addons import mute_audit
 from addons.gate import Gate
 from addons.mute_audit import MuteAudit
 from addons.recorder import telemetry_hosts
 from mutewatch.mute import MuteTracker
-from mutewatch.records import MuteEvent
+from mutewatch.records import Exchange, MuteEvent
 from mutewatch.signatures import Signature, load_signatures
-from mutewatch.signatures.fixtures import pack
+from mutewatch.store import Store
 from tests.canary_support import CLOSED
 
 BREAK = os.environ.get("MUTEWATCH_TEST_BREAK", "")
@@ -36,18 +39,11 @@ def _changed(known: Signature, change: dict[str, Any]) -> Signature:
     return Signature.model_validate(known.model_dump() | {"messages": messages, "canary": None})
 
 
-class Mitigation:
-    """Blanks, or holds back, what carries gains: after it was recorded, as the gateway itself will."""
+class DeadEnd:
+    """Leads every connection to where nobody listens."""
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        if flow.request.pretty_host != "tsa3.webex.com":
-            return
-        if BREAK == "blocks":
-            flow.response = http.Response.make(403)
-        else:
-            empty = '{"event":{"name":"client.mediaquality.event","intervals":[{}]}}'
-            body = '{"telemetrics":[{"v":{"gzipb64data":"{inner}"}}]}'
-            flow.request.content = pack(body, empty, ("gzip", "base64"))
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        data.server.address = ("127.0.0.1", 9)
 
 
 if BREAK == "gate-raises":
@@ -63,7 +59,25 @@ elif BREAK == "not-muted":
         return known(self, replace(event, muted=not event.muted))
 
     MuteTracker.add = turned  # type: ignore[method-assign]
+elif BREAK == "read-only":
+    write = Store.record
+
+    def refused(self: Store, *arguments: Any) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA query_only=ON")  # as on a file system that was remounted so
+        write(self, *arguments)
+
+    Store.record = refused  # type: ignore[method-assign,assignment]
+elif BREAK.startswith("clock="):
+    ahead = timedelta(seconds=float(BREAK.partition("=")[2]))
+    read = vars(mute_audit)["exchange_from_flow"]
+
+    def shifted(*arguments: Any, **choices: Any) -> Exchange:
+        exchange: Exchange = read(*arguments, **choices)
+        return replace(exchange, sent_at=exchange.sent_at + ahead if exchange.sent_at else None)
+
+    vars(mute_audit)["exchange_from_flow"] = shifted
 
 addons: list[Any] = [MuteAudit(hosts=lambda: CLOSED if BREAK == "gate-closed" else telemetry_hosts())]
-if BREAK in ("redacts", "blocks"):
-    addons.append(Mitigation())
+if BREAK == "dead-end":
+    addons.append(DeadEnd())

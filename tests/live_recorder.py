@@ -14,6 +14,7 @@ from pathlib import Path
 from addons.recorder import LiveSettings
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
+from mutewatch.retention import Periods, Tidied
 
 STORE = "store.sqlite"
 HOSTS = ("tsa*.webex.com", "locus-*.wbx2.com")
@@ -45,8 +46,14 @@ class SqliteRecorder:
             self.database.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
         return [FORWARD] * len(rows)
 
-    def use(self, policies: Policies) -> None:
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
         pass
+
+    def use(self, policies: Policies, periods: Periods) -> None:
+        pass
+
+    def tidy(self, now: datetime) -> Tidied:
+        return Tidied()
 
     def tick(self, now: datetime) -> None:
         pass

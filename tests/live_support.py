@@ -3,14 +3,14 @@
 client --CONNECT, TLS--> mitmdump --CONNECT--> relay --> upstream (one TLS server for every name)
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
-import select
+import random
 import signal
 import socket
-import socketserver
 import ssl
 import subprocess
 import sys
@@ -28,10 +28,12 @@ import trustme
 from addons.launch import LaunchSettings, mitmdump_arguments
 from addons.recorder import LiveSettings
 from tests.live_recorder import HOSTS
+from tests.live_relay import Relay
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "tests" / "live_script.py"
 TELEMETRY = "tsa3.webex.com"
+METRICS = "metrics-a.wbx2.com"
 OTHER = "www.example.com"
 SECONDS = 20.0  # a deadline for what takes well under one second on an idle machine
 
@@ -66,8 +68,9 @@ class Upstream:
         self.ca_file = folder / "upstream-ca.pem"
         authority.cert_pem.write_to_path(self.ca_file)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(TELEMETRY, OTHER, "locus-a.wbx2.com").configure_cert(self.context)
+        authority.issue_cert(TELEMETRY, OTHER, METRICS, "locus-a.wbx2.com").configure_cert(self.context)
         self.received: list[Received] = []
+        self.beginnings = self.in_progress = 0  # requests of which at least the headers came; those not done with
         self.cut_short = 0  # requests whose sender ended before their body did
         self.on_request: Callable[[Received], None] = lambda _request: None
         self.answer = 204
@@ -106,6 +109,14 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            upstream.beginnings += 1
+            upstream.in_progress += 1
+            try:
+                self._take()
+            finally:
+                upstream.in_progress -= 1
+
+        def _take(self) -> None:
             body = self._read_body()
             request = Received(self.headers.get("Host", ""), self.path, body)
             upstream.on_request(request)
@@ -138,54 +149,13 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class Relay:
-    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.asked: list[str] = []
-        relay = self
-
-        class Tunnel(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                words = self.rfile.readline().split()
-                while self.rfile.readline().strip():
-                    pass
-                relay.asked.append(words[1].decode())
-                with socket.create_connection(target) as onward:
-                    self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    pump(self.connection, onward)
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = allow_reuse_address = True
-            request_queue_size = 128
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A tunnel that was cut is no news in these tests."""
-
-        self.server = Server(("127.0.0.1", 0), Tunnel)
-        self.port: int = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def pump(one: socket.socket, other: socket.socket) -> None:
-    """Copy both ways until either side ends."""
-    while True:
-        for ready in select.select([one, other], [], [])[0]:
-            data = ready.recv(65536)
-            if not data:
-                return
-            (other if ready is one else one).sendall(data)
-
-
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free, and below those that Linux gives to connections (32,768 on): it is used a little later."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -203,6 +173,8 @@ class Proxy:
     hosts: Sequence[str] | None = None  # of `allow_hosts`; default: those of the tests' script, or the signatures'
     mode: str | None = None  # default: upstream, through the relay
     raw: Sequence[str] = ()  # arguments of mitmdump that our own checks do not see
+    program: Sequence[str] = (str(Path(sys.executable).with_name("mitmdump")),)
+    umask: int = -1  # of the process; -1: ours
 
     def start(self) -> None:
         self.port = free_port()
@@ -224,20 +196,35 @@ class Proxy:
         quiet = ["-q", "--set=flow_detail=0", f"--set=confdir={self.confdir}"]
         self._run([*onward, *where, *quiet, f"--set=ssl_verify_upstream_trusted_ca={self.upstream_ca}", *arguments])
 
+    def start_command(self, settings: str, *options: str) -> None:
+        """Start `mutewatch live` as an operator does, with `settings` (TOML) in a file beside the state directory."""
+        self.port = free_port()
+        self.program = (sys.executable, "-m", "mutewatch")
+        self.confdir = self.state / "authority"
+        self.settings_file.write_text(settings)
+        onward = ("--mode", f"upstream:http://127.0.0.1:{self.relay_port}", "--listen-port", str(self.port))
+        trusting = ("--set", f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", "--state", str(self.state))
+        self._run(["live", "--config", str(self.settings_file), *onward, *trusting, *options])
+
+    @property
+    def settings_file(self) -> Path:
+        return self.state.parent / "mutewatch.toml"
+
     def _run(self, arguments: Sequence[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.output = (self.state.parent / f"{self.state.name}.out").open("ab")
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("mitmdump"), *arguments],
+            [*self.program, *arguments],
             env=environment,
+            umask=self.umask,
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
         )
 
-    def wait_ready(self) -> None:
-        wait_until(self._answers, "the proxy listens")
+    def wait_ready(self, seconds: float = SECONDS) -> None:
+        wait_until(self._answers, "the proxy listens", seconds)
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

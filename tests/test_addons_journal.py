@@ -1,6 +1,7 @@
 """The live door's log and status file."""
 
 import json
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,3 +33,18 @@ def test_a_link_put_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         Journal(tmp_path).event(NOW, "started", {})
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_almost_full_disk_leaves_no_half_of_a_line_or_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, write = Journal(tmp_path), os.write
+    journal.event(NOW, "started", {})
+    journal.status(NOW, {"messages": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[: len(data) // 2]))
+        for attempt in (journal.event, lambda at, _event, fields: journal.status(at, fields)):
+            with pytest.raises(OSError, match="No space left"):
+                attempt(NOW, "minute", {"messages": 2})
+    journal.event(NOW, "stopped", {})
+    lines = [json.loads(line) for line in (tmp_path / "live.log").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["started", "stopped"]
+    assert json.loads((tmp_path / "live_status.json").read_text())["messages"] == 1

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from addons.gate import allow_hosts
-from addons.launch import LaunchSettings, addon_path, mitmdump_arguments
+from addons.launch import LaunchSettings, addon_path, mitmdump_arguments, run
+from addons.launched import Launched
 from addons.live_settings import check_settings, prepare_state
 from addons.recorder import LiveSettings
+from addons.settings_sources import load
+from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
 
 HOSTS = ("tsa*.webex.com",)
@@ -81,6 +84,13 @@ def test_the_state_directory_and_what_is_written_there_is_private(tmp_path: Path
     assert [stat.S_IMODE(path.stat().st_mode) for path in (state, state / "file")] == [0o700, 0o600]
 
 
+def test_the_folders_above_a_new_state_directory_are_private_too(tmp_path: Path) -> None:
+    os.umask(0)
+    open_state(tmp_path / "a" / "b" / "state")
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "state"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 3
+
+
 def test_a_directory_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(OperatorError, match="chmod 700"):
@@ -92,3 +102,14 @@ def test_a_file_in_place_of_the_state_directory_is_refused(tmp_path: Path) -> No
     (tmp_path / "state").touch()
     with pytest.raises(OperatorError, match="state directory"):
         prepare_state(tmp_path / "state")
+
+
+def test_an_authority_that_cannot_be_kept_stops_the_start_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Launched, "outlast_hangups", lambda _self: None)  # the signal handlers are pytest's
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "authority").write_text("in the way")
+    with pytest.raises(OperatorError, match="cannot keep the certificate authority"):
+        run(LaunchSettings(LiveSettings(state)), Launched(load(None, {}), {}))

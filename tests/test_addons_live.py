@@ -1,11 +1,8 @@
 """The live door as it runs: a real mitmdump between a real TLS client and a real TLS server."""
 
 import contextlib
-import signal
-import sqlite3
 import stat
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -45,6 +42,15 @@ def test_another_host_keeps_its_own_certificate_and_is_not_recorded(live: Scene)
         assert proxy.post(OTHER, b"private", trusting=live.upstream.ca_file) == 204
         proxy.wait_status(messages=0, intercepted=0)
     assert recorded(live.folder / "state") == []
+
+
+def test_our_certificate_names_the_telemetry_host_and_none_of_the_servers_other_names(live: Scene) -> None:
+    with live.proxy() as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.connect()
+        shown = connection.sock.getpeercert() or {}
+        assert shown["subjectAltName"] == (("DNS", TELEMETRY),)
+        connection.close()
 
 
 def test_a_gate_that_raises_lets_everything_through(live: Scene) -> None:
@@ -106,30 +112,38 @@ def test_a_body_over_the_limit_arrives_whole_and_is_recorded_as_not_read(live: S
     assert {row[0] for row in recorded(live.folder / "state")} == {None}
 
 
-def test_sigterm_stops_the_proxy_in_ten_seconds_with_everything_recorded(live: Scene) -> None:
-    with live.proxy() as proxy:
+def test_a_body_that_leaves_unread_and_is_broken_off_is_counted(live: Scene) -> None:
+    with live.proxy(live={"max_body": 4096}) as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.putrequest("POST", "/metrics")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+        wait_until(lambda: live.upstream.beginnings == 1, "the beginning has left")
+        connection.close()
+        proxy.wait_status(streamed=1, too_large=1, unrecorded=1, recorded=1)
+    assert live.upstream.received == []
 
-        def send(client: int) -> None:
+
+def test_in_strict_mode_no_body_leaves_before_it_is_recorded(live: Scene) -> None:
+    with live.proxy(live={"max_body": 4096, "strict": True}) as proxy:
+        (proxy.state / "fail").touch()
+        for chunked in (False, True):
+            assert proxy.post(TELEMETRY, b"x" * 5000, chunked=chunked) == 503
+        (proxy.state / "fail").unlink()
+        assert proxy.post(TELEMETRY, b"x" * 5001, chunked=True) == 204
+        proxy.wait_status(refused=2, too_large=3, streamed=0, unrecorded=0)
+    assert live.upstream.hashes == [sha256(b"x" * 5001)]
+
+
+def test_connections_that_the_stop_ends_leave_no_tracebacks(live: Scene) -> None:
+    with live.proxy() as proxy, contextlib.ExitStack() as idle:
+        for _ in range(5):
             connection = proxy.connect(TELEMETRY)
-            for number in range(10_000):
-                connection.request("POST", "/metrics", body=b"%d/%d" % (client, number))
-                connection.getresponse().read()
-
-        def send_until_cut(client: int) -> None:
-            with contextlib.suppress(OSError):
-                send(client)
-
-        threads = [threading.Thread(target=send_until_cut, args=(client,)) for client in range(3)]
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: len(live.upstream.received) >= 30, "traffic flows")
-        assert proxy.stop(signal.SIGTERM, seconds=10) == 0
-        for thread in threads:
-            thread.join(20)
-        counted = proxy.status()
-    assert set(live.upstream.hashes) <= {row[0] for row in recorded(live.folder / "state")}
-    assert counted["messages"] == counted["recorded"] + counted["dropped"]
-    assert counted["dropped"] == counted["cut"]
+            connection.connect()
+            idle.callback(connection.close)
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.text()
 
 
 def test_nothing_the_proxy_writes_is_readable_by_others(live: Scene) -> None:
@@ -178,20 +192,3 @@ def test_the_addon_as_it_ships_judges_what_passes(live: Scene) -> None:
         assert store.verdicts() == {"mute-unknown": 3}
     hashes, _ = kill_live.recorded_hashes(proxy.state)
     assert hashes == {sha256(body) for body in bodies}
-
-
-def test_a_locked_store_stops_no_traffic_and_has_everything_afterwards(live: Scene) -> None:
-    bodies = [kill_live.telemetry_body(client=1, number=number, seed=1) for number in (1, 2, 3)]
-    with live.proxy(script=addon_path(), live={"activity": False, "record_timeout": 0.2}) as proxy:
-        with contextlib.closing(sqlite3.connect(proxy.state / kill_live.STORE, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            for body in bodies:
-                assert proxy.post(TELEMETRY, body, path=kill_live.PATH) == 204
-        proxy.wait_status(messages=3, unrecorded=3, recorded=3, lost=0, pending=0)
-    assert kill_live.recorded_hashes(proxy.state)[0] == {sha256(body) for body in bodies}
-
-
-def test_nothing_that_left_is_missing_after_three_kills(tmp_path: Path) -> None:
-    result = kill_live.run(kills=3, seed=1, folder=tmp_path, script=addon_path())
-    assert (result.missing, result.integrity) == (0, "ok"), result.table()
-    assert result.received > 0

@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -153,7 +155,9 @@ def faults(state: Path, opened: list[str] | None = None, **writer: Any) -> list[
     for name, value in writer.items():
         setattr(stub, name, value)
     gate = Gate(PATTERNS)
-    return list(Health(state, gate, stub, lambda: allow_hosts(PATTERNS) if opened is None else opened, 0).faults())
+    return list(
+        Health(state, gate, stub, lambda: allow_hosts(PATTERNS) if opened is None else opened, lambda: 0).faults()
+    )
 
 
 def test_a_door_that_stands_has_no_faults(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_a_result_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None
 
 def test_without_a_canary_there_is_a_fault_once_one_is_due(tmp_path: Path) -> None:
     stub: Any = WriterStub()
-    health = Health(tmp_path, Gate(PATTERNS), stub, lambda: allow_hosts(PATTERNS), 0.01)
+    health = Health(tmp_path, Gate(PATTERNS), stub, lambda: allow_hosts(PATTERNS), lambda: 0.01)
     wait_until(lambda: any("none has run" in fault for fault in health.faults()), "a canary is missed")
 
 
@@ -280,6 +284,15 @@ def test_the_alert_rules_are_yaml_and_about_metrics_that_exist() -> None:
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         assert rule["annotations"]["summary"]
         assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_prometheus_takes_the_alert_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    line = [promtool, "check", "rules", str(ROOT / "deploy" / "alerts.yml")]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 @pytest.mark.parametrize(

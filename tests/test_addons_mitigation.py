@@ -1,6 +1,10 @@
 """Redaction and blocking as they run: what a real server gets through a real mitmdump."""
 
 import gzip
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ from mutewatch.pipeline import Pipeline
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
-from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, sha256
+from tests.live_support import OTHER, ROOT, SECONDS, TELEMETRY, Proxy, Scene, sha256
+from tests.redact_scene import Capture, Sending, redacting, send_all, why_not_captured
 
 pytestmark = pytest.mark.live
 
@@ -132,7 +137,53 @@ def test_what_is_not_recorded_in_time_does_not_leave_either(live: Scene) -> None
     assert live.upstream.received == []
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("server=true", "redact, block and strict need mitmdump -n and mutewatch_serve=true"),
+        ("stream_large_bodies=20m", "stream_large_bodies lets bodies leave before they are recorded"),
+        ("tcp_hosts=webex", "tcp_hosts lets messages pass"),
+    ],
+)
+def test_it_does_not_start_where_messages_could_leave_before_they_were_looked_at(
+    live: Scene, option: str, said: str
+) -> None:
+    proxy = live.make(**choices(action=Action.REDACT), extra=(option,))
+    proxy.start()
+    try:
+        assert proxy.process.wait(SECONDS) != 0
+    finally:
+        proxy.end()
+    assert said in proxy.text()
+
+
 def test_others_are_not_touched(live: Scene) -> None:
     with live.proxy(**choices(action=Action.BLOCK, when=When.ALWAYS)) as proxy:
         assert proxy.post(OTHER, AUDIO, trusting=live.upstream.ca_file, path=PATH) == 204
     assert live.upstream.hashes == [sha256(AUDIO)]
+
+
+def test_a_capture_and_the_gateways_own_keys_prove_what_left(tmp_path: Path, confdir: Path) -> None:
+    """As docs/mitigation.md says."""
+    if why := why_not_captured():
+        pytest.skip(why)
+    keylog, policy = tmp_path / "keys.log", Policy(Action.REDACT)
+    environment = {"SSLKEYLOGFILE": str(keylog)}
+    with redacting(tmp_path, confdir, policy, environment=environment) as (proxy, far_end):
+        capture = Capture(tmp_path / "left.pcap", far_end.port)
+        with capture.running():
+            assert send_all(proxy, [Sending("1", AUDIO, "plain"), Sending("2", AUDIO, "h2")]) == {"1": 200, "2": 200}
+        assert proxy.stop() == 0
+    with Store(proxy.state / STORE) as store:
+        recorded = {finding.source.sent_sha256 for finding in store.findings() if finding.source}
+    done = subprocess.run(
+        [sys.executable, "-m", "mutewatch", "scan", capture.path, "--keylog", keylog, "--format", "jsonl"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MUTEWATCH_STATE": str(tmp_path / "analyst")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["verdict"] for line in found if line["type"] == "finding"} == {"inert"}
+    assert {line["body_sha256"] for line in found if line["type"] == "finding"} == recorded
+    assert (found[-1]["matched"], done.returncode) == (2, 0), done.stderr

@@ -126,6 +126,37 @@ def test_plain_http_to_other_hosts_is_streamed_and_not_recorded(state: Path) -> 
     assert recorded(state) == []
 
 
+@pytest.mark.parametrize(
+    ("version", "named", "is_recorded", "status"),
+    [
+        ("HTTP/2.0", "tsa3.webex.com", True, None),
+        ("HTTP/2.0", "www.example.com", False, 421),
+        ("HTTP/1.1", "tsa3.webex.com:443", True, None),
+        ("HTTP/1.1", "www.example.com", True, None),  # it goes where the connection goes
+        ("HTTP/1.0", None, True, None),
+    ],
+)
+def test_only_http2_puts_requests_to_other_hosts_into_an_opened_connection(
+    state: Path, version: str, named: str | None, is_recorded: bool, status: int | None
+) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow()
+            flow.client_conn.sni, flow.request.http_version, flow.request.host = "tsa3.webex.com", version, "192.0.2.1"
+            flow.request.host_header = named
+            await audit.requestheaders(flow)
+            assert not flow.request.stream
+            await audit.request(flow)
+            assert (flow.response.status_code if flow.response else None) == status
+            assert (audit.counters.messages, audit.counters.misdirected) == (is_recorded, not is_recorded)
+            audit.done()
+
+    asyncio.run(scenario())
+    assert len(recorded(state)) == is_recorded
+
+
 def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +183,7 @@ def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
         ("allow_hosts", [".*"], "allow_hosts is set by mutewatch"),
         ("ignore_hosts", ["x"], "ignore_hosts cannot be combined"),
         ("stream_large_bodies", "1k", "stream_large_bodies is below"),
+        ("tcp_hosts", ["x"], "tcp_hosts lets messages pass"),
     ],
 )
 def test_a_wrong_option_is_refused_at_the_start(state: Path, option: str, value: object, said: str) -> None:
@@ -185,7 +217,15 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
         ({"mutewatch_action": "delete"}, "mutewatch_action is 'delete'; write observe, redact, block"),
         ({"mutewatch_when": "often"}, "mutewatch_when is 'often'; write muted, always"),
         ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
-        ({"mutewatch_action": "redact", "stream_large_bodies": "10m"}, "lets bodies leave before they are redacted"),
+        (
+            {"mutewatch_action": "redact", "server": False, "stream_large_bodies": "10m"},
+            "lets bodies leave before they are recorded",
+        ),
+        (
+            {"mutewatch_strict": True, "server": False, "stream_large_bodies": "10m"},
+            "lets bodies leave before they are recorded",
+        ),
+        ({"mutewatch_action": "block"}, "redact, block and strict need mitmdump -n"),
     ],
 )
 def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
@@ -202,13 +242,29 @@ def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
     asyncio.run(scenario())
 
 
-def test_holding_messages_back_cannot_begin_while_running(state: Path) -> None:
+def test_holding_messages_back_cannot_begin_while_bodies_may_leave_early(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
         with taddons.context(Proxyserver(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             with pytest.raises(exceptions.OptionsError, match="restart the proxy to begin"):
                 context.configure(audit, mutewatch_action="redact")
+            audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_wants_a_body_streamed_it_is_held_until_it_was_looked_at(state: Path) -> None:
+    async def scenario() -> None:
+        audit = make()
+        with taddons.context(Proxyserver(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state), mutewatch_action="redact", server=False)
+            assert not context.options.rawtcp
+            flow = tflow.tflow()
+            flow.request.host = "tsa3.webex.com"
+            flow.request.stream = True
+            await audit.requestheaders(flow)
+            assert not flow.request.stream
             audit.done()
 
     asyncio.run(scenario())

@@ -6,16 +6,19 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from addons.committer import Fate, WriterLimits
+from addons.committer import Committer, Fate, Item, WriterLimits
 from addons.counters import HookCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
 from addons.writer import Writer
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
+from mutewatch.retention import Periods, Tidied
+from tests.live_support import wait_until
 
 QUICK = WriterLimits(retry_seconds=0.01, status_seconds=0.01)
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -34,7 +37,10 @@ class Fake:
         self.batches: list[list[bytes]] = []
         self.ticks: list[datetime] = []
         self.failing = self.closed = False
+        self.forgotten: list[bytes] = []
         self.poison: set[bytes] = set()
+        self.to_tidy: list[Tidied] = []
+        self.tidied = 0
         self.threads: set[int] = set()
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
@@ -46,8 +52,17 @@ class Fake:
         self.batches.append(bodies)
         return [FORWARD] * len(bodies)
 
-    def use(self, policies: Policies) -> None:
+    def forget(self, exchanges: Sequence[Exchange]) -> None:
+        self.forgotten += [e.body or b"" for e in exchanges]
+
+    def use(self, policies: Policies, periods: Periods) -> None:
         pass
+
+    def tidy(self, now: datetime) -> Tidied:
+        self.tidied += 1
+        if self.failing:
+            raise OSError("disk full")
+        return self.to_tidy.pop(0) if self.to_tidy else Tidied()
 
     def tick(self, now: datetime) -> None:
         self.ticks.append(now)
@@ -173,6 +188,26 @@ def test_a_failed_commit_is_tried_again_until_it_succeeds(tmp_path: Path) -> Non
     assert sorted(fake.bodies) == [b"%d" % n for n in range(10)]
 
 
+def test_messages_that_keep_coming_do_not_put_off_the_next_try(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(retry_seconds=0.05))
+        fake.failing = True
+        first = asyncio.create_task(writer.put_and_wait(exchange(b"first"), 20))
+        await until(lambda: writer.status()["record_failures"] >= 2)
+        fake.failing = False
+        rest: list[asyncio.Task[Decision | Fate]] = []
+        while not first.done():
+            rest.append(asyncio.create_task(writer.put_and_wait(exchange(b"%d" % len(rest)), 20)))
+            await asyncio.sleep(0.001)
+        assert await first is FORWARD
+        assert set(await asyncio.gather(*rest)) <= {FORWARD}
+        writer.stop(20)
+
+    run(scenario)
+
+
 def test_a_message_that_fails_alone_is_lost_and_takes_no_other_with_it(tmp_path: Path) -> None:
     fake = Fake()
     fake.poison = {b"poison"}
@@ -231,8 +266,56 @@ def test_stop_gives_a_failing_recorder_one_more_chance_and_counts_the_loss(tmp_p
         assert writer.stop(20)
         assert await wait is Fate.LOST
         assert fake.closed
+        assert writer.status()["lost"] == 1
 
     run(scenario)
+    assert fake.forgotten == [b"a"]
+
+
+def test_all_that_was_kept_is_recorded_at_the_stop_if_the_store_is_back(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(batch=2, retry_seconds=60))
+        fake.failing = True
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(7)]
+        await until(lambda: writer.status()["record_failures"] >= 2)
+        fake.failing = False
+        assert writer.stop(20)
+        assert set(await asyncio.gather(*waits)) == {FORWARD}
+
+    run(scenario)
+
+
+def test_what_there_is_no_time_for_at_the_stop_is_lost_and_counted(tmp_path: Path) -> None:
+    fake = Fake()
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, WriterLimits(batch=1))
+        fake.go.clear()
+        waits = [asyncio.create_task(writer.put_and_wait(exchange(b"%d" % n), 20)) for n in range(5)]
+        await until(lambda: bool(fake.threads))
+        assert not writer.stop(0.01)
+        fake.go.set()
+        assert writer.stop(20)
+        assert (await asyncio.gather(*waits)) == [FORWARD] + [Fate.LOST] * 4
+        status = writer.status()
+        assert (status["messages"], status["recorded"], status["lost"], status["pending"]) == (5, 1, 4, 0)
+
+    run(scenario)
+
+
+def test_counters_that_cannot_be_written_at_the_stop_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        writer = make(tmp_path / "missing", Fake())
+        await writer.put_and_wait(exchange(b"a"), 20)
+        writer.stop(20)
+
+    run(scenario)
+    told = caplog.messages[-1].partition("counters at the stop: ")[2]
+    assert json.loads(told)["recorded"] == 1
 
 
 def test_a_recorder_that_cannot_be_built_stops_the_start(tmp_path: Path) -> None:
@@ -292,3 +375,36 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         assert writer.status()["journal_failures"] > 0
 
     run(scenario)
+
+
+def test_old_rows_are_deleted_step_by_step_and_counted(tmp_path: Path) -> None:
+    recorder = Fake()
+    recorder.to_tidy = [Tidied(100)] * 7 + [Tidied(is_clock_doubted=True)] * 2
+    writer = make(tmp_path, recorder)
+    wait_until(lambda: writer.status()["clock_doubted"] == 1, "the clock is doubted")
+    assert writer.status()["expired"] == 700
+    wait_until(lambda: writer.status()["clock_doubted"] == 0, "the clock is believed")
+    assert writer.stop(20)
+
+
+def test_while_a_message_waits_one_step_is_done_and_no_more(tmp_path: Path) -> None:
+    queue: SimpleQueue[Item | None] = SimpleQueue()
+    committer = Committer(queue, Journal(tmp_path), QUICK, lambda: NOW, dict)
+    recorder = Fake()
+    recorder.to_tidy = [Tidied(1)] * 100
+    committer._tidy(recorder)
+    assert recorder.tidied == QUICK.tidy_steps > 1
+    queue.put(Item(exchange(b"a"), 1, None))
+    committer._tidy(recorder)
+    assert recorder.tidied == QUICK.tidy_steps + 1
+
+
+def test_a_deletion_that_fails_is_counted_and_tried_again(tmp_path: Path) -> None:
+    recorder = Fake()
+    recorder.failing = True
+    writer = make(tmp_path, recorder)
+    wait_until(lambda: writer.status()["tidy_failures"] >= 2, "it was tried again")
+    recorder.to_tidy = [Tidied(5)]
+    recorder.failing = False
+    wait_until(lambda: writer.status()["expired"] == 5, "it went on")
+    assert writer.stop(20)

@@ -17,6 +17,7 @@ from addons.canary_route import CanaryRoutes, is_local
 from addons.canary_ticket import LONGEST_SECONDS, Ticket, TicketError, take_ticket, ticket_path, write_ticket
 from addons.counters import HookCounters
 from mutewatch.canary import Expectation, check_arrival, check_judgement, check_record, messages
+from mutewatch.commands.canary import options_for
 from mutewatch.compose import PipelineOptions, build_recorder
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
@@ -218,7 +219,7 @@ def led(state: Path, client: Any) -> tuple[CanaryRoutes, Any]:
     flow: Any = SimpleNamespace(client_conn=client, request=SimpleNamespace(host=TICKET.host))
     asyncio.run(routes.http_connect(flow))
     data: Any = SimpleNamespace(client=client, server=SimpleNamespace(address=(TICKET.host, 443), error=None))
-    routes.server_connect(data)
+    asyncio.run(routes.server_connect(data))
     return routes, data.server
 
 
@@ -256,3 +257,36 @@ def test_the_proxys_password_is_sent_as_basic_authentication(tmp_path: Path) -> 
 def test_a_ticket_holds_no_more_than_it_must(tmp_path: Path) -> None:
     held = json.loads(write_ticket(tmp_path, TICKET).read_text())
     assert set(held) == {"client", "client_port", "host", "far_end_port", "fingerprint", "expires_at"}
+
+
+# -- what the settings say -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy", "expected"),
+    [
+        ("", "http://127.0.0.1:8080", "observe"),
+        ('listen = {host = "", port = 3128}', "http://127.0.0.1:3128", "observe"),
+        ('listen.host = "fd00::1"', "http://[fd00::1]:8080", "observe"),
+        ('listen.mode = "upstream:http://proxy:1"', "http://127.0.0.1:8080", "observe"),
+        ('mitigation.action = "redact"', "http://127.0.0.1:8080", "redact"),
+        ('[mitigation.signatures."webex.tsa.v1"]\naction = "block"', "http://127.0.0.1:8080", "block"),
+        ('[mitigation.signatures."webex.locus"]\naction = "block"', "http://127.0.0.1:8080", "observe"),
+    ],
+)
+def test_the_settings_say_where_the_gateway_is_and_what_it_does(
+    tmp_path: Path, text: str, proxy: str, expected: str
+) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(text)
+    options = options_for(file, tmp_path, None, None, None, None)
+    assert (options.state, options.proxy, options.expected) == (tmp_path, proxy, Expectation(expected))
+
+
+def test_the_command_line_wins_over_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text('listen.mode = "transparent"\nmitigation.action = "redact"')
+    options = options_for(file, tmp_path, "http://gw:1", None, Expectation.BLOCK, 5)
+    assert (options.proxy, options.expected, options.every) == ("http://gw:1", Expectation.BLOCK, 5)
+    with pytest.raises(OperatorError, match="not transparent"):
+        options_for(file, tmp_path, None, None, None, None)

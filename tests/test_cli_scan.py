@@ -171,6 +171,15 @@ def test_a_capture_without_its_keys_is_not_called_clean(state: Path, tmp_path: P
     assert run.err == "mutewatch: from known endpoints, but not readable: 3 connections that stayed closed\n"
 
 
+def test_telemetry_at_a_path_that_no_signature_knows_is_not_called_clean(state: Path, tmp_path: Path) -> None:
+    path = tmp_path / "moved.jsonl"
+    path.write_text(exchange_line(tsa_body(tsa_event(1, at(1))), path="/metric/v2"))
+    run = Run("scan", path, "--format", "jsonl", state=state)
+    assert (run.summary["matched"], run.summary["unmatched_audio"], run.code) == (0, 1, 3)
+    assert [record["verdict"] for record in run.records[:-1]] == ["undecoded"]
+    assert "1 messages that no signature knows, with names of audio-derived values in them" in run.err
+
+
 def test_without_a_place_for_its_key_it_still_scans_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", state=tmp_path / "file" / "state")

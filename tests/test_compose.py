@@ -1,15 +1,20 @@
 """The live recorder: what it was given is in the store once, whatever the store went through."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from mutewatch import compose
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline, build_recorder
 from mutewatch.config import StateDirectory, open_state
+from mutewatch.mitigate import OBSERVE_ALL
 from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.retention import Periods
 from mutewatch.store import Store
 from tests.facts import at, locus_exchange, tsa_exchange
 
@@ -19,16 +24,23 @@ NO_GUESSES = PipelineOptions(activity=False, show_clients=True)
 class TroubledStore(Store):
     """A store that is away, or cannot keep one of the facts, when told so."""
 
-    is_away = False
+    is_away = is_damaged = False
     refused: str | None = None  # SHA-256 of the body whose facts make it fail
 
-    def record(self, facts: Iterable[Decoded], found: Iterable[Finding]) -> None:
+    def record(
+        self,
+        facts: Iterable[Decoded],
+        found: Iterable[Finding],
+        counts: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
         facts = list(facts)
         if self.is_away:
             raise OperationalError("INSERT", {}, Exception("database is locked"))
+        if self.is_damaged:
+            raise DatabaseError("INSERT", {}, Exception("database disk image is malformed"))
         if any(decoded.source.body_sha256 == self.refused for decoded in facts):
             raise ValueError("not to be stored")
-        super().record(facts, found)
+        super().record(facts, found, counts)
 
 
 @pytest.fixture
@@ -69,6 +81,35 @@ def test_while_the_store_is_away_nothing_is_lost_and_nothing_counted_twice(state
     assert (recorder.pipeline.counts.exchanges, recorder.pipeline.counts.repeats) == (2, 0)
 
 
+def test_a_damaged_store_is_no_fault_of_the_message(state: StateDirectory) -> None:
+    recorder = Recorder(build_pipeline(state, NO_GUESSES), TroubledStore(state.store))
+    recorder.store.is_damaged = True  # type: ignore[attr-defined]
+    for _attempt in range(2):
+        with pytest.raises(DatabaseError):
+            recorder.record(BATCH)
+    assert (recorder.pipeline.counts.exchanges, recorder.pipeline.counts.unstorable) == (2, 0)
+
+
+def test_what_was_given_up_is_not_committed_later(state: StateDirectory) -> None:
+    recorder = Recorder(build_pipeline(state, NO_GUESSES), TroubledStore(state.store))
+    given_up, kept_on = asked(tsa_exchange(1)), asked(tsa_exchange(2))
+    recorder.store.is_away = True  # type: ignore[attr-defined]
+    with pytest.raises(OperationalError):
+        recorder.record([given_up, kept_on])
+    recorder.forget([given_up])
+    recorder.store.is_away = False  # type: ignore[attr-defined]
+    recorder.record([kept_on])
+    assert kept(state)[0] == 1
+
+
+def test_a_message_that_leaves_no_facts_is_in_the_counts_when_the_call_returns(state: StateDirectory) -> None:
+    recorder = build_recorder(state, NO_GUESSES, at(0))
+    recorder.record([replace(asked(tsa_exchange(1)), body=None)])
+    with Store(state.store) as store:
+        (live,) = store.inputs()
+    assert (live["counts"]["exchanges"], live["counts"]["unread"]) == (1, 1)
+
+
 def test_one_record_that_cannot_be_stored_costs_only_itself(state: StateDirectory) -> None:
     recorder = Recorder(build_pipeline(state, NO_GUESSES), TroubledStore(state.store))
     bad, good = asked(tsa_exchange(1)), asked(tsa_exchange(2))
@@ -99,6 +140,20 @@ def test_a_restart_that_finds_only_half_of_a_long_call_leaves_its_findings_alone
     assert kept(state) == (2, {"flagged": 1})
 
 
+def test_a_restart_takes_no_longer_than_it_may(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = build_recorder(state, NO_GUESSES, at(0))
+    first.record(BATCH)
+    first.close()
+    monkeypatch.setattr(compose, "RESTORE_SECONDS", 0.0)
+    second = build_recorder(state, NO_GUESSES, at(2))
+    second.record([asked(tsa_exchange(3))])
+    second.close()
+    assert kept(state) == (3, {"flagged": 1, "mute-unknown": 1})
+    assert "took up the newest 0 messages only" in caplog.text
+
+
 def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None:
     recorder = build_recorder(state, NO_GUESSES, at(0))
     recorder.record([asked(MUTED), asked(tsa_exchange(1))])
@@ -106,3 +161,15 @@ def test_a_request_and_its_answer_are_one_message(state: StateDirectory) -> None
     recorder.record([MUTED])
     assert kept(state) == (2, {"flagged": 1})
     assert recorder.pipeline.counts.exchanges == 2
+
+
+def test_old_rows_are_deleted_for_the_periods_of_now(state: StateDirectory) -> None:
+    recorder = build_recorder(state, NO_GUESSES, at(0), periods=Periods(minutes_days=9))
+    recorder.record(BATCH)
+    recorder.tidy(at(0))
+    tomorrow = at(23 * 60)
+    assert recorder.tidy(tomorrow).rows == 0
+    recorder.use(OBSERVE_ALL, Periods(minutes_days=1))
+    assert recorder.tidy(tomorrow).rows == 0
+    assert recorder.tidy(tomorrow + timedelta(hours=2)).rows == 3
+    assert kept(state) == (0, {})

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from addons.settings_changes import RELOADABLE
+from addons.settings_launch import policies
+from addons.settings_sources import load
 from mutewatch.config import StateDirectory
+from mutewatch.mitigate import Action, Policy
 from mutewatch.store import Store
 from tests.live_support import free_port
 
@@ -40,15 +44,38 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "--print-unit" not in command])
+UNITS = [command for command in COMMANDS if re.search("--print-(canary-)?unit", command)]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in UNITS])
 def test_the_commands_of_the_document_run(folder: Path, command: str) -> None:
     told = run(command, folder, MUTEWATCH_STATE=str(folder / "state"))
     assert told.returncode == 0, told.stdout + told.stderr
 
 
-def test_the_unit_is_for_a_program_and_a_file_that_a_service_can_see(folder: Path) -> None:
-    told = run("mutewatch live --config mutewatch.toml --print-unit", folder)
+@pytest.mark.parametrize("command", UNITS)
+def test_a_unit_is_for_a_program_and_a_file_that_a_service_can_see(folder: Path, command: str) -> None:
+    told = run(command, folder)
     assert told.returncode == 0 or "a service cannot see" in told.stderr or "pip install it first" in told.stderr
+
+
+def test_both_units_and_the_timer_are_in_the_document() -> None:
+    printed = set(re.findall(r"--print-\S+", " ".join(COMMANDS)))
+    assert printed >= {"--print-unit", "--print-canary-unit", "--print-canary-timer", "--print-pac", "--print-firewall"}
+
+
+def test_every_piece_of_a_settings_file_is_one(tmp_path: Path) -> None:
+    for text in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL):
+        (tmp_path / "m.toml").write_text(text)
+        load(tmp_path / "m.toml", {})
+
+
+def test_the_table_says_what_a_running_gateway_takes() -> None:
+    section = TEXT.split("This is taken while it runs:")[1].split("**What is kept.**")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+    for name, *key in RELOADABLE:
+        assert f"`{key[0]}`" in rows[name] if key else re.match("all|`stale_after`", rows[name]), name
+    assert set(rows) == {path[0] for path in RELOADABLE}
 
 
 def test_check_says_where_each_value_is_from(folder: Path) -> None:
@@ -102,3 +129,13 @@ def test_a_wrong_option_of_live_is_one_line(folder: Path, option: str) -> None:
 def test_two_things_are_not_printed_at_once(folder: Path) -> None:
     told = run("mutewatch live --print-pac --print-unit", folder)
     assert (told.returncode, told.stdout) == (2, "")
+
+
+def test_the_settings_of_the_document_on_mitigation_are_settings(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "mitigation.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    file = tmp_path / "mutewatch.toml"
+    file.write_text(found[1])
+    chosen = policies(load(file, {}).settings.mitigation)
+    assert (chosen.default, chosen.of("webex.tsa.v1")) == (Policy(Action.REDACT), Policy(Action.BLOCK))

@@ -1,5 +1,7 @@
 """Pseudonyms: the same under one key, unlinkable under two, and the key is kept safe."""
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -39,3 +41,15 @@ def test_a_key_that_is_open_or_no_key_is_refused(tmp_path: Path, mode: int, cont
     path.chmod(mode)
     with pytest.raises(OperatorError, match=fault):
         load_or_create_key(path)
+
+
+def test_a_stop_while_the_key_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", stopped)
+        with pytest.raises(OperatorError, match="No space left"):
+            load_or_create_key(tmp_path / "client.key")
+    assert list(tmp_path.iterdir()) == []
+    assert len(load_or_create_key(tmp_path / "client.key")) == 32

@@ -1,5 +1,8 @@
 """What becomes of a telemetry message on its way out, by policy, mute state and what could be read of it."""
 
+import base64
+import gzip
+import hashlib
 import json
 from dataclasses import replace
 
@@ -11,7 +14,7 @@ from mutewatch.mitigate import OBSERVE_ALL, Action, Answer, Mitigation, Policies
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import Decoded, Exchange, Origin, Sent
-from mutewatch.redact import Blank
+from mutewatch.redact import Blank, redact
 from mutewatch.signatures import load_signatures
 
 REDACT = Policy(Action.REDACT)
@@ -81,9 +84,76 @@ def test_a_message_without_audio_is_left_alone() -> None:
     assert not facts[0].undecoded
 
 
-def test_a_message_of_no_signature_is_left_alone() -> None:
-    mitigation, _ = decided(Policies(BLOCK), message(AUDIO, path="/elsewhere"), muted=True)
-    assert mitigation.decision.sent is Sent.FORWARDED
+def renamed() -> bytes:
+    """A message whose event has a name that no signature knows, with values where they always were."""
+    inner = gzip.decompress(base64.b64decode(json.loads(AUDIO)["telemetrics"][0]["v"]["gzipb64data"]))
+    inner = inner.replace(b"mediaquality", b"mediaqualities")
+    body = json.loads(AUDIO)
+    body["telemetrics"][0]["v"]["gzipb64data"] = base64.b64encode(gzip.compress(inner)).decode()
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("policy", [REDACT, BLOCK])
+def test_values_that_were_not_read_do_not_leave_either(policy: Policy) -> None:
+    mitigation, facts = decided(Policies(policy), message(renamed()), muted=True)
+    assert not facts[0].audio
+    assert not facts[0].undecoded
+    assert mitigation.decision.sent is (Sent.REDACTED if policy is REDACT else Sent.BLOCKED)
+    if mitigation.decision.body is not None:
+        signature = next(each for each in load_signatures() if each.id == SIGNATURE)
+        kind, left = signature.messages[0], mitigation.decision.body
+        assert redact(left, None, signature, kind, blank=Blank.ZERO, identifiers=False).values == 0
+
+
+def test_identifiers_go_from_messages_without_audio_too() -> None:
+    body = b'{"telemetrics":[{"cid":"C1","v":{"event":{"name":"client.feature.x"}}}]}'
+    mitigation, _ = decided(Policies(replace(REDACT, identifiers=True)), message(body))
+    assert mitigation.decision.body == body.replace(b"C1", b"")
+
+
+def test_what_was_not_read_of_an_unmuted_clients_message_may_be_of_a_muted_minute() -> None:
+    body = json.loads(AUDIO)
+    body["telemetrics"].append({"cid": "C1", "v": {"gzipb64data": "H4sIAAAAAAAA"}})
+    mitigation, facts = decided(Policies(REDACT), message(json.dumps(body).encode()), muted=False)
+    assert facts[0].audio
+    assert mitigation.decision.sent is Sent.REFUSED
+
+
+def test_the_record_has_the_hash_of_what_left() -> None:
+    packed = replace(message(gzip.compress(AUDIO)), content_encoding="gzip")
+    mitigation, facts = decided(Policies(REDACT), packed, muted=True)
+    left = gzip.decompress(mitigation.decision.body or b"")
+    assert facts[0].source.sent_sha256 == hashlib.sha256(left).hexdigest()
+    assert facts[0].source.body_sha256 == hashlib.sha256(AUDIO).hexdigest()
+    after, again = decided(OBSERVE_ALL, message(left))
+    assert again[0].source.body_sha256 == facts[0].source.sent_sha256  # as a reader of the far side says it
+    assert after.decision.sent_sha256 is None
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (AUDIO, Sent.REFUSED),
+        (None, Sent.REFUSED),
+        (b"", Sent.FORWARDED),
+        (b'{"telemetrics":[]}', Sent.FORWARDED),
+    ],
+)
+def test_a_message_that_no_signature_knows_leaves_only_if_it_names_no_value(body: bytes | None, sent: Sent) -> None:
+    mitigation, facts = decided(Policies(REDACT), message(body, path="/metric/v2"), muted=False)
+    assert mitigation.decision.sent is sent
+    assert mitigation.decision.is_known is (body == b"")
+    assert [undecoded.source.sent for one in facts for undecoded in one.undecoded] == [sent] * (sent is Sent.REFUSED)
+    blocked, _ = decided(Policies(BLOCK), message(body, path="/metric/v2"), muted=True)
+    assert blocked.decision.sent is (Sent.BLOCKED if sent is Sent.REFUSED else sent)
+    observed, _ = decided(OBSERVE_ALL, message(body, path="/metric/v2"), muted=True)
+    assert observed.decision.sent is Sent.FORWARDED
+
+
+def test_a_message_to_a_host_of_no_telemetry_is_left_alone() -> None:
+    other = replace(message(AUDIO, path="/elsewhere"), host="locus-a.wbx2.com")
+    mitigation, facts = decided(Policies(BLOCK), other, muted=True)
+    assert (mitigation.decision.sent, facts) == (Sent.FORWARDED, [])
 
 
 def test_a_signature_may_have_a_policy_of_its_own() -> None:

@@ -257,6 +257,16 @@ def test_a_call_that_fell_silent_keeps_what_shows_the_gap() -> None:
     assert [f"{f.minute} {f.verdict}" for f in through.advance(at(61))] == ["4 missing", "5 missing", "6 mute-unknown"]
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_letting_go() -> None:
+    through = pipeline()
+    through.advance(at(48 * 60))
+    through.feed(tsa_exchange(1))
+    through.advance(at(1))
+    through.advance(at(14 * 60))
+    through.feed(tsa_exchange(4))
+    assert [finding.minute for finding in through.advance(at(14 * 60 + 1))] == ["4"]  # the call was over: a new one
+
+
 def last_words(exchanges: Sequence[Exchange], mute: MuteTracker | None = None) -> dict[str, str]:
     """The verdicts, where each exchange is judged as it comes and what is old is let go."""
     through, last = pipeline(mute), {}

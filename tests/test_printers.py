@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,30 +14,15 @@ from addons.firewall_rules import firewall_rules
 from addons.gate import Gate
 from addons.pac_file import pac_file
 from addons.recorder import telemetry_hosts
-from addons.service_unit import service_unit
+from addons.service_unit import canary_timer, canary_unit, service_unit
 from addons.settings import Listen, Record, Settings, State
 from mutewatch.errors import OperatorError
+from tests.needs import tool, unshare
 from tests.test_addons_gate import NOT_TELEMETRY
 from tests.transparent_scene import CROWD
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = telemetry_hosts()
-
-
-def tool(name: str) -> str:
-    """Path of a program; a test that needs it is skipped where it is not installed."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
-def unshare() -> list[str]:
-    """How to start a program in a network of its own."""
-    words = [tool("unshare"), "-rn"]
-    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("unshare -rn is not permitted here")
-    return words
 
 
 # -- firewall ---------------------------------------------------------------------------------------------
@@ -178,18 +162,25 @@ def unit(**choices: object) -> str:
     return service_unit(Settings.model_validate(choices), program, config, is_state_chosen="state" in choices)
 
 
+def canarys(**choices: object) -> str:
+    program, config = Path("/usr/bin/true"), Path("/etc/mutewatch.toml")
+    return canary_unit(Settings.model_validate(choices), program, config, is_state_chosen="state" in choices)
+
+
 @pytest.mark.parametrize("port", [8080, 443])
-def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path, port: int) -> None:
-    file = tmp_path / "mutewatch.service"
-    file.write_text(unit(listen={"port": port}))
-    command = [tool("systemd-analyze"), "verify", str(file)]
+def test_systemd_finds_no_fault_in_the_units(tmp_path: Path, port: int) -> None:
+    (tmp_path / "mutewatch.service").write_text(unit(listen={"port": port}))
+    (tmp_path / "mutewatch-canary.service").write_text(canarys(listen={"port": port}))
+    (tmp_path / "mutewatch-canary.timer").write_text(canary_timer(Settings()))
+    command = [tool("systemd-analyze"), "verify", *map(str, sorted(tmp_path.iterdir()))]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, [line for line in told.stderr.splitlines() if "mutewatch" in line]) == (0, [])
 
 
-def test_systemd_calls_the_unit_well_confined(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [unit(), canarys()], ids=["gateway", "canary"])
+def test_systemd_calls_a_unit_well_confined(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mutewatch.service"
-    file.write_text(unit())
+    file.write_text(text)
     command = [tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", str(file)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "--offline" in told.stderr:
@@ -212,9 +203,27 @@ def test_the_unit_holds_what_a_gateway_must_have() -> None:
         "Restart=on-failure",
         "RestartPreventExitStatus=2",
         "TimeoutStopSec=10",
+        "ExecReload=/usr/bin/true check --running --config /etc/mutewatch.toml",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "ExecStart=/usr/bin/true live --config /etc/mutewatch.toml",
     }
+
+
+def test_the_canary_is_the_gateways_own_user_and_runs_as_often_as_the_settings_say() -> None:
+    for own in ("DynamicUser=yes", "User=mutewatch", "StateDirectory=mutewatch", "UMask=0077"):
+        assert own in unit().splitlines()
+        assert own in canarys().splitlines()
+    assert "ExecStart=/usr/bin/true canary --config /etc/mutewatch.toml" in canarys().splitlines()
+    assert "OnUnitActiveSec=77" in canary_timer(Settings.model_validate({"canary": {"interval": 77}})).splitlines()
+
+
+@pytest.mark.parametrize("mode", ["transparent", "wireguard", "socks5"])
+def test_no_canary_is_printed_for_a_gateway_that_it_cannot_go_through(mode: str) -> None:
+    chosen = Settings.model_validate({"listen": {"mode": mode}})
+    with pytest.raises(OperatorError, match=f"not {mode}: write canary.stale_after = 0"):
+        canary_timer(chosen)
+    with pytest.raises(OperatorError, match=f"not {mode}"):
+        canarys(listen={"mode": mode})
 
 
 def test_a_low_port_brings_its_one_capability() -> None:

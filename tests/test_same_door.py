@@ -112,10 +112,13 @@ class Clock:
         new.replace(self._path)
 
     def environment(self) -> dict[str, str]:
-        """For a process that is to live by this clock (see meeting/clock/sitecustomize.py)."""
+        """For a process that is to live by this clock (see meeting/clock/sitecustomize.py).
+
+        What asks for the date goes on by the real one, so nothing may be deleted for its age.
+        """
         folder = Path(__file__).parent / "meeting" / "clock"
         path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-        return {"PYTHONPATH": path, "MEETING_CLOCK": str(self._path)}
+        return {"PYTHONPATH": path, "MEETING_CLOCK": str(self._path), "MUTEWATCH_RETENTION_MINUTES_DAYS": "3650"}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from addons.launch import mitmdump_arguments
 from addons.settings import Listen, Log, Mitigation, MitigationOverride, Record, Settings
 from addons.settings_changes import changes
-from addons.settings_launch import launch_settings, refuse_awaiting
+from addons.settings_launch import launch_settings
 from addons.settings_sources import OPTIONS, Loaded, Path_, Source, WrongSettingsError, load
 from mutewatch.commands.check import shown_settings
 from mutewatch.errors import OperatorError
@@ -201,7 +201,7 @@ def test_whatever_a_section_holds_is_taken_or_refused_in_words(section: dict[str
 
 
 RELOADED = {
-    "record": {"record_timeout": 3.0},
+    "record": {"record_timeout": 3.0, "strict": True},
     "mitigation": {"action": "block", "signatures": {"webex.tsa.v1": {"action": "observe"}}},
     "pins": {"policy": "fail"},
     "retention": {"minutes_days": 7},
@@ -243,6 +243,11 @@ def test_the_same_settings_change_nothing() -> None:
     assert changes(Settings(), Settings()).changed == ()
 
 
+def test_a_change_that_others_act_on_says_so() -> None:
+    (change,) = changes(Settings(), Settings.model_validate({"canary": {"interval": 60}})).changed
+    assert str(change) == "canary.interval: 300.0 becomes 60.0 (the timer has its own: print it anew)"
+
+
 def test_an_override_that_is_gone_is_a_change() -> None:
     old = Settings(mitigation=Mitigation(signatures={"webex.tsa.v1": MitigationOverride(action=Action.BLOCK)}))
     (change,) = changes(old, Settings()).changed
@@ -261,11 +266,6 @@ def test_settings_reach_what_is_launched() -> None:
 
 def test_the_operators_own_verbosity_wins_over_the_log_level() -> None:
     assert launch_settings(Settings(), ("termlog_verbosity=debug",)).extra == ("termlog_verbosity=debug",)
-
-
-def test_a_setting_that_nothing_acts_on_is_refused_not_ignored(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match=r"retention.minutes_days is 7: nothing acts on it"):
-        refuse_awaiting(read(tmp_path, "retention.minutes_days = 7"))
 
 
 def test_settings_are_json_that_anybody_may_read() -> None:

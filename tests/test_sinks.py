@@ -15,7 +15,7 @@ from mutewatch.config import LIVE_STATUS
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
-from mutewatch.records import ActivityGuess, Finding
+from mutewatch.records import ActivityGuess, Finding, Sent, Verdict
 from mutewatch.signatures import load_signatures
 from mutewatch.sinks.csv_file import CsvSink
 from mutewatch.sinks.jsonl import JsonLinesSink
@@ -110,6 +110,18 @@ def test_a_report_says_what_the_live_proxy_could_not_see(tmp_path: Path) -> None
     report(tmp_path / "mutewatch.db", Format.TABLE, tmp_path / "out.txt")
     text = " ".join((tmp_path / "out.txt").read_text().split())
     assert "did not see or record everything since it was last started (refused by client: 2)" in text
+
+
+def test_a_report_says_which_values_the_gateway_kept_from_leaving(tmp_path: Path) -> None:
+    flagged = next(finding for finding in findings() if finding.verdict is Verdict.FLAGGED)
+    assert flagged.source
+    held = replace(flagged, minute="99", source=replace(flagged.source, sent=Sent.REDACTED))
+    summary = Summary()
+    summary.take([*findings(), held])
+    told = " ".join(summary.lines())
+    assert "FLAGGED: in 3 minutes" in told
+    assert "Of 1 of these the gateway kept the values from leaving (redacted: 1)." in told
+    assert summary.record()["held_back"] == {"redacted": 1}
 
 
 @pytest.mark.shared

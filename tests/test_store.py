@@ -1,5 +1,6 @@
 """The store: what is written is there, once, whatever happens after."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import Decoded, Finding
 from mutewatch.signatures import load_signatures
-from mutewatch.store import Store
+from mutewatch.store import WAL_BYTES, Store
 from tests.facts import exchange, locus_exchange, tsa_exchange
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,7 +122,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from mutewatch.store import Store
+from mutewatch.store import WAL_BYTES, Store
 from tests.facts import tsa_exchange
 from mutewatch.identity import Names
 from mutewatch.pipeline import Pipeline
@@ -148,3 +149,21 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
             kept = {sha for (sha,) in database.execute("SELECT body_sha256 FROM messages")}
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert set(acknowledged) <= kept
+
+
+def test_a_reader_that_held_up_the_wal_leaves_no_large_file_behind(tmp_path: Path) -> None:
+    path, wal = tmp_path / "s.db", tmp_path / "s.db-wal"
+    with Store(path) as store:
+
+        def write(times: int) -> None:
+            for number in range(times):
+                store.record_input("x", {"padding": str(number % 10) * (1 << 20)}, None)
+
+        store.record_input("x", {}, None)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM inputs").fetchone()
+            write(12)
+            assert wal.stat().st_size > WAL_BYTES
+        write(12)
+        assert wal.stat().st_size <= WAL_BYTES

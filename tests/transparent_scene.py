@@ -86,9 +86,12 @@ def is_open(address: str, port: int) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-def is_listening(port: int) -> bool:
-    """Does somebody listen on this host? Asked so, because the rules refuse who connects straight."""
-    told = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, check=True)
+def is_listening(port: int, kind: str = "t") -> bool:
+    """Does somebody listen on this host? `kind`: t for TCP, u for UDP.
+
+    Asked so, because the rules refuse who connects straight.
+    """
+    told = subprocess.run(["ss", f"-Hln{kind}", f"sport = :{port}"], capture_output=True, check=True)
     return bool(told.stdout)
 
 

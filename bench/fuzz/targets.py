@@ -132,7 +132,8 @@ def tcp(data: bytes) -> None:
         assert waiting <= READ_LIMITS.hole_bytes or not side.has_begun
         segments = {ordinal for _, ordinal, *_ in side._waiting}  # one may wait in several parts
         assert len(segments) <= (READ_LIMITS.hole_segments if side.has_begun else READ_LIMITS.first_segments)
-        assert len(side._waiting) <= READ_LIMITS.hole_segments or not side.has_begun
+        most = READ_LIMITS.hole_segments if side.has_begun else 2 * READ_LIMITS.first_segments
+        assert len(side._waiting) <= most
     given += side.finish()
     assert not side._waiting
     if given:

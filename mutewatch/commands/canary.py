@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from addons.canary_client import Gateway, PathError, gateway_at
+from addons.canary_client import Gateway, PathError, check_mode, gateway_at
 from addons.canary_far_end import ANSWER, Arrived, FarEnd
+from addons.settings_sources import load
 from certs.authority import CERTIFICATE
 from mutewatch.canary import (
     NOT_STORED,
@@ -34,6 +35,9 @@ from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 
 PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
+ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 (what a gateway may listen on)
+CLOCK_IS_SET = 2024  # a clock that shows an earlier year than that of the first signature was never set
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # where a clock begins that nobody has set
 LOOK_SECONDS = 0.1  # between two looks
 
 
@@ -47,6 +51,29 @@ class CanaryOptions:
     expected: Expectation = Expectation.OBSERVE
     every: float | None = None  # seconds between two runs; None: one run
     patience: float = PATIENCE  # seconds
+
+
+def options_for(
+    config: Path | None,
+    state: Path | None,
+    proxy: str | None,
+    authority: Path | None,
+    expected: Expectation | None,
+    every: float | None,
+) -> CanaryOptions:
+    """Return what the gateway's settings say, where the operator does not say otherwise. Raises OperatorError."""
+    settings = load(config, {("state", "directory"): state}).settings
+    if proxy is None:
+        check_mode(settings.listen.mode)
+        host = settings.listen.host if settings.listen.host not in ANY_ADDRESS else "127.0.0.1"
+        proxy = f"http://{f'[{host}]' if ':' in host else host}:{settings.listen.port}"
+    if expected is None:
+        telling = [one.id for one in load_signatures() if one.canary is not None and one.canary.tells == "audio"]
+        actions = {settings.mitigation.rule_for(name).action for name in telling}
+        if len(actions) != 1:
+            raise OperatorError(f"mitigation differs between {', '.join(telling)}: say what to --expect")
+        expected = Expectation(actions.pop())
+    return CanaryOptions(settings.state.directory, proxy, authority, expected, every)
 
 
 def canary(options: CanaryOptions) -> int:
@@ -104,6 +131,9 @@ class _Run:
         if not any(message.tells_audio for message in sent):
             yield Check("sent", False, "no signature has a canary that tells audio-derived values")
             return
+        if self.at.year < CLOCK_IS_SET:
+            yield Check("clock", False, f"this machine's clock says {self.at:%Y-%m-%d}: set it")
+            return
         far_end = FarEnd([message.host for message in sent], lambda arrived: self._look(sent, arrived))
         before = self._counters()
         with far_end.running():
@@ -115,6 +145,7 @@ class _Run:
                     return
                 yield from self._passed(message, far_end, status)
         facts, found = self._settled(sent)
+        facts = facts or self._stamped_otherwise(sent)
         for message in sent:
             yield self._explained(check_record(message, facts), before)
         if all(check_record(message, facts).holds for message in sent):
@@ -135,15 +166,16 @@ class _Run:
         """At the moment of arrival, before the answer: is the message in the store?"""
         facts, _ = self._stored()
         own = [message for message in sent if message.host == arrived.host]
-        self.is_recorded_at_arrival[arrived.host] = any(stored(message, facts) for message in own)
+        found = any(stored(message, facts) for message in own) or bool(self._stamped_otherwise(own))
+        self.is_recorded_at_arrival[arrived.host] = found
 
-    def _stored(self) -> tuple[list[Decoded], list[Finding]]:
+    def _stored(self, since: datetime | None = None) -> tuple[list[Decoded], list[Finding]]:
         self.store_fault = None
         try:
             if not self.state.store.is_file():
                 raise OperatorError(f"there is none at {self.state.store}")
             with Store(self.state.store) as store:
-                return store.canary(self.call, self.at)
+                return store.canary(self.call, since or self.at)
         except (OperatorError, DBAPIError) as error:
             self.store_fault = str(error) if isinstance(error, OperatorError) else str(error.orig)
             return [], []
@@ -154,13 +186,19 @@ class _Run:
         while True:
             facts, found = self._stored()
             checks = [*(check_record(message, facts) for message in sent), *check_judgement(sent, found)]
-            if all(check.holds for check in checks) or time.monotonic() > deadline or self._is_hopeless(facts):
+            if all(check.holds for check in checks) or time.monotonic() > deadline or self._is_hopeless(sent, facts):
                 return facts, found
             time.sleep(LOOK_SECONDS)
 
-    def _is_hopeless(self, facts: list[Decoded]) -> bool:
-        """Was one of the messages undecodable? Waiting does not change that."""
-        return any(decoded.undecoded for decoded in facts)
+    def _stamped_otherwise(self, sent: list[CanaryMessage]) -> list[Decoded]:
+        """What the store has of this run's call under other times: a gateway's clock may be off."""
+        facts, _ = self._stored(since=LONG_AGO)
+        return [one for message in sent for one in stored(message, facts, by_call=True)]
+
+    def _is_hopeless(self, sent: list[CanaryMessage], facts: list[Decoded]) -> bool:
+        """Is one of the messages there, and not as it should be? Waiting does not change that."""
+        checks = [check_record(message, facts) for message in sent]
+        return any(not check.holds and check.text != NOT_STORED for check in checks)
 
     def _explained(self, check: Check, before: dict[str, int]) -> Check:
         """Say whether the store or the signature is at fault for what is not there, by the proxy's own counters."""

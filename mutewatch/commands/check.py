@@ -36,7 +36,6 @@ def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
 
 def shown_settings(loaded: "Loaded") -> Iterator[str]:
     """Every value as a line of TOML, with a comment that says where it is from."""
-    from addons.settings_launch import is_awaiting
     from addons.settings_sources import Source, place
 
     for path, value, source in loaded.values():
@@ -44,8 +43,7 @@ def shown_settings(loaded: "Loaded") -> Iterator[str]:
             continue
         key = ".".join(part if part.replace("_", "").isalpha() else json.dumps(part) for part in path)
         where = place(path, source, loaded.file).partition(": ")[0] if source is not Source.DEFAULT else source
-        idle = "; nothing acts on it in this version" if is_awaiting(path) else ""
-        yield f"{f'{key} = {json.dumps(value)}':<40} # {where}{idle}"
+        yield f"{f'{key} = {json.dumps(value)}':<40} # {where}"
 
 
 def _expiry(settings: "Settings") -> Iterator[Check]:

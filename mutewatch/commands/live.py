@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def live(
     config: Path | None, values: Mapping[tuple[str, ...], object], extra: tuple[str, ...], wanted: Sequence[str]
 ) -> int:
-    """Run the proxy and return its exit code, or print what is `wanted`: firewall, pac or unit.
+    """Run the proxy and return its exit code, or print what is `wanted`, one of those that `printed` knows.
 
     `values` are those of the command line, None where not given; `extra` are further options of mitmproxy.
     """
-    from addons.settings_launch import launch_settings, refuse_awaiting
+    from addons.settings_launch import launch_settings
     from addons.settings_sources import load
 
     if len(wanted) > 1:
@@ -29,13 +29,13 @@ def live(
         print(printed(wanted[0], loaded), end="")
         return 0
     from addons.launch import run
+    from addons.launched import Launched
 
-    refuse_awaiting(loaded)
-    return run(launch_settings(loaded.settings, extra))
+    return run(launch_settings(loaded.settings, extra), Launched(loaded, values, extra))
 
 
 def printed(what: str, loaded: "Loaded") -> str:
-    """Return the firewall rules, the PAC file or the unit that go with the settings. Raises OperatorError."""
+    """Return what goes with the settings: firewall, pac, unit, canary-unit or canary-timer. Raises OperatorError."""
     if what == "firewall":
         from addons.firewall_rules import firewall_rules
 
@@ -45,12 +45,15 @@ def printed(what: str, loaded: "Loaded") -> str:
         from addons.recorder import telemetry_hosts
 
         return pac_file(loaded.settings, telemetry_hosts())
-    from addons.service_unit import service_unit
+    from addons.service_unit import canary_timer, canary_unit, service_unit
     from addons.settings_sources import Source
 
+    if what == "canary-timer":
+        return canary_timer(loaded.settings)
     is_chosen = loaded.source(("state", "directory")) in (Source.FILE, Source.COMMAND_LINE)
     config = loaded.file.resolve() if loaded.file else None
-    return service_unit(loaded.settings, _program(), config, is_state_chosen=is_chosen)
+    make = canary_unit if what == "canary-unit" else service_unit
+    return make(loaded.settings, _program(), config, is_state_chosen=is_chosen)
 
 
 def _program() -> Path:

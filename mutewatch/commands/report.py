@@ -18,10 +18,12 @@ def report(store_path: Path, output_format: Format, output: Path | None) -> None
     check_files(output, [store_path], ())
     with Store(store_path) as store:
         findings = list(store.findings())
+        expired = store.daily()
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
     counts = add_counts(Counts(), (given.counts for given in inputs))
     summary = Summary(inputs=inputs, counts=counts, live=_live_counters(store_path.with_name(LIVE_STATUS)))
     summary.take(findings)
+    summary.take_expired(expired)
     with open_output(output) as file:
         print_findings(findings, summary, output_format, file)
 

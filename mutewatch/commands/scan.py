@@ -64,9 +64,8 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     pipeline = build_pipeline(_open_state(options.state), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
     with (
-        open_output(
-            options.output, is_live=options.follow
-        ) as file,  # first: what was found must not be lost for want of a place
+        # first: what was found must not be lost for want of a place
+        open_output(options.output, is_live=options.follow) as file,
         Store(options.store) if options.store else nullcontext() as store,
     ):
         early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
@@ -232,6 +231,7 @@ def _dark(summary: Summary) -> str:
     counts = summary.counts
     parts = (
         (counts.undecoded, "messages that did not decode"),
+        (counts.unmatched_audio, "messages that no signature knows, with names of audio-derived values in them"),
         (counts.unread, "messages without a body"),
         (counts.dark + summary.hidden, "connections that stayed closed"),
     )

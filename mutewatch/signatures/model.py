@@ -196,6 +196,7 @@ class Canary(Strict):
     body: str
     inner: str | None = None
     encode: tuple[Literal["gzip", "base64"], ...] = ("gzip", "base64")
+    values: tuple[str, ...] = Field((), description="names of the audio-derived values that must be found in it")
 
 
 class Signature(Strict):
@@ -234,6 +235,11 @@ class Signature(Strict):
         """Every key under which a message of this signature carries an audio-derived number."""
         audios = (message.audio for message in self.messages if message.audio)
         return frozenset(key for audio in audios for group in audio.groups for key in group.fields)
+
+    @cached_property
+    def telling_names(self) -> frozenset[str]:
+        """Names that say by themselves that an audio-derived number stands by them."""
+        return self.audio_names | {pattern for pattern in self.redact.values if not set(".*") & set(pattern)}
 
     @cached_property
     def ref(self) -> SignatureRef:

@@ -22,7 +22,7 @@ COLUMNS: Final = (
         "ends_at",
     ),
     *("muted_seconds", "unmuted_seconds", "unknown_seconds", "mute_basis", "values", "guess", "guess_probability"),
-    *("file", "frame", "tcp_stream", "ordinal", "offset", "body_sha256"),
+    *("file", "frame", "tcp_stream", "ordinal", "offset", "body_sha256", "sent"),
 )
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 

@@ -53,6 +53,7 @@ def finding_record(finding: Finding) -> Record:
         "address": source.address if source else None,
         "body_sha256": source.body_sha256 if source else None,
         "sent": source.sent.value if source else None,
+        "sent_sha256": source.sent_sha256 if source else None,
     }
 
 
@@ -102,6 +103,7 @@ def _source_of(record: Record, signature: SignatureRef) -> Source | None:
         _parsed(record["seen_at"]),
         record["address"],
         Sent(record.get("sent") or Sent.FORWARDED),  # stores from before there was a choice
+        record.get("sent_sha256"),
     )
 
 

@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h2.config
@@ -30,6 +30,7 @@ class Received:
     host: str
     path: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 class MeetingServer:
@@ -54,14 +55,14 @@ class MeetingServer:
     @contextmanager
     def running(self) -> Iterator[int]:
         """Serve while the context lasts; gives the port."""
-        with _threaded(self._serve) as port:
+        with threaded(self._serve) as port:
             yield port
 
     def _serve(self, plain: socket.socket) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sni_callback = self._choose
         with context.wrap_socket(plain, server_side=True) as tls:
-            (_serve_http2 if tls.selected_alpn_protocol() == "h2" else _serve_http1)(tls, self._answer)
+            (serve_http2 if tls.selected_alpn_protocol() == "h2" else serve_http1)(tls, self._answer)
 
     def _choose(self, tls: ssl.SSLObject, host: str | None, _context: ssl.SSLContext) -> int | None:
         if host not in self._contexts:
@@ -75,7 +76,7 @@ class MeetingServer:
         return answers.popleft() if answers else (404, b"not in the script")
 
 
-def _serve_http1(tls: ssl.SSLSocket, answer: Any) -> None:
+def serve_http1(tls: ssl.SSLSocket, answer: Any) -> None:
     connection = h11.Connection(h11.SERVER)
     request, body = None, b""
     while True:
@@ -87,8 +88,9 @@ def _serve_http1(tls: ssl.SSLSocket, answer: Any) -> None:
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
         elif isinstance(event, h11.EndOfMessage) and request is not None:
-            host = dict(request.headers)[b"host"].decode()
-            status, text = answer(Received(request.method.decode(), host, request.target.decode(), body))
+            fields = tuple((name.decode(), value.decode()) for name, value in request.headers)
+            host = dict(fields)["host"]
+            status, text = answer(Received(request.method.decode(), host, request.target.decode(), body, fields))
             headers = [("content-length", str(len(text))), ("content-type", "application/json")]
             tls.sendall(connection.send(h11.Response(status_code=status, headers=headers)) or b"")
             tls.sendall((connection.send(h11.Data(data=text)) or b"") + (connection.send(h11.EndOfMessage()) or b""))
@@ -97,7 +99,7 @@ def _serve_http1(tls: ssl.SSLSocket, answer: Any) -> None:
             return
 
 
-def _serve_http2(tls: ssl.SSLSocket, answer: Any) -> None:
+def serve_http2(tls: ssl.SSLSocket, answer: Any) -> None:
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
     connection.initiate_connection()
     tls.sendall(connection.data_to_send())
@@ -112,7 +114,8 @@ def _serve_http2(tls: ssl.SSLSocket, answer: Any) -> None:
                 connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             elif isinstance(event, h2.events.StreamEnded):
                 fields = headers[event.stream_id]
-                request = Received(fields[":method"], fields[":authority"], fields[":path"], bodies[event.stream_id])
+                where = (fields[":method"], fields[":authority"], fields[":path"])
+                request = Received(*where, bodies[event.stream_id], tuple(fields.items()))
                 status, text = answer(request)
                 connection.send_headers(event.stream_id, [(":status", str(status)), ("content-length", str(len(text)))])
                 connection.send_data(event.stream_id, text, end_stream=True)
@@ -137,7 +140,7 @@ def connect_proxy(port: int) -> Iterator[int]:
             _pump(client, upstream)
             back.join(TIMEOUT)
 
-    with _threaded(serve) as own_port:
+    with threaded(serve) as own_port:
         yield own_port
 
 
@@ -151,7 +154,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextmanager
-def _threaded(serve: Any) -> Iterator[int]:
+def threaded(serve: Any) -> Iterator[int]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.settimeout(TIMEOUT)
