@@ -54,7 +54,7 @@ class WriterLimits:
     tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
-    commit_seconds: float = 0.02  # between the beginnings of two commits: what comes meanwhile goes together
+    commit_seconds: float = 0.05  # between the beginnings of two commits: what comes meanwhile goes together
     log_bytes: int = LOG_BYTES  # of live.log, before it becomes live.log.1
 
 

@@ -4,7 +4,6 @@ Every fault is an OptionsError in one line that says what to write instead. mitm
 ranges nor `choices` for `--set`, and silently keeps options that nobody declared (observed with 11.0.2).
 """
 
-import gc
 import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -26,7 +25,6 @@ from mutewatch.retention import Periods
 from mutewatch.signatures import load_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
-GARBAGE = 10_000  # objects more than were let go, before the young ones are looked through; Python's own: 700
 LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
@@ -140,13 +138,6 @@ def _choice(name: str, kind: type[Choice], value: str) -> Choice:
         return kind(value)
     except ValueError:
         raise exceptions.OptionsError(f"{PREFIX}{name} is {value!r}; write {', '.join(kind)}") from None
-
-
-def spare_the_garbage_collector() -> None:
-    """Leave out what was loaded, which stays anyway, and look less often: a tenth of the CPU time of each message."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 50)
 
 
 async def start_listening() -> None:

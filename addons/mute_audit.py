@@ -29,6 +29,7 @@ from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
 from addons.journal import Journal
+from addons.lean import make_lean
 from addons.live_metrics import start_metrics
 from addons.live_options import (
     add_options,
@@ -37,7 +38,6 @@ from addons.live_options import (
     read_settings,
     refuse_open_ports,
     refuse_unknown,
-    spare_the_garbage_collector,
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
@@ -149,7 +149,7 @@ class MuteAudit:
         self._reloads.begin()
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
-            spare_the_garbage_collector()
+            make_lean()
             await start_listening()
 
     def _start(self, settings: LiveSettings) -> _Live:

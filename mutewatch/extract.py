@@ -222,7 +222,9 @@ class _MessageReader:
             return None
         limit = self.budget.limits.identifier
         # Control, bidirectional and surrogate characters could rewrite a log line, a terminal or a page.
-        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)[: 8 * limit])
+        text = str(value)[: 8 * limit]
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
         if len(text) > limit:  # keep it distinct from others with the same beginning
             text = f"{text[: limit - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return text
@@ -235,18 +237,19 @@ def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str
     values: list[AudioValue] = []
     strange = (item for item in objects if item is not None and not isinstance(item, dict))
     faults = [f"{group.objects}: {decode.describe_type(item)} instead of an object" for item in strange]
-    for position, item in enumerate(item for item in objects if isinstance(item, dict)):
-        for key in group.fields.keys() & item.keys():
-            reading, field = item[key], group.fields[key]
+    readable = [item for item in objects if isinstance(item, dict)]
+    for key, field in group.fields.items():
+        for position, item in enumerate(readable):
+            if key not in item:
+                continue
+            reading = item[key]
             if isinstance(reading, bool) or not isinstance(reading, int | float) or not math.isfinite(reading):
                 faults.append(f"{key}: {decode.describe_type(reading)} instead of a finite number")
                 continue
             value = reading if field.scale == 1 and not field.offset else reading * field.scale + field.offset
             name = key if position == 0 else f"{key}[{position}]"
-            role = field.role if position == 0 else None
-            values.append(AudioValue(name, value, field.unit, field.floor, role))
-    order = {key: rank for rank, key in enumerate(group.fields)}
-    return sorted(values, key=lambda value: order[value.name.partition("[")[0]]), sorted(set(faults))
+            values.append(AudioValue(name, value, field.unit, field.floor, field.role if position == 0 else None))
+    return values, sorted(set(faults))
 
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # JMESPath's unquoted string

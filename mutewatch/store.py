@@ -120,6 +120,8 @@ class Store:
             hide_parameters=True,
             json_serializer=_json_text,
         )
+        # Rows of one table in one step: between two steps SQLite gives up Python's lock, and another thread takes it.
+        self._engine.dialect.use_insertmanyvalues_wo_returning = True
         event.listen(self._engine, "connect", _prepare_connection)
         try:
             with self._engine.begin() as connection:

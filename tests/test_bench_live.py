@@ -15,3 +15,15 @@ def test_the_books_of_a_short_soak_balance() -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     assert "| answered | 90 |" in told.stdout
     assert "| received, not recorded | 0 |" in told.stdout
+
+
+@pytest.mark.live
+def test_what_a_message_costs_is_told_for_every_way() -> None:
+    command = [sys.executable, "-m", "bench.live", "--messages", "32", "--rounds", "2"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    ways = [line.split("|")[1].strip() for line in told.stdout.splitlines() if line.count("|") == 6][2:]
+    assert ways == [
+        f"{kind}, {whose}" for kind in ("intercepted", "pass-through") for whose in ("bare mitmdump", "mutewatch")
+    ]
+    assert "times the CPU of bare mitmdump" in told.stdout

@@ -2,9 +2,10 @@
 
     python -m bench.live                       # ratios of CPU, rate and latency, as in docs/performance.md
 
-Keep-alive clients post telemetry messages over TLS through the proxy to a TLS server, all on this machine. The
-proxy's own CPU time is the steadier number: rates suffer from everything else here. `pass-through` are the same
-messages to a host that is none of ours, once without and once with the addon.
+Keep-alive clients post telemetry messages over TLS through the proxy to a TLS server, all on this machine. All
+proxies stand side by side, and take a burst of messages each, in turns, so that a slow minute of the machine is
+slow for all. The proxy's own CPU time is the steadier number: rates suffer from everything else here. `pass-through`
+are the same messages to a host that is none of ours, once without and once with the addon.
 """
 
 import argparse
@@ -12,11 +13,12 @@ import os
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +29,8 @@ from bench.faults.kill_live import PATH, telemetry_body
 from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, scene
 
 CLIENTS: Final = 32
-WARM_UP: Final = 20  # messages of each client before it counts
-MINUTES: Final = 30  # of a call, each a message
+WARM_UP: Final = 20  # messages of each client before the first burst, a minute each
+LONG_CALL: Final = 10**6  # minutes; it does not end here
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -67,50 +69,66 @@ def bare(live: Scene, *, passes: bool) -> Iterator[Proxy]:
         proxy.end()
 
 
-def drive(proxy: Proxy, host: str, messages: int, trusting: Path | None) -> Load:
-    """Send `messages` from all clients together; return what was measured behind the warm-up."""
-    load, lock = Load(), threading.Lock()
-    warm = threading.Barrier(CLIENTS + 1)
+class Clients:
+    """Keep-alive connections through one proxy, each with a thread and a long call of its own."""
 
-    def client(number: int) -> None:
-        connection = proxy.connect(host, trusting)
-        mine: list[float] = []
-        for count in range(WARM_UP + messages // CLIENTS):
-            if count == WARM_UP:
-                warm.wait()
-            body = telemetry_body(number, count, seed=1, minutes=MINUTES)
-            began = time.perf_counter()
-            connection.request("POST", PATH, body)
-            connection.getresponse().read()
-            mine.append(time.perf_counter() - began)
-        connection.close()
-        with lock:
-            load.latencies += mine[WARM_UP:]
+    def __init__(self, proxy: Proxy, host: str, trusting: Path | None) -> None:
+        self.proxy = proxy
+        self._connections = [proxy.connect(host, trusting) for _ in range(CLIENTS)]
+        self._sent = 0  # by each
+        self.burst(WARM_UP, behind=timedelta(minutes=WARM_UP))
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    warm.wait()
-    began, cpu = time.perf_counter(), cpu_seconds(proxy.process.pid)
-    for thread in threads:
-        thread.join()
-    load.wall, load.cpu = time.perf_counter() - began, cpu_seconds(proxy.process.pid) - cpu
-    return load
+    def burst(self, each: int, behind: timedelta = timedelta()) -> Load:
+        """Send `each` messages from all clients together; return what that took.
+
+        `behind`: the first is of a minute so long ago, the others of the minutes after it.
+        """
+        load, first = Load(), self._sent
+        self._sent += each
+
+        def client(number: int) -> list[float]:
+            latencies = []
+            for count in range(each):
+                at = datetime.now(UTC) - max(timedelta(), behind - timedelta(minutes=count))
+                body = telemetry_body(number, first + count, seed=1, minutes=LONG_CALL, at=at)
+                began = time.perf_counter()
+                self._connections[number].request("POST", PATH, body)
+                self._connections[number].getresponse().read()
+                latencies.append(time.perf_counter() - began)
+            return latencies
+
+        began, cpu = time.perf_counter(), cpu_seconds(self.proxy.process.pid)
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            load.latencies = [latency for latencies in pool.map(client, range(CLIENTS)) for latency in latencies]
+        load.wall, load.cpu = time.perf_counter() - began, cpu_seconds(self.proxy.process.pid) - cpu
+        return load
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
 
 
-def measure(live: Scene, messages: int) -> dict[str, Load]:
-    """One round: each way once."""
-    found = {}
+@contextmanager
+def all_ways(live: Scene) -> Iterator[dict[str, Clients]]:
+    """Every proxy that is measured, side by side, with its clients."""
     outside = live.upstream.ca_file
-    with bare(live, passes=False) as proxy:
-        found["intercepted, bare mitmdump"] = drive(proxy, TELEMETRY, messages, None)
-    with live.proxy(script=addon_path(), live={"activity": False}) as proxy:
-        found["intercepted, mutewatch"] = drive(proxy, TELEMETRY, messages, None)
-    with bare(live, passes=True) as proxy:
-        found["pass-through, bare mitmdump"] = drive(proxy, OTHER, messages, outside)
-    with live.proxy(script=addon_path(), live={"activity": False}) as proxy:
-        found["pass-through, mutewatch"] = drive(proxy, OTHER, messages, outside)
-    return found
+    with ExitStack() as stack:
+        ways = {
+            "intercepted, bare mitmdump": (stack.enter_context(bare(live, passes=False)), TELEMETRY, None),
+            "intercepted, mutewatch": (_ours(stack, live, "intercepts"), TELEMETRY, None),
+            "pass-through, bare mitmdump": (stack.enter_context(bare(live, passes=True)), OTHER, outside),
+            "pass-through, mutewatch": (_ours(stack, live, "passes"), OTHER, outside),
+        }
+        clients = {name: Clients(*way) for name, way in ways.items()}
+        for one in clients.values():
+            stack.callback(one.close)
+        yield clients
+
+
+def _ours(stack: ExitStack, live: Scene, name: str) -> Proxy:
+    apart = replace(live, folder=live.folder / name)
+    apart.folder.mkdir()
+    return stack.enter_context(apart.proxy(script=addon_path(), live={"activity": False}))
 
 
 def report(rounds: Sequence[dict[str, Load]]) -> None:
@@ -130,17 +148,17 @@ def report(rounds: Sequence[dict[str, Load]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.live", description="Measure the live proxy.")
-    parser.add_argument("--messages", type=int, default=4_000, help="in each run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=1_280, help="in each burst")
+    parser.add_argument("--rounds", type=int, default=9, help="of one burst through each proxy")
     options = parser.parse_args(arguments)
     rounds = []
-    for number in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="mutewatch-bench-") as folder:
-            confdir = Path(folder) / "ca"
-            confdir.mkdir(mode=0o700)
-            with scene(Path(folder), confdir) as live:
-                rounds.append(measure(live, options.messages))
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="mutewatch-bench-") as folder:
+        confdir = Path(folder) / "ca"
+        confdir.mkdir(mode=0o700)
+        with scene(Path(folder), confdir) as live, all_ways(live) as ways:
+            for number in range(options.rounds):
+                rounds.append({name: clients.burst(options.messages // CLIENTS) for name, clients in ways.items()})
+                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     report(rounds)
     return 0
 

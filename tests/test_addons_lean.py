@@ -1,0 +1,62 @@
+"""mitmproxy's own addons leave the chain where they have nothing to do, and only there."""
+
+import asyncio
+
+import pytest
+from mitmproxy import ctx, options
+from mitmproxy.tools.dump import DumpMaster
+
+from addons.lean import WORKS_IN, WORKS_WITH, dismiss_idle
+from tests.live_support import TELEMETRY, Scene
+
+
+def left(**chosen: object) -> set[str]:
+    """Return the names of the addons that `mitmdump` keeps with these options."""
+
+    async def started() -> set[str]:
+        master = DumpMaster(options.Options())
+        ctx.options.update(**{"flow_detail": 0, "onboarding": False, **chosen})
+        dismiss_idle()
+        return set(master.addons.lookup)
+
+    return asyncio.run(started())
+
+
+def test_what_waits_for_an_option_or_a_console_goes() -> None:
+    names = left()
+    assert not names & WORKS_WITH.keys()
+    assert not names & WORKS_IN.keys()
+    assert names >= {"core", "proxyserver", "nextlayer", "tlsconfig", "scriptloader", "block", "errorcheck"}
+
+
+@pytest.mark.parametrize("name", [*WORKS_WITH, *WORKS_IN])
+def test_every_name_is_one_of_mitmproxys_addons(name: str) -> None:
+    async def names() -> set[str]:
+        return set(DumpMaster(options.Options()).addons.lookup)
+
+    assert name in asyncio.run(names())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        ({"modify_headers": ["/~q/x-site/one"]}, "modifyheaders"),
+        ({"block_list": [":~d evil.test:403"]}, "blocklist"),
+        ({"proxyauth": "somebody:secret"}, "proxyauth"),
+        ({"upstream_auth": "somebody:secret"}, "upstreamauth"),
+        ({"anticache": True}, "anticache"),
+        ({"flow_detail": 1}, "dumper"),
+        ({"mode": ["wireguard@51821"]}, "dnsresolver"),
+        ({"mode": ["regular", "dns@5353"]}, "stripdnshttpsrecords"),
+        ({"mode": ["reverse:https://one.test"]}, "updatealtsvc"),
+    ],
+)
+def test_what_an_option_asks_for_stays(chosen: dict[str, object], name: str) -> None:
+    assert name in left(**chosen)
+
+
+@pytest.mark.live
+def test_an_option_of_mitmproxys_that_is_passed_on_still_works(live: Scene) -> None:
+    with live.proxy(extra=["modify_body=/~q/was/is"]) as proxy:
+        proxy.post(TELEMETRY, b"it was so")
+        assert [received.body for received in live.upstream.received] == [b"it is so"]
