@@ -18,6 +18,9 @@ class HookCounters:
     refused_by_client: int = 0  # TLS connections that ended because the client did not accept our certificate
     handshakes_failed: int = 0  # TLS connections to telemetry hosts that ended before they stood, for other reasons
     pinned: int = 0  # TLS connections let through uninspected, because that client had refused our certificate before
+    without_leaf: int = (
+        0  # TLS connections for which there was no certificate of ours: let through, or refused (strict)
+    )
     ech_offered: int = 0  # TLS connections let through that offered ECH: their server name may not be the real one
     gate_errors: int = 0  # our own faults while deciding; the connection passed through
     misdirected: int = 0  # requests to another host in an opened HTTP/2 connection; sent to one of their own (421)

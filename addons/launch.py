@@ -14,6 +14,7 @@ from addons.launched import Launched, run_mitmdump
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
+from certs.authority import trusted_root
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.mitigate import Policies, Policy
@@ -27,7 +28,8 @@ DEFAULTS = {
 RESERVED = {
     "allow_hosts": "mutewatch sets it to the hosts of its signatures",
     "ignore_hosts": "mitmproxy does not combine it with allow_hosts, which mutewatch sets",
-    "confdir": "mutewatch has its own option for the directory of the CA",
+    "confdir": "it is in the state directory",
+    "certs": "mutewatch shows certificates of its own: mutewatch live --leaf-dir",
 }
 
 
@@ -39,12 +41,12 @@ class LaunchSettings:
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
     mode: str = "regular"
-    confdir: Path | None = None  # the CA; default: "authority" in the state directory
+    confdir: Path | None = None  # mitmproxy's; default: "mitmproxy" in the state directory
     extra: tuple[str, ...] = ()  # further mitmproxy options, each "name=value"
 
     @property
-    def ca_directory(self) -> Path:
-        return self.confdir or StateDirectory(self.live.state).authority
+    def proxy_directory(self) -> Path:
+        return self.confdir or StateDirectory(self.live.state).proxy_authority
 
 
 def addon_path() -> Path:
@@ -62,7 +64,7 @@ def mitmdump_arguments(
     Raises OperatorError for an extra option that is not `name=value`, or is not the operator's to set here.
     """
     options = DEFAULTS | {
-        "confdir": str(settings.ca_directory),
+        "confdir": str(settings.proxy_directory),
         "server": "false",  # the addon listens once it is ready
         "mutewatch_serve": "true",
     }
@@ -96,6 +98,8 @@ def addon_options(live: LiveSettings) -> dict[str, str]:
         "mutewatch_counts_days": str(live.periods.counts_days),
         "mutewatch_metrics": live.metrics,
         "mutewatch_canary_max_age": str(live.canary_max_age),
+        "mutewatch_leaf_dir": str(live.leaf_dir or ""),
+        "mutewatch_passphrase_file": str(live.passphrase_file or ""),
     }
 
 
@@ -148,10 +152,9 @@ def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = N
     arguments = mitmdump_arguments(settings, script=script)
     prepare_state(settings.live.state)
     try:
-        settings.ca_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.proxy_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        where = settings.ca_directory
-        raise OperatorError(f"cannot keep the certificate authority in {where}: {error.strerror}") from None
+        raise OperatorError(f"cannot use {settings.proxy_directory}: {error.strerror}") from None
     print(_greeting(settings), file=sys.stderr)
     try:
         run_mitmdump(arguments, launched)
@@ -165,9 +168,9 @@ def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = N
 
 def _greeting(settings: LaunchSettings) -> str:
     """What an operator needs to know once it runs."""
-    certificate = settings.ca_directory / "mitmproxy-ca-cert.pem"
+    root = trusted_root(StateDirectory(settings.live.state).authority, settings.live.leaf_dir)
     return (
         f"mutewatch: proxy ({settings.mode}) on {settings.listen_host}:{settings.listen_port}; Ctrl-C stops it\n"
-        f"mutewatch: opens only {', '.join(telemetry_hosts())}; clients must trust {certificate}\n"
+        f"mutewatch: opens only {', '.join(telemetry_hosts())}; clients must trust {root}\n"
         f"mutewatch: findings: mutewatch report --state {settings.live.state}"
     )

@@ -7,7 +7,7 @@ process: a scrape reads what the counters hold at that moment. docs/metrics.md l
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +21,11 @@ from addons.gate import Gate
 from addons.live_health import Health, canary_state
 from addons.live_settings import PREFIX, metrics_address
 from addons.metrics_server import MetricsServer, Page
-from addons.recorder import LiveSettings, authority_expires_at
+from addons.recorder import LiveSettings
 from addons.writer import Writer
 from mutewatch.errors import OperatorError
+
+Expirations = Callable[[], Mapping[str, datetime]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GAUGES = ("pending", "clock_doubted")  # of the counters' mapping: what goes down again
@@ -35,6 +37,7 @@ MEANINGS = {
     "refused_by_client": "Connections whose client did not accept our certificate",
     "handshakes_failed": "TLS connections to telemetry hosts that ended before they stood, for other reasons",
     "pinned": "Connections let through uninspected, as that client had refused our certificate before",
+    "without_leaf": "Connections to telemetry hosts for which there was no certificate of ours",
     "ech_offered": "Connections let through that offered ECH: their server name may not be the real one",
     "gate_errors": "Faults of our own while deciding; the connection passed",
     "redacted": "Messages forwarded without their audio-derived values",
@@ -76,8 +79,8 @@ MEANINGS = {
 class LiveCollector(Collector):
     """Makes the metrics anew for each scrape."""
 
-    def __init__(self, writer: Writer, health: Health, state: Path, confdir: Path) -> None:
-        self._writer, self._health, self._state, self._confdir = writer, health, state, confdir
+    def __init__(self, writer: Writer, health: Health, state: Path, expirations: Expirations) -> None:
+        self._writer, self._health, self._state, self._expirations = writer, health, state, expirations
         self._started_at = time.time()
 
     def collect(self) -> Iterator[Metric]:
@@ -100,35 +103,37 @@ class LiveCollector(Collector):
 
     def _authority(self) -> Iterator[Metric]:
         now = datetime.now(UTC)
-        expires_at = authority_expires_at(self._confdir, now)
-        if expires_at is not None:
-            seconds = (expires_at - now).total_seconds()
-            yield _gauge("ca_remaining_seconds", "Until the certificate of our CA expires; below 0 it has", seconds)
+        text = "Until the first certificate of this role expires; below 0 it has"
+        metric = GaugeMetricFamily("mutewatch_certificate_remaining_seconds", text, labels=["role"])
+        for role, expires_at in self._expirations().items():
+            metric.add_metric([role], (expires_at - now).total_seconds())
+        yield metric
 
 
-def start_metrics(current: Callable[[], LiveSettings], gate: Gate, writer: Writer) -> MetricsServer | None:
+def start_metrics(
+    current: Callable[[], LiveSettings], gate: Gate, writer: Writer, expirations: Expirations
+) -> MetricsServer | None:
     """Return the running server that the operator wants, None if none. Raises OptionsError if it cannot listen.
 
-    `current`: the settings as they are when asked.
+    `current`: the settings as they are when asked; `expirations`: when certificates end, by role.
     """
     settings = current()
     if not settings.metrics:
         return None
     options = ctx.options
     health = Health(settings.state, gate, writer, lambda: options.allow_hosts, lambda: current().canary_max_age)
-    confdir = Path(options.confdir).expanduser()
     try:
-        return serve_metrics(metrics_address(settings.metrics), writer, health, settings.state, confdir)
+        return serve_metrics(metrics_address(settings.metrics), writer, health, settings.state, expirations)
     except (OSError, OperatorError) as error:
         raise exceptions.OptionsError(f"{PREFIX}metrics={settings.metrics}: cannot listen: {error}") from error
 
 
 def serve_metrics(
-    address: tuple[str, int], writer: Writer, health: Health, state: Path, confdir: Path
+    address: tuple[str, int], writer: Writer, health: Health, state: Path, expirations: Expirations
 ) -> MetricsServer:
     """Return the running server of /metrics and /healthz. Raises OSError if it cannot listen."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(LiveCollector(writer, health, state, confdir))
+    registry.register(LiveCollector(writer, health, state, expirations))
     pages: dict[str, Callable[[], Page]] = {
         "/metrics": lambda: Page(200, CONTENT_TYPE, generate_latest(registry)),
         "/healthz": lambda: health_page(health),

@@ -49,6 +49,13 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("minutes_days", int, 30, "Days for which messages and findings are kept."),
     ("counts_days", int, 365, "Days for which counts by day, in nobody's name, are kept."),
     ("canary_max_age", int, 900, "Seconds after which the newest canary is stale. 0: no canary is expected."),
+    (
+        "leaf_dir",
+        str,
+        "",
+        "Directory of certificates made elsewhere (mutewatch ca issue). Default: they are minted here.",
+    ),
+    ("passphrase_file", str, "", "File with the passphrase of the authority's keys. Default: a systemd credential."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -73,7 +80,7 @@ def read_settings() -> LiveSettings:
         queue_size=options.mutewatch_queue_size,
         activity=options.mutewatch_activity,
         show_clients=options.mutewatch_show_clients,
-        mute_file=Path(options.mutewatch_mute).expanduser() if options.mutewatch_mute else None,
+        mute_file=_path(options.mutewatch_mute),
         assume=options.mutewatch_assume,
         max_body=options.mutewatch_max_body,
         policies=read_policies(),
@@ -83,6 +90,8 @@ def read_settings() -> LiveSettings:
         periods=Periods(options.mutewatch_minutes_days, options.mutewatch_counts_days),
         metrics=options.mutewatch_metrics,
         canary_max_age=options.mutewatch_canary_max_age,
+        leaf_dir=_path(options.mutewatch_leaf_dir),
+        passphrase_file=_path(options.mutewatch_passphrase_file),
     )
     try:
         check_settings(settings)
@@ -115,6 +124,10 @@ def read_policies() -> Policies:
             raise exceptions.OptionsError(f"{PREFIX}actions: {name}: there is no {', '.join(sorted(strange))}")
         by_signature[name] = _policy(common | own | {"action": action})
     return Policies(_policy(common), by_signature)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
 
 
 def _policy(words: Mapping[str, str]) -> Policy:

@@ -21,14 +21,15 @@ from dataclasses import dataclass, replace
 
 from mitmproxy import ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
-from mitmproxy.proxy import context
 
 from addons.apply import apply, refuse, send_elsewhere
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
+from addons.handshakes import Handshakes
 from addons.journal import Journal
+from addons.leaf_source import LeafSource
 from addons.lean import make_lean
 from addons.live_metrics import start_metrics
 from addons.live_options import (
@@ -57,9 +58,6 @@ UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the se
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 TAKEN = "mutewatch_taken"  # flow.metadata: the message was given to the writer
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
-REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
-WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
-ECH = 0xFE0D  # encrypted_client_hello
 WARN_SECONDS = 10  # between two warnings of the same kind
 
 
@@ -71,6 +69,8 @@ class _Live:
     gate: Gate
     writer: Writer
     pins: Pins
+    leaves: LeafSource
+    handshakes: Handshakes
 
     @property
     def holds_back(self) -> bool:
@@ -111,6 +111,7 @@ class MuteAudit:
         self._canaries = CanaryRoutes(self.counters)
         self._reloads = Reloads(self.counters)
         self._metrics: MetricsServer | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.addons = [self._canaries]  # mitmproxy calls its hooks too, after those here
 
     # -- options and life ---------------------------------------------------------------------------------
@@ -147,6 +148,8 @@ class MuteAudit:
     async def running(self) -> None:
         self.configure(set())
         self._reloads.begin()
+        if self._live is not None:
+            self._watching = asyncio.create_task(self._live.leaves.watch(), name="mutewatch-leaves")
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
             make_lean()
@@ -156,6 +159,7 @@ class MuteAudit:
         try:
             gate = Gate(self._hosts())
             prepare_state(settings.state)
+            leaves = LeafSource(settings, gate.patterns)
         except (OperatorError, ValueError) as error:
             raise exceptions.OptionsError(str(error)) from error
         check_neighbours(allow_hosts(gate.patterns), settings)
@@ -169,13 +173,17 @@ class MuteAudit:
         except Exception as error:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         self._canaries.open(settings.state)
-        live = _Live(settings, gate, writer, Pins(settings.pin_ttl))
-        self._metrics = start_metrics(lambda: live.settings, gate, writer)
+        pins = Pins(settings.pin_ttl)
+        handshakes = Handshakes(lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn)
+        live = _Live(settings, gate, writer, pins, leaves, handshakes)
+        self._metrics = start_metrics(lambda: live.settings, gate, writer, lambda: leaves.expirations)
         return live
 
     def done(self) -> None:
         """Record what was taken and close. Sync, because a script that is reloaded is stopped that way."""
         logging.getLogger("asyncio").addFilter(tells_more_than_the_stop)
+        if self._watching is not None:
+            self._watching.cancel()
         if self._metrics is not None:
             self._metrics.stop()
         if self._live is not None and not self._live.writer.stop(STOP_SECONDS):
@@ -207,46 +215,20 @@ class MuteAudit:
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         try:
-            live, sni = self._live, data.client_hello.sni
-            if live is not None and sni is not None and live.gate.inspects(sni):
-                if live.settings.refuses_pinned or not live.pins.holds(
-                    _address(data.context), sni.lower(), time.monotonic()
-                ):
-                    self.counters.intercepted += 1
-                    return
-                self.counters.pinned += 1
-                self._warn("pinned", f"a client that refused our certificate for {sni} was let through uninspected")
-            data.ignore_connection = True
-            self._count_unnamed(data)
-            self.counters.ech_offered += any(kind == ECH for kind, _ in data.client_hello.extensions)
+            if self._live is None or not self._live.handshakes.opens(data):
+                data.ignore_connection = True
         except Exception:
             data.ignore_connection = True
             self.counters.gate_errors += 1
             self._warn("gate_errors", "a connection passed through because deciding on it failed")
 
-    def _count_unnamed(self, data: tls.ClientHelloData) -> None:
-        """Count a connection to a telemetry host that hid its name: silence would look like absence."""
-        address = data.context.server.address
-        if self._live is not None and address is not None and self._live.gate.inspects(address[0]):
-            self.counters.uninspected += 1
-            self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
+    def tls_start_client(self, data: tls.TlsData) -> None:
+        if self._live is not None:
+            self._live.handshakes.start(data)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
-        live, client = self._live, data.context.client
-        if live is None or client.sni is None or not live.gate.inspects(client.sni):
-            return
-        if self._canaries.door(client) != LIVE_DOOR:  # our own test: it says itself what was wrong
-            return
-        address, host, now = _address(data.context), client.sni.lower(), time.monotonic()
-        error = data.conn.error or ""
-        if REFUSED in error:
-            live.pins.add(address, host, now)
-        elif WENT_AWAY not in error or not live.pins.suspect(address, host, now):
-            self.counters.handshakes_failed += 1
-            return
-        self.counters.refused_by_client += 1
-        what = "is refused each time" if live.settings.refuses_pinned else "is let through for a while"
-        self._warn("refused_by_client", f"a client refused our certificate for {client.sni}: it {what}")
+        if self._live is not None:
+            self._live.handshakes.failed(data)
 
     # -- messages -----------------------------------------------------------------------------------------
 
@@ -373,12 +355,6 @@ def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Ex
 def tells_more_than_the_stop(record: logging.LogRecord) -> bool:
     """A filter: asyncio logs a traceback for each connection that the stop cancels: seconds, for thousands."""
     return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
-
-
-def _address(context: context.Context) -> str:
-    """The client's network address; "" if there is none."""
-    peer = context.client.peername
-    return peer[0] if peer else ""
 
 
 def announced_length(flow: http.HTTPFlow) -> int:

@@ -41,6 +41,8 @@ class LiveSettings:
     assume: str = ""  # "muted" or "unmuted" where nothing tells; "": unknown
     metrics: str = ""  # host:port of /metrics and /healthz; "": off
     periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
+    leaf_dir: Path | None = None  # of leaves made elsewhere; None: they are minted here
+    passphrase_file: Path | None = None  # of the authority's keys; None: a systemd credential, or there is none
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
     @property
@@ -93,11 +95,6 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     return compose.build_recorder(
         StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
     )
-
-
-def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
-    """Return when the certificate of the CA in `confdir` expires; None if there is none that can be read."""
-    return compose.authority_expires_at(confdir, now)
 
 
 def telemetry_hosts() -> tuple[str, ...]:

@@ -133,6 +133,17 @@ class Clients(Section):
     activity: bool = Field(default=True, description=f"{YES}: is guessed what could be inferred from the values?")
 
 
+class Certificates(Section):
+    """What clients of opened hosts are shown."""
+
+    leaf_dir: ExpandedPath | None = Field(
+        default=None, description="write a directory of certificates that mutewatch ca issue has made"
+    )
+    passphrase_file: ExpandedPath | None = Field(
+        default=None, description="write a file with the passphrase of the authority's keys, mode 0600"
+    )
+
+
 class Pins(Section):
     """What becomes of clients that refuse our certificate."""
 
@@ -228,6 +239,7 @@ class Settings(BaseSettings):
     state: State = Field(default_factory=State)
     record: Record = Field(default_factory=Record)
     clients: Clients = Field(default_factory=Clients)
+    certificates: Certificates = Field(default_factory=Certificates)
     pins: Pins = Field(default_factory=Pins)
     mitigation: Mitigation = Field(default_factory=Mitigation)
     retention: Retention = Field(default_factory=Retention)

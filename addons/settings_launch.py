@@ -36,5 +36,7 @@ def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSe
         periods=Periods(settings.retention.minutes_days, settings.retention.counts_days),
         metrics="" if settings.metrics.address is None else settings.metrics.listen,
         canary_max_age=int(settings.canary.stale_after),
+        leaf_dir=settings.certificates.leaf_dir,
+        passphrase_file=settings.certificates.passphrase_file,
     )
     return LaunchSettings(live, settings.listen.host, settings.listen.port, settings.listen.mode, extra=extra)

@@ -39,6 +39,8 @@ OPTIONS: Mapping[Path_, str] = {
     ("clients", "mute_file"): "--mute",
     ("clients", "assume"): "--assume",
     ("clients", "activity"): "--activity",
+    ("certificates", "leaf_dir"): "--leaf-dir",
+    ("certificates", "passphrase_file"): "--passphrase-file",
 }
 
 

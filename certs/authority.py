@@ -24,7 +24,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.keys import key_pem, load_key, read_file, write_private
+from certs.keys import key_pem, load_key, make_directory, read_file, write_private
+from certs.leaves import ROOT
 from certs.names import CertificateError, is_below, permitted_names
 from certs.profile import (
     KeyKind,
@@ -69,7 +70,7 @@ class Authority:
         """Make a root and an intermediate that permit the hosts of `hosts` alone. CertificateError if there is one."""
         if self.exists:
             raise CertificateError(f"there is an authority in {self.directory}: mutewatch ca status")
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.directory)
         permitted = permitted_names(hosts)
         self._save_key("intermediate", new_key(), passphrase)
         self._make_root("root", new_key(root_key), permitted, now, passphrase)
@@ -82,6 +83,12 @@ class Authority:
             root = self.signer(f"{prefix}root", passphrase)
             made = make_intermediate(key.public_key(), root, root.permitted, now, _title("intermediate", now))
             self._save_certificate(f"{prefix}intermediate", made)
+
+    def can_renew(self, now: datetime) -> bool:
+        """Does the intermediate end soon, and is there a root with its key that allows it more time?"""
+        end = self.certificate("intermediate").not_valid_after_utc
+        is_allowed = self.certificate("root").not_valid_after_utc > end and self.key_path("root").exists()
+        return is_allowed and end - now < RENEW_BEFORE
 
     def replace_key(self, now: datetime, passphrase: bytes | None = None) -> None:
         """Make a new key for the intermediate, and its certificates; no client notices."""
@@ -173,6 +180,11 @@ class Authority:
 
     def _save_certificate(self, role: str, certificate: x509.Certificate) -> None:
         write_private(self.certificate_path(role), certificate.public_bytes(Encoding.PEM))
+
+
+def trusted_root(directory: Path, leaf_dir: Path | None) -> Path:
+    """Return the file of what clients trust: the authority's root, or the one beside leaves made elsewhere."""
+    return leaf_dir / ROOT if leaf_dir else Authority(directory).certificate_path("root")
 
 
 def _title(role: str, now: datetime) -> str:

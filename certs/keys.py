@@ -39,6 +39,14 @@ def write_private(path: Path, content: bytes) -> None:
         raise CertificateError(f"cannot write {path}: {error.strerror}") from None
 
 
+def make_directory(path: Path) -> None:
+    """Make `path` for its owner alone, if there is none. CertificateError if that fails."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CertificateError(f"cannot keep certificates in {path}: {error.strerror}") from None
+
+
 def read_file(path: Path, *, private: bool = False) -> bytes:
     """Return what is in a regular file. CertificateError; also for a `private` one that others may read."""
     try:

@@ -15,11 +15,12 @@ from typing import Final, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.keys import key_pem, load_key, read_file, write_private
+from certs.keys import key_pem, load_key, make_directory, read_file, write_private
 from certs.names import CertificateError, checked_name
 from certs.profile import PrivateKey, Signer, make_leaf, new_key
 
 RENEW_BEFORE: Final = timedelta(days=1)
+ROOT: Final = "root.crt"  # beside leaves that were issued: what clients trust
 MOST: Final = 1000  # leaves held; the stalest goes first
 PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 
@@ -86,14 +87,20 @@ class LeafDirectory:
             raise CertificateError(f"the leaf for {name} in {self._directory} was valid until {until}")
         return found
 
+    def all(self) -> list[Leaf]:
+        return list(self._leaves.values())
+
     def expires_at(self) -> datetime:
         """Return when the first of them expires."""
         return min(leaf.certificate.not_valid_after_utc for leaf in self._leaves.values())
 
 
-def issue(issuer: Signer, names: Iterable[str], directory: Path, now: datetime, days: float) -> list[Path]:
+def issue(
+    issuer: Signer, root: x509.Certificate, names: Iterable[str], directory: Path, now: datetime, days: float
+) -> list[Path]:
     """Write a leaf with a key of its own for each name (`*.webex.com` for a wildcard); return their files."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory)
+    write_private(directory / ROOT, root.public_bytes(Encoding.PEM))
     written = []
     for name in names:
         key = new_key()

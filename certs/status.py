@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from certs.authority import RENEW_BEFORE, REPLACE_BEFORE, Authority
+from certs.keys import read_file
 from certs.profile import common_name, permitted_by
 
 
@@ -24,10 +25,20 @@ class CertificateStatus:
     has_key: bool
     is_due: bool
 
+    @property
+    def remedy(self) -> str:
+        """The command that replaces it."""
+        return "rotate" if "root" in self.role else "renew"
+
 
 def describe(authority: Authority, now: datetime) -> Iterator[CertificateStatus]:
-    """Yield what there is, roots first. CertificateError for what cannot be read, or is not constrained."""
+    """Yield what there is, roots first.
+
+    CertificateError for what cannot be read, for a key that is open to others, and for what is not constrained.
+    """
     for role in ("root", "next-root", "intermediate", "next-intermediate"):
+        if authority.key_path(role).exists():
+            read_file(authority.key_path(role), private=True)
         if authority.certificate_path(role).exists():
             yield _status(authority, role, authority.certificate(role), now)
 

@@ -189,6 +189,16 @@ def live(
     show_clients: Annotated[
         bool | None, typer.Option("--show-clients", help="Show client names as they are on the wire, not pseudonyms.")
     ] = None,
+    leaf_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--leaf-dir", help="Show certificates that `mutewatch ca issue` made elsewhere.", show_default=False
+        ),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--passphrase-file", help="File with the passphrase of the CA's keys.", show_default=False),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -234,6 +244,8 @@ def live(
         ("clients", "assume"): assume,
         ("clients", "activity"): activity,
         ("clients", "show"): show_clients,
+        ("certificates", "leaf_dir"): leaf_dir,
+        ("certificates", "passphrase_file"): passphrase_file,
         ("metrics", "listen"): metrics,
     }
     raise typer.Exit(run(config, values, tuple(options or ()), [name for name in wanted if wanted[name]]))

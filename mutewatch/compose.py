@@ -76,14 +76,6 @@ def load_activity_model() -> ActivityModel:
         raise OperatorError(f"{error} (--no-activity goes on without guesses)") from None
 
 
-def authority_expires_at(confdir: Path, now: datetime) -> datetime | None:
-    """Return when the certificate of the CA in `confdir` expires; None if there is none that can be read."""
-    from certs.authority import describe
-
-    found = describe(confdir, now)
-    return found.expires_at if found and found.fingerprint else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Fed:
     """An exchange that was taken in, and what that gave."""

@@ -27,8 +27,13 @@ class StateDirectory:
 
     @property
     def authority(self) -> Path:
-        """mitmproxy's confdir: the certificate authority of the live proxy."""
+        """The certificate authority that clients trust."""
         return self.root / "authority"
+
+    @property
+    def proxy_authority(self) -> Path:
+        """mitmproxy's confdir. The authority that it makes there is trusted by nobody."""
+        return self.root / "mitmproxy"
 
 
 def default_state() -> Path:

@@ -229,7 +229,7 @@ def _http2(secure: ssl.SSLSocket, host: str, body: bytes) -> tuple[int, str]:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    both = (where / "state" / "authority" / "mitmproxy-ca-cert.pem", where / "upstream-ca.pem")
+    both = (where / "state" / "authority" / "root.pem", where / "upstream-ca.pem")
     clients = Clients(where, sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else None, both)
     for one in clients.all():
         print(json.dumps(asdict(one)), flush=True)

@@ -175,6 +175,7 @@ class Proxy:
     raw: Sequence[str] = ()  # arguments of mitmdump that our own checks do not see
     program: Sequence[str] = (str(Path(sys.executable).with_name("mitmdump")),)
     umask: int = -1  # of the process; -1: ours
+    is_bare: bool = False  # without our addon, and with the CA that mitmproxy makes
 
     def start(self) -> None:
         self.port = free_port()
@@ -190,6 +191,7 @@ class Proxy:
 
     def start_bare(self, arguments: Sequence[str]) -> None:
         """Start mitmdump without the addon, as quiet as ours."""
+        self.is_bare = True
         self.port = free_port()
         onward = ["--mode", f"upstream:http://127.0.0.1:{self.relay_port}"]
         where = ["--listen-host", "127.0.0.1", "--listen-port", str(self.port)]
@@ -200,7 +202,6 @@ class Proxy:
         """Start `mutewatch live` as an operator does, with `settings` (TOML) in a file beside the state directory."""
         self.port = free_port()
         self.program = (sys.executable, "-m", "mutewatch")
-        self.confdir = self.state / "authority"
         self.settings_file.write_text(settings)
         onward = ("--mode", f"upstream:http://127.0.0.1:{self.relay_port}", "--listen-port", str(self.port))
         trusting = ("--set", f"ssl_verify_upstream_trusted_ca={self.upstream_ca}", "--state", str(self.state))
@@ -271,7 +272,7 @@ class Proxy:
 
     @property
     def ca_file(self) -> Path:
-        return self.confdir / "mitmproxy-ca-cert.pem"
+        return self.confdir / "mitmproxy-ca-cert.pem" if self.is_bare else self.state / "authority" / "root.pem"
 
     def connect(
         self, host: str, trusting: Path | None = None, *, server_name: str | None = None

@@ -35,7 +35,7 @@ def test_the_addon_is_loaded_and_hosts_are_limited_from_the_start(tmp_path: Path
     assert told[-2:] == ["-s", str(addon_path())]
     assert addon_path().is_file()
     assert "allow_hosts=" + allow_hosts(HOSTS)[0] in told
-    assert {"onboarding=false", "flow_detail=0", f"confdir={tmp_path / 'authority'}"} <= set(told)
+    assert {"onboarding=false", "flow_detail=0", f"confdir={tmp_path / 'mitmproxy'}"} <= set(told)
 
 
 def test_block_global_and_http2_stay_as_mitmproxy_has_them(tmp_path: Path) -> None:
@@ -52,7 +52,8 @@ def test_the_operators_own_option_replaces_a_default(tmp_path: Path) -> None:
     [
         ("allow_hosts=.*", "hosts of its signatures"),
         ("ignore_hosts=x", "does not combine"),
-        ("confdir=/x", "directory of the CA"),
+        ("confdir=/x", "in the state directory"),
+        ("certs=/x", "certificates of its own"),
         ("flow_detail", "write name=value"),
         ("mutewatch_qeue_size=1", "no such option"),
     ],

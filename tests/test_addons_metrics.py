@@ -83,7 +83,7 @@ def test_a_scrape_has_the_counters_and_everything_that_is_documented(live: Scene
     assert found["mutewatch_live_canaries_total"] == 2
     assert (found["mutewatch_healthy"], found["mutewatch_canary_success"]) == (1, 1)
     assert 0 <= found["mutewatch_canary_age_seconds"] < 60
-    assert found["mutewatch_ca_remaining_seconds"] > 86400
+    assert found["mutewatch_certificate_remaining_seconds"] > 86400
     for private in ("127.0.0.1", TELEMETRY, "webex", "client", "canary-", "somebody", "/metric/v1"):
         labels = re.findall(r"\{.*\}", text)
         assert not any(private in label for label in labels)

@@ -30,6 +30,13 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+class TlsConfig:
+    """Where mitmproxy keeps the certificates that it shows."""
+
+    def __init__(self) -> None:
+        self.certstore = SimpleNamespace(certs={})
+
+
 def make() -> MuteAudit:
     return MuteAudit(hosts=lambda: HOSTS, build=SqliteRecorder)
 
@@ -45,7 +52,7 @@ def hello(sni: str | None, asked: str = "tsa3.webex.com") -> tls.ClientHelloData
 def test_an_embedded_addon_starts_without_a_call_of_configure(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.options.update(mutewatch_state=str(state))
             await audit.running()
             assert [rule for rule in context.options.allow_hosts if "webex" in rule]
@@ -69,7 +76,7 @@ def test_before_anything_stands_every_connection_passes() -> None:
 def test_the_hello_decides(state: Path, sni: str | None, is_passed: bool) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             data = hello(sni)
             audit.tls_clienthello(data)
@@ -83,7 +90,7 @@ def test_the_hello_decides(state: Path, sni: str | None, is_passed: bool) -> Non
 def test_a_hello_that_cannot_be_read_passes(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             data = tls.ClientHelloData(None, None)  # type: ignore[arg-type]
             audit.tls_clienthello(data)
@@ -97,7 +104,7 @@ def test_a_hello_that_cannot_be_read_passes(state: Path) -> None:
 def test_a_message_after_the_stop_is_not_forwarded_unrecorded(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             audit.done()
             flow = tflow.tflow()
@@ -112,7 +119,7 @@ def test_a_message_after_the_stop_is_not_forwarded_unrecorded(state: Path) -> No
 def test_plain_http_to_other_hosts_is_streamed_and_not_recorded(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             flow = tflow.tflow(resp=True)
             await audit.requestheaders(flow)
@@ -141,7 +148,7 @@ def test_only_http2_puts_requests_to_other_hosts_into_an_opened_connection(
 ) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             flow = tflow.tflow()
             flow.client_conn.sni, flow.request.http_version, flow.request.host = "tsa3.webex.com", version, "192.0.2.1"
@@ -162,7 +169,7 @@ def test_a_fault_of_ours_in_a_hook_forwards_the_message_and_is_counted(
 ) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             flow = tflow.tflow()
             monkeypatch.setattr(flow.client_conn, "sni", 7)
@@ -201,7 +208,7 @@ def test_a_wrong_option_is_refused_at_the_start(state: Path, option: str, value:
 def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             context.configure(audit, mutewatch_record_timeout="0.5")
             with pytest.raises(exceptions.OptionsError, match=r"only record_timeout, .* can change"):
@@ -234,7 +241,7 @@ def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
     async def scenario() -> None:
         audit = make()
         with (
-            taddons.context(Proxyserver(), audit) as context,
+            taddons.context(Proxyserver(), TlsConfig(), audit) as context,
             pytest.raises(exceptions.OptionsError, match=said),
         ):
             context.configure(audit, mutewatch_state=str(state), **options)
@@ -245,7 +252,7 @@ def test_a_wrong_word_on_what_to_do_with_messages_stops_the_start(
 def test_holding_messages_back_cannot_begin_while_bodies_may_leave_early(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state))
             with pytest.raises(exceptions.OptionsError, match="restart the proxy to begin"):
                 context.configure(audit, mutewatch_action="redact")
@@ -257,7 +264,7 @@ def test_holding_messages_back_cannot_begin_while_bodies_may_leave_early(state: 
 def test_whoever_wants_a_body_streamed_it_is_held_until_it_was_looked_at(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
-        with taddons.context(Proxyserver(), audit) as context:
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
             context.configure(audit, mutewatch_state=str(state), mutewatch_action="redact", server=False)
             assert not context.options.rawtcp
             flow = tflow.tflow()
@@ -276,7 +283,7 @@ def test_a_store_that_does_not_open_stops_the_start(state: Path) -> None:
     async def scenario() -> None:
         audit = make()
         with (
-            taddons.context(Proxyserver(), audit) as context,
+            taddons.context(Proxyserver(), TlsConfig(), audit) as context,
             pytest.raises(exceptions.OptionsError, match="could not open its store"),
         ):
             context.configure(audit, mutewatch_state=str(state))

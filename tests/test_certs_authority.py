@@ -54,7 +54,8 @@ def test_every_file_is_ours_alone(tmp_path: Path, umask: int, passphrase: bytes 
         authority.create(HOSTS, NOW, passphrase)
         authority.begin_rotation(NOW, passphrase)
         authority.replace_key(NOW, passphrase)
-        issue(authority.issuer(HOSTS, NOW, passphrase), ["tsa3.webex.com"], tmp_path / "leaves", NOW, 30)
+        root = authority.certificate("root")
+        issue(authority.issuer(HOSTS, NOW, passphrase), root, ["tsa3.webex.com"], tmp_path / "leaves", NOW, 30)
     finally:
         os.umask(before)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -171,7 +172,7 @@ def test_the_next_root_may_permit_more(made: Authority) -> None:
 
 def test_a_gateway_with_leaves_holds_nothing_that_can_sign(made: Authority, tmp_path: Path) -> None:
     folder = tmp_path / "leaves"
-    issue(made.issuer(HOSTS, NOW), ["*.webex.com", "metrics.wbx2.com"], folder, NOW, days=30)
+    issue(made.issuer(HOSTS, NOW), made.certificate("root"), ["*.webex.com", "metrics.wbx2.com"], folder, NOW, days=30)
     leaves = LeafDirectory(folder)
     accepts(["root"], made, leaves.leaf("metrics.wbx2.com", NOW), "metrics.wbx2.com", NOW)
     assert names_of(leaves.leaf("tsa3.webex.com", NOW).certificate) == ["*.webex.com"]

@@ -143,7 +143,6 @@ def test_nothing_is_open_to_others_whatever_the_umask(live: Scene) -> None:
     proxy = live.make(umask=0)
     proxy.start_command("clients.activity = false", "--state", str(top / "parents" / "state"))
     proxy.state = top / "parents" / "state"
-    proxy.confdir = proxy.state / "authority"
     try:
         proxy.wait_ready()
         where = {"MUTEWATCH_STATE": str(proxy.state), "MUTEWATCH_LISTEN_PORT": str(proxy.port)}

@@ -87,7 +87,7 @@ def test_the_live_proxy_gives_the_same_findings(expected: list[dict[str, Any]], 
         connect_proxy(server_port) as relay_port,
         live_proxy(state, relay_port, upstream_ca, clock.environment()) as port,
     ):
-        own_ca = state / "authority" / "mitmproxy-ca-cert.pem"
+        own_ca = state / "authority" / "root.pem"
 
         def context_for(host: str) -> ssl.SSLContext:
             # the host that no signature names must show its own certificate, not the proxy's

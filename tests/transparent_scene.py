@@ -120,7 +120,7 @@ def serve(folder: Path) -> None:
 
 def attempt(folder: Path) -> None:
     """What a client sees, as JSON on stdout."""
-    proxy_ca = folder / "state" / "authority" / "mitmproxy-ca-cert.pem"
+    proxy_ca = folder / "state" / "authority" / "root.pem"
     found = {
         "telemetry host, proxy's CA": post("tsa3.webex.com", proxy_ca),
         "telemetry host, server's CA": post("tsa3.webex.com", folder / "upstream-ca.pem"),

@@ -120,7 +120,8 @@ def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
     hosts = telemetry_hosts()
     issuer = keeper.authority.issuer(hosts, keeper.now, keeper.passphrase)
     chosen = names or sorted({name for host in hosts if (name := _leaf_name(host))})
-    for path in leaves.issue(issuer, chosen, out, keeper.now, days):
+    root = keeper.authority.certificate("root")
+    for path in leaves.issue(issuer, root, chosen, out, keeper.now, days):
         print(path)
     left_out = [host for host in hosts if not names and not _leaf_name(host)]
     if left_out:

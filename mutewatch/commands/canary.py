@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from addons.canary_client import Gateway, PathError, check_mode, gateway_at
 from addons.canary_far_end import ANSWER, Arrived, FarEnd
 from addons.settings_sources import load
-from certs.authority import CERTIFICATE
+from certs.authority import trusted_root
 from mutewatch.canary import (
     NOT_STORED,
     CanaryMessage,
@@ -48,6 +48,7 @@ class CanaryOptions:
     state: Path
     proxy: str
     authority: Path | None = None  # certificate of the CA that clients trust; default: the state directory's
+    leaf_dir: Path | None = None  # where the gateway's certificates are, if they are made elsewhere
     expected: Expectation = Expectation.OBSERVE
     every: float | None = None  # seconds between two runs; None: one run
     patience: float = PATIENCE  # seconds
@@ -73,13 +74,14 @@ def options_for(
         if len(actions) != 1:
             raise OperatorError(f"mitigation differs between {', '.join(telling)}: say what to --expect")
         expected = Expectation(actions.pop())
-    return CanaryOptions(settings.state.directory, proxy, authority, expected, every)
+    leaf_dir = settings.certificates.leaf_dir
+    return CanaryOptions(settings.state.directory, proxy, authority, leaf_dir, expected, every)
 
 
 def canary(options: CanaryOptions) -> int:
     """Run once or again and again; print one line per check. Return 0 if all held (the last time), else 3."""
     state = open_state(options.state)
-    authority = options.authority or state.authority / CERTIFICATE
+    authority = options.authority or trusted_root(state.authority, options.leaf_dir)
     gateway = gateway_at(options.proxy, authority, state.root)
     if options.every is None:
         return _run_and_tell(state, gateway, options)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,6 @@ from mutewatch.config import StateDirectory
 if TYPE_CHECKING:
     from addons.settings import Settings
     from addons.settings_sources import Loaded
-
-CA_WARNING = timedelta(days=30)  # time to bring a new certificate to every client
 
 
 def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
@@ -47,9 +45,14 @@ def shown_settings(loaded: "Loaded") -> Iterator[str]:
 
 
 def _expiry(settings: "Settings") -> Iterator[Check]:
-    from certs.authority import describe
+    from certs.authority import Authority
+    from certs.names import CertificateError
+    from certs.status import describe
 
-    now = datetime.now(UTC)
-    found = describe(StateDirectory(settings.state.directory).authority, now)
-    if found is not None and found.fault is None and found.expires_at - now < CA_WARNING:
-        yield Check("CA expiry", False, f"only {(found.expires_at - now).days} days left: clients need a new one soon")
+    authority = Authority(StateDirectory(settings.state.directory).authority)
+    try:
+        due = [one for one in describe(authority, datetime.now(UTC)) if one.is_due and one.days_left >= 0]
+    except CertificateError:  # said above
+        return
+    for one in due:
+        yield Check(f"CA {one.role}", False, f"only {one.days_left} days left: mutewatch ca {one.remedy}")

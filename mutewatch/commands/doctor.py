@@ -121,13 +121,23 @@ def _store(state: StateDirectory) -> Iterator[Check]:
 
 
 def _authority(state: StateDirectory) -> Iterator[Check]:
-    from certs.authority import describe
+    from certs.authority import Authority
+    from certs.names import CertificateError
+    from certs.status import describe
 
-    found = describe(state.authority, datetime.now(UTC))
-    if found is None:
-        yield Check("CA", False, "made at the first start of `mutewatch live`")
-    else:
-        yield Check("CA", not found.fault, found.fault or found.text, bool(found.fault))
+    authority = Authority(state.authority)
+    if not authority.exists:
+        yield Check("CA", False, "made by `mutewatch ca init`, or at the first start of `mutewatch live`")
+        return
+    try:
+        found = list(describe(authority, datetime.now(UTC)))
+    except CertificateError as error:
+        yield Check("CA", False, str(error), is_fault=True)
+        return
+    for one in found:
+        text = f"until {one.expires_at:%Y-%m-%d}, permits {', '.join(one.permitted)}, SHA-256 {one.fingerprint[:16]}…"
+        over = f"expired on {one.expires_at:%Y-%m-%d}: mutewatch ca {one.remedy}"
+        yield Check(f"CA {one.role}", one.days_left >= 0, over if one.days_left < 0 else text, one.days_left < 0)
 
 
 def _package_names(_state: StateDirectory) -> Iterator[Check]:
