@@ -46,9 +46,11 @@ class Handshakes:
     def opens(self, data: tls.ClientHelloData) -> bool:
         """Is this connection to be opened? What passes instead is counted, with the reason."""
         sni = data.client_hello.sni
-        if sni is not None and self._gate.inspects(sni) and self._is_opened(data, sni):
-            return True
-        self._count_unnamed(data)
+        if sni is not None and self._gate.inspects(sni):
+            if self._is_opened(data, sni):
+                return True
+        else:
+            self._count_unnamed(data)
         self._counters.ech_offered += any(kind == ECH for kind, _ in data.client_hello.extensions)
         return False
 

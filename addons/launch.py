@@ -11,6 +11,7 @@ from pathlib import Path
 
 from addons.gate import allow_hosts
 from addons.launched import Launched, run_mitmdump
+from addons.leaf_source import LeafSource
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
 from addons.recorder import LiveSettings, telemetry_hosts
@@ -155,6 +156,7 @@ def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = N
         settings.proxy_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError(f"cannot use {settings.proxy_directory}: {error.strerror}") from None
+    LeafSource(settings.live, telemetry_hosts())  # what is wrong with certificates is said here in one line
     print(_greeting(settings), file=sys.stderr)
     try:
         run_mitmdump(arguments, launched)

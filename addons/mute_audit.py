@@ -147,8 +147,8 @@ class MuteAudit:
 
     async def running(self) -> None:
         self.configure(set())
-        self._reloads.begin()
         if self._live is not None:
+            self._reloads.begin(self._live.leaves.look)
             self._watching = asyncio.create_task(self._live.leaves.watch(), name="mutewatch-leaves")
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:

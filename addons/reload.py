@@ -12,6 +12,7 @@ import asyncio
 import logging
 import signal
 import threading
+from collections.abc import Callable
 
 from mitmproxy import ctx, exceptions
 
@@ -34,13 +35,18 @@ class Reloads:
     """Answers SIGHUP. `last`: what was said of the newest one; None before the first."""
 
     def __init__(self, counters: HookCounters) -> None:
+        self._look: Callable[[], None] = lambda: None
         self.last: str | None = None
         self._counters = counters
         self._launched: Launched | None = None
         self._is_reading = self._is_asked_again = False
 
-    def begin(self) -> None:
-        """From now on, answer. On the event loop, before the proxy's ports are open."""
+    def begin(self, look: Callable[[], None]) -> None:
+        """From now on, answer. On the event loop, before the proxy's ports are open.
+
+        `look`: has the other files read again, those of certificates; on a thread.
+        """
+        self._look = look
         self._launched = ctx.master.addons.get(Launched.name)
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
@@ -53,18 +59,23 @@ class Reloads:
     def ask(self) -> None:
         """Begin to read the file again; while that is under way, once more afterwards."""
         launched = self._launched
+        if self._is_reading:
+            self._is_asked_again = True
+            return
         if launched is None or launched.loaded.file is None:
             self._say("there is no settings file to read again; the settings stay")
-        elif self._is_reading:
-            self._is_asked_again = True
-        else:
-            self._is_reading = True
-            # daemon: a disk that hangs must not hold up the end of the proxy
-            reading = (launched, asyncio.get_running_loop())
-            threading.Thread(target=self._read, args=reading, name="mutewatch-reload", daemon=True).start()
+            self._start(self._look)
+            return
+        self._is_reading = True
+        self._start(self._read, launched, asyncio.get_running_loop())
+
+    def _start(self, task: Callable[..., None], *arguments: object) -> None:
+        # daemon: a disk that hangs must not hold up the end of the proxy
+        threading.Thread(target=task, args=arguments, name="mutewatch-reload", daemon=True).start()
 
     def _read(self, launched: Launched, loop: asyncio.AbstractEventLoop) -> None:
         """On a thread: read, and hand on what was found or what was wrong."""
+        self._look()
         found: Loaded | Exception
         try:
             found = load(launched.loaded.file, launched.arguments)

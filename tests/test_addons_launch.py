@@ -112,5 +112,5 @@ def test_an_authority_that_cannot_be_kept_stops_the_start_in_one_line(
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     (state / "authority").write_text("in the way")
-    with pytest.raises(OperatorError, match="cannot keep the certificate authority"):
+    with pytest.raises(OperatorError, match="cannot keep certificates in"):
         run(LaunchSettings(LiveSettings(state)), Launched(load(None, {}), {}))

@@ -58,7 +58,7 @@ class Gateway:
                 )
                 own = [word for word in words if word.startswith(("mutewatch_", "stream_", "termlog_"))]
                 context.options.set(*(word for word in own if not word.startswith("mutewatch_serve")))
-                self.reloads.begin()
+                self.reloads.begin(lambda: None)
                 try:
                     await asyncio.wait_for(scenario(), 20)
                 finally:
