@@ -117,7 +117,7 @@ class LeafSource:
     def _open(self, now: datetime) -> _Opened:
         stamp = self._stamp()
         if self._settings.leaf_dir is not None:
-            directory = LeafDirectory(self._settings.leaf_dir)
+            directory = LeafDirectory(self._settings.leaf_dir, now)
             self._keep_chains(directory.all())
             return _Opened(directory, stamp, {"leaves": directory.expires_at()})
         passphrase = known_passphrase(self._settings.passphrase_file)

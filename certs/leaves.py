@@ -66,8 +66,11 @@ class MintedLeaves:
 class LeafDirectory:
     """Leaves that were issued elsewhere: no key that could sign is on this machine."""
 
-    def __init__(self, directory: Path) -> None:
-        """Load every `*.pem` in `directory`. CertificateError for one that cannot be used, and for none."""
+    def __init__(self, directory: Path, now: datetime) -> None:
+        """Load every `*.pem` in `directory`.
+
+        CertificateError for one that cannot be used, and where none holds now.
+        """
         self._directory = directory
         self._leaves: dict[str, Leaf] = {}
         for path in sorted(directory.glob("*.pem")):
@@ -76,13 +79,15 @@ class LeafDirectory:
                 self._leaves[name] = leaf
         if not self._leaves:
             raise CertificateError(f"{directory} holds no leaves (*.pem): mutewatch ca issue makes them")
+        if not any(_holds(leaf, now) for leaf in self._leaves.values()):
+            raise CertificateError(f"none of the leaves in {directory} holds now: mutewatch ca issue makes new ones")
 
     def leaf(self, name: str, now: datetime) -> Leaf:
         name = checked_name(name)
         found = self._leaves.get(name) or self._leaves.get(f"*.{name.partition('.')[2]}")
         if found is None:
             raise CertificateError(f"{self._directory} holds no leaf for {name}: mutewatch ca issue {name}")
-        if not found.certificate.not_valid_before_utc <= now < found.certificate.not_valid_after_utc:
+        if not _holds(found, now):
             until = f"{found.certificate.not_valid_after_utc:%Y-%m-%d}"
             raise CertificateError(f"the leaf for {name} in {self._directory} was valid until {until}")
         return found
@@ -140,6 +145,10 @@ def _may_sign(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+
+
+def _holds(leaf: Leaf, now: datetime) -> bool:
+    return leaf.certificate.not_valid_before_utc <= now < leaf.certificate.not_valid_after_utc
 
 
 def _is_due(leaf: Leaf, now: datetime) -> bool:

@@ -9,13 +9,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from addons.launch import addon_path
+from addons.recorder import telemetry_hosts
+from certs.authority import Authority
+from certs.leaves import issue
 from mutewatch.mitigate import Action, Policies, Policy, When
 from mutewatch.redact import Blank
 from tests.canary_support import gateway, run_canary
@@ -56,34 +54,19 @@ def test_a_next_proxy_that_is_gone_is_named(live: Scene) -> None:
     assert (code, f"the next proxy, 127.0.0.1:{dead}, does not answer" in reasons) == (3, True), reasons
 
 
-def test_an_authority_that_has_expired_is_named(live: Scene, tmp_path: Path) -> None:
-    confdir = tmp_path / "old"
-    confdir.mkdir(mode=0o700)
-    expired_authority(confdir)
-    proxy = live.make(script=addon_path(), live={"activity": False})
-    proxy.confdir = confdir
-    proxy.start()
-    try:
-        proxy.wait_ready()
-        code, reasons = run_canary(proxy)
-    finally:
-        proxy.end()
-    assert (code, "the gateway's certificate does not hold now (" in reasons) == (3, True), reasons
-    assert reasons.endswith("certificate has expired")
-
-
-def expired_authority(confdir: Path) -> None:
-    """Write the CA of a mitmproxy that was set up eleven years ago."""
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mitmproxy")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now - timedelta(days=4000)).not_valid_after(now - DAY)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    (confdir / "mitmproxy-ca.pem").write_bytes(private + certificate)
-    (confdir / "mitmproxy-ca-cert.pem").write_bytes(certificate)
+def test_a_certificate_that_has_run_out_is_named(live: Scene, tmp_path: Path) -> None:
+    authority, now = Authority(tmp_path / "elsewhere"), datetime.now(UTC)
+    hosts = telemetry_hosts()
+    authority.create(hosts, now - 30 * DAY)
+    issuer, root, folder = authority.issuer(hosts, now), authority.certificate("root"), tmp_path / "leaves"
+    issue(issuer, root, ["*.webex.com"], folder, now - 30 * DAY, days=29)
+    issue(issuer, root, ["*.wbx2.com"], folder, now, days=30)
+    with gateway(live, live={"activity": False, "leaf_dir": folder}) as proxy:
+        code, reasons = run_canary(proxy, authority=folder / "root.crt")
+        proxy.wait_status(without_leaf=1)
+        assert "was valid until" in proxy.text()
+    assert code == 3
+    assert "opened by the gateway (tsa3.webex.com): the connection was not opened" in reasons
 
 
 def test_a_clock_that_nobody_has_set_is_named(live: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

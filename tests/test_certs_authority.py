@@ -173,7 +173,7 @@ def test_the_next_root_may_permit_more(made: Authority) -> None:
 def test_a_gateway_with_leaves_holds_nothing_that_can_sign(made: Authority, tmp_path: Path) -> None:
     folder = tmp_path / "leaves"
     issue(made.issuer(HOSTS, NOW), made.certificate("root"), ["*.webex.com", "metrics.wbx2.com"], folder, NOW, days=30)
-    leaves = LeafDirectory(folder)
+    leaves = LeafDirectory(folder, NOW)
     accepts(["root"], made, leaves.leaf("metrics.wbx2.com", NOW), "metrics.wbx2.com", NOW)
     assert names_of(leaves.leaf("tsa3.webex.com", NOW).certificate) == ["*.webex.com"]
     with pytest.raises(CertificateError, match=r"no leaf for a\.b\.webex\.com"):
