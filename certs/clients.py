@@ -11,7 +11,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -46,16 +45,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a client is to try: `host` at a port of this machine, trusting `root` alone."""
+    """What a client is to try: `host`, at the address `server`, trusting `root` alone."""
 
     host: str
     port: int
     root: Path
     folder: Path  # for what it needs
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    server: str = "127.0.0.1"
 
 
 def ask_clients(authority: Authority, issuer: Signer, host: str, now: datetime) -> Iterator[Answer]:
@@ -119,6 +115,13 @@ def served(leaf: Leaf, folder: Path) -> Iterator[int]:
     pem = folder / "leaf.pem"
     parts = [one.public_bytes(Encoding.PEM) for one in (leaf.certificate, *leaf.chain)]
     write_private(pem, b"".join([key_pem(leaf.key, None), *parts]))
+    with serve_with(pem) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def serve_with(pem: Path) -> Iterator[int]:
+    """A server on the loopback with the key and the certificates in `pem`; gives its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -152,16 +155,16 @@ Outcome = tuple[bool | None, str]
 
 
 def _openssl(trial: Trial) -> Outcome:
-    where = ["-connect", trial.address, "-servername", trial.host]
+    where = ["-connect", f"{trial.server}:{trial.port}", "-servername", trial.host]
     name = ["-verify_ip" if _is_address(trial.host) else "-verify_hostname", trial.host]
     done = _run(["openssl", "s_client", *where, *name, "-CAfile", trial.root, "-x509_strict", "-verify_return_error"])
-    return done.returncode == 0, _line(done, "erif")
+    return _outcome(done, done.returncode == 0, "Verification error")
 
 
 def _curl(trial: Trial) -> Outcome:
-    way = [] if _is_address(trial.host) else ["--resolve", f"{trial.host}:{trial.port}:127.0.0.1"]
+    way = [] if _is_address(trial.host) else ["--resolve", f"{trial.host}:{trial.port}:{trial.server}"]
     done = _run(["curl", "-sS", "--noproxy", "*", "--cacert", trial.root, *way, f"https://{trial.host}:{trial.port}/"])
-    return done.returncode == 0, _line(done, "curl:")
+    return _outcome(done, done.returncode == 0, "SSL")
 
 
 def _python(trial: Trial, flags: int = 0) -> Outcome:
@@ -169,10 +172,10 @@ def _python(trial: Trial, flags: int = 0) -> Outcome:
     context.verify_flags |= flags
     try:
         with (
-            socket.create_connection(("127.0.0.1", trial.port), timeout=SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=trial.host) as secure,
+            socket.create_connection((trial.server, trial.port), timeout=SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=trial.host),
         ):
-            return True, secure.version() or ""
+            return True, ""
     except ssl.SSLCertVerificationError as error:
         return False, error.verify_message
 
@@ -183,21 +186,23 @@ def _python_strict(trial: Trial) -> Outcome:
 
 def _node(trial: Trial) -> Outcome:
     script = (
-        "const [host, port] = process.argv.slice(1);"
-        "require('tls').connect({host: '127.0.0.1', port, servername: require('net').isIP(host) ? '' : host,"
+        "const [host, port, server] = process.argv.slice(1);"
+        "require('tls').connect({host: server, port, servername: require('net').isIP(host) ? '' : host,"
         " checkServerIdentity: (_, cert) => require('tls').checkServerIdentity(host, cert)})"
         ".on('secureConnect', () => { console.log('accepted'); process.exit(0) })"
         ".on('error', error => { console.log(error.code); process.exit(1) })"
     )
-    done = _run(["node", "-e", script, trial.host, str(trial.port)], {"NODE_EXTRA_CA_CERTS": str(trial.root)})
-    return done.returncode == 0, done.stdout.strip()
+    done = _run(
+        ["node", "-e", script, trial.host, str(trial.port), trial.server], {"NODE_EXTRA_CA_CERTS": str(trial.root)}
+    )
+    return _outcome(done, done.returncode == 0, "CERT", "UNSPECIFIED", "_ISSUER_", "_SIGNED_")
 
 
 def _gnutls(trial: Trial) -> Outcome:
     name = [f"--verify-hostname={trial.host}"] + ([] if _is_address(trial.host) else [f"--sni-hostname={trial.host}"])
-    where = ["--port", str(trial.port), "127.0.0.1"]
+    where = ["--port", str(trial.port), trial.server]
     done = _run(["gnutls-cli", f"--x509cafile={trial.root}", *name, *where])
-    return done.returncode == 0, _line(done, "Status:")
+    return _outcome(done, done.returncode == 0, "NOT trusted")
 
 
 def _java(trial: Trial) -> Outcome:
@@ -208,8 +213,8 @@ def _java(trial: Trial) -> Outcome:
     source = trial.folder / "Client.java"
     source.write_text(JAVA_CLIENT)
     trust = [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"]
-    done = _run(["java", *trust, source, trial.host, str(trial.port)])
-    return done.returncode == 0, _line(done, "")
+    done = _run(["java", *trust, source, trial.host, str(trial.port), trial.server])
+    return _outcome(done, done.returncode == 0, "check failed", "path", "certificate", "No name matching")
 
 
 JAVA_CLIENT: Final = """
@@ -220,7 +225,7 @@ public class Client {
     public static void main(String[] words) throws Exception {
         int port = Integer.parseInt(words[1]);
         SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
-        SSLSocket socket = (SSLSocket) factory.createSocket(new Socket("127.0.0.1", port), words[0], port, true);
+        SSLSocket socket = (SSLSocket) factory.createSocket(new Socket(words[2], port), words[0], port, true);
         SSLParameters parameters = socket.getSSLParameters();
         parameters.setEndpointIdentificationAlgorithm("HTTPS");
         socket.setSSLParameters(parameters);
@@ -257,18 +262,17 @@ def _chromium(trial: Trial) -> Outcome:
         "--no-sandbox",
         f"--user-data-dir={home / 'profile'}",
     ]
-    way = f"--host-resolver-rules=MAP {trial.host} 127.0.0.1"
+    way = f"--host-resolver-rules=MAP {trial.host} {trial.server}"
     page = f"https://{trial.host}:{trial.port}/"
     done = _run(["chromium", *quiet, way, "--dump-dom", page], {"HOME": str(home)})
-    found = next((word for word in done.stdout.split() if "ERR_" in word), "")
-    return "accepted" in done.stdout, found.strip("<>/divspan")
+    return _outcome(done, "accepted" in done.stdout, "ERR_CERT_")
 
 
 CLIENTS: Final[tuple[tuple[str, str, Callable[[Trial], Outcome]], ...]] = (
     ("openssl s_client, strict", "openssl", _openssl),
     ("curl", "curl", _curl),
-    (f"Python {sys.version_info[0]}.{sys.version_info[1]}", "", _python),
-    (f"Python {sys.version_info[0]}.{sys.version_info[1]}, strict", "", _python_strict),
+    ("Python ssl", "", _python),
+    ("Python ssl, strict", "", _python_strict),
     ("GnuTLS", "gnutls-cli", _gnutls),
     ("Node.js", "node", _node),
     ("Java", "java", _java),
@@ -289,10 +293,15 @@ def _run(command: list[str | Path], environment: dict[str, str] | None = None) -
     )
 
 
-def _line(done: "subprocess.CompletedProcess[str]", word: str) -> str:
-    """The first line with `word` of what was printed."""
-    lines = (done.stdout + "\n" + done.stderr).splitlines()
-    return next((line.strip() for line in lines if word in line and line.strip()), "")[:100]
+def _outcome(done: "subprocess.CompletedProcess[str]", accepted: bool, *refusals: str) -> Outcome:
+    """Accepted; or refused, in a line with one of `refusals`; or neither: then it has not been asked."""
+    if accepted:
+        return True, ""
+    lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+    found = next((line for line in lines if any(word in line for word in refusals)), None)
+    if found is None:
+        return None, f"could not be asked: {lines[-1][:80] if lines else f'exit code {done.returncode}'}"
+    return False, found[-80:]
 
 
 def _is_address(host: str) -> bool:

@@ -190,7 +190,7 @@ def test_a_gateway_with_leaves_holds_nothing_that_can_sign(made: Authority, tmp_
 
 def test_an_empty_leaf_directory_is_no_start(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="mutewatch ca issue"):
-        LeafDirectory(tmp_path)
+        LeafDirectory(tmp_path, NOW)
 
 
 def test_the_status_tells_days_and_reach(made: Authority) -> None:

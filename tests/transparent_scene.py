@@ -1,6 +1,7 @@
 """A gateway of network namespaces for the test of the firewall rules: client - this one, with the proxy - server.
 
-Run as `unshare -rn python -m tests.transparent_scene run FOLDER RULES`; prints what the client saw, as JSON.
+Run as `unshare -rn python -m tests.transparent_scene run FOLDER RULES PROXY...`; prints what the client saw, as JSON.
+With `ask` in the place of `run`: what each TLS client on this machine says to the certificate that it is shown.
 """
 
 import contextlib
@@ -11,10 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import trustme
+
+from certs.clients import Trial, ask
 
 SERVER, GATEWAY, CLIENT = "198.51.100.10", "10.9.0.1", "10.9.0.2"
 PROXY_PORT = 8080
@@ -61,8 +65,8 @@ def host(link: str, gateway: str, address: str) -> Iterator[int]:
         yield process.pid
 
 
-def run(folder: Path, rules: Path, proxy: list[str]) -> None:
-    """Build it, load the rules as the operator would, and let the client try."""
+def run(verb: str, folder: Path, rules: Path, proxy: list[str]) -> None:
+    """Build it, load the rules as the operator would, and let the client do what `verb` says."""
     me = (sys.executable, "-m", "tests.transparent_scene")
     sh("ip", "link", "set", "lo", "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -75,7 +79,7 @@ def run(folder: Path, rules: Path, proxy: list[str]) -> None:
         with child(*me, "serve", folder, inside=server), child(*proxy):
             wait_until(lambda: is_listening(PROXY_PORT), "the proxy listens")
             wait_until(lambda: is_open(SERVER, 443), "the server listens")
-            sh("nsenter", "-t", client, "-n", *me, "try", folder)
+            sh("nsenter", "-t", client, "-n", *me, verb, folder)
         sh("nft", "delete", "table", "inet", "mutewatch")
 
 
@@ -100,6 +104,11 @@ def serve(folder: Path) -> None:
     context.load_cert_chain(folder / "leaf.pem")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"accepted")
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(204)
@@ -130,6 +139,12 @@ def attempt(folder: Path) -> None:
         "connections at once": crowd(),
     }
     print(json.dumps(found))
+
+
+def ask_clients(folder: Path) -> None:
+    """What each TLS client says, as JSON on stdout."""
+    trial = Trial("tsa3.webex.com", 443, folder / "state" / "authority" / "root.pem", folder, SERVER)
+    print(json.dumps([asdict(answer) for answer in ask(trial)]))
 
 
 def post(name: str, ca: Path) -> str:
@@ -186,7 +201,7 @@ def crowd() -> int:
 
 if __name__ == "__main__":
     verb, where, *rest = sys.argv[1:]
-    if verb == "run":
-        run(Path(where), Path(rest[0]), rest[1:])
+    if verb in ("run", "ask"):
+        run({"run": "try", "ask": "ask-here"}[verb], Path(where), Path(rest[0]), rest[1:])
     else:
-        {"serve": serve, "try": attempt}[verb](Path(where))
+        {"serve": serve, "try": attempt, "ask-here": ask_clients}[verb](Path(where))

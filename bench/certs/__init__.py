@@ -1,0 +1,1 @@
+"""What clients say to our certificates, and what the handshakes cost."""
