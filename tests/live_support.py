@@ -285,10 +285,10 @@ class Proxy:
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=SECONDS, context=context)
         connection.set_tunnel(host, 443)
         if server_name is not None:
-            connection.sock = self._tunnel(host, server_name, context)
+            connection.sock = self.tunnel(host, server_name, context)
         return connection
 
-    def _tunnel(self, host: str, server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    def tunnel(self, host: str, server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
         plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
         answer = b""

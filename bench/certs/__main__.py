@@ -1,0 +1,83 @@
+"""What a handshake costs the proxy, with our leaves and with those that mitmproxy mints, in turns within one run.
+
+    python -m bench.certs
+
+Clients connect by CONNECT, finish the handshake and go: to one host, whose leaf is there, and to ever new hosts, for
+each of which one is minted. The proxies stand side by side and take turns; none connects to a server.
+"""
+
+import argparse
+import itertools
+import ssl
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from addons.launch import addon_path
+from bench.live.__main__ import cpu_seconds
+from tests.live_support import TELEMETRY, Proxy, Scene, scene
+
+LAZY: Final = "connection_strategy=lazy"
+WARM_UP: Final = 20
+
+
+def proxies(live: Scene, stack: ExitStack) -> dict[str, Proxy]:
+    """Bare mitmdump and ours, running."""
+    bare = live.make()
+    bare.start_bare([f"--set={LAZY}"])
+    stack.callback(bare.end)
+    bare.wait_ready()
+    (live.folder / "ours").mkdir()
+    apart = replace(live, folder=live.folder / "ours")
+    ours = stack.enter_context(apart.proxy(script=addon_path(), live={"activity": False}, extra=[LAZY]))
+    return {"mitmdump": bare, "mutewatch": ours}
+
+
+def handshake_ms(proxy: Proxy, hosts: Iterator[str], count: int) -> float:
+    """CPU time of the proxy for one connection, in milliseconds."""
+    context = ssl.create_default_context(cafile=str(proxy.ca_file))
+    began = cpu_seconds(proxy.process.pid)
+    for host in itertools.islice(hosts, count):
+        proxy.tunnel(host, host, context).close()
+    return (cpu_seconds(proxy.process.pid) - began) / count * 1000
+
+
+def new_hosts() -> Iterator[str]:
+    return (f"tsa{number}.webex.com" for number in itertools.count(100))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.certs", description="Measure handshakes.")
+    parser.add_argument("--connections", type=int, default=200, help="in each turn")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args(arguments)
+    found: dict[tuple[str, str], list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="mutewatch-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "ca").mkdir(mode=0o700)
+        running = proxies(stack.enter_context(scene(folder, folder / "ca")), stack)
+        hosts = {
+            (who, kind): itertools.repeat(TELEMETRY) if kind == "known" else new_hosts()
+            for who in running
+            for kind in ("known", "new")
+        }
+        for proxy in running.values():
+            handshake_ms(proxy, itertools.repeat(TELEMETRY), WARM_UP)
+        for _ in range(options.rounds):
+            for (who, kind), names in hosts.items():
+                found.setdefault((who, kind), []).append(handshake_ms(running[who], names, options.connections))
+    print("| host | mitmdump, CPU ms a handshake | mutewatch | ratio (median of the rounds) |\n|---|--:|--:|--:|")
+    for kind in ("known", "new"):
+        theirs, ours = found["mitmdump", kind], found["mutewatch", kind]
+        ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+        print(f"| {kind} | {statistics.median(theirs):.2f} | {statistics.median(ours):.2f} | {ratio:.2f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
