@@ -5,6 +5,7 @@ import os
 import plistlib
 import pty
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -49,6 +50,19 @@ def made(state: Path, age: timedelta = timedelta(), passphrase: bytes | None = N
     authority = Authority(state / "authority")
     authority.create(HOSTS, datetime.now(UTC) - age, passphrase)
     return authority
+
+
+def test_the_commands_of_the_document_run_in_their_order(tmp_path: Path) -> None:
+    document = (ROOT / "docs" / "certificates.md").read_text(encoding="utf-8")
+    commands = [line[2:] for line in document.splitlines() if line.startswith("$ ")]
+    assert len(commands) > 8
+    tool("openssl")
+    own = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for command in commands:
+        program, *words = shlex.split(command)
+        line = [sys.executable, "-m", "mutewatch", *words] if program == "mutewatch" else [program, *words]
+        told = subprocess.run(line, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=240, check=False)
+        assert told.returncode == 0, command + told.stdout + told.stderr
 
 
 def test_init_makes_one_for_the_hosts_of_the_signatures_and_never_a_second(state: Path) -> None:
