@@ -7,6 +7,7 @@ that signs nothing, are handed over. Between two looks at the disk nothing here 
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,14 +31,14 @@ from mutewatch.config import StateDirectory
 logger = logging.getLogger("mutewatch.live")
 
 LOOK_SECONDS = 60  # between two looks at the files
+RENEW_SECONDS = 3600  # between two tries to renew the intermediate
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What was found on disk, and what tells whether it is still that."""
+    """What is in use."""
 
     leaves: Leaves
-    stamp: object
     expirations: Mapping[str, datetime]  # by the certificate's role
 
 
@@ -51,6 +52,8 @@ class LeafSource:
         """
         self._settings, self._hosts = settings, tuple(hosts)
         self._authority = Authority(StateDirectory(settings.state).authority)
+        self._renew_at = 0.0  # monotonic
+        self._seen: object = None  # what the files were when they were last read
         self._given: OrderedDict[str, tuple[Leaf, mitmproxy_certs.CertStoreEntry]] = OrderedDict()
         self._opened = self._open(datetime.now(UTC))
 
@@ -106,41 +109,44 @@ class LeafSource:
             await asyncio.to_thread(self.look)
 
     def look(self) -> None:
-        """Take up what was renewed or replaced. What cannot be used is said, and what was in use stays."""
+        """Take up what was renewed or replaced. What cannot be used is said once, and what was in use stays."""
         try:
-            if self._stamp() != self._opened.stamp or self._is_due(datetime.now(UTC)):
+            self._renew_if_due(datetime.now(UTC))
+            if self._stamp() != self._seen:
                 self._opened = self._open(datetime.now(UTC))
                 logger.warning("mutewatch: certificates were read again")
         except (CertificateError, OSError) as error:
             logger.warning("mutewatch: certificates were read again and not taken, the old ones stay: %s", error)
 
     def _open(self, now: datetime) -> _Opened:
-        stamp = self._stamp()
+        self._seen = self._stamp()
         if self._settings.leaf_dir is not None:
             directory = LeafDirectory(self._settings.leaf_dir, now)
             self._keep_chains(directory.all())
-            return _Opened(directory, stamp, {"leaves": directory.expires_at()})
+            return _Opened(directory, {"leaves": directory.expires_at()})
         passphrase = known_passphrase(self._settings.passphrase_file)
         if not self._authority.exists:
             self._authority.create(self._hosts, now, passphrase)
-        if self._is_due(now):
-            self._renew(now, passphrase)
+        self._renew_if_due(now)
         issuer = self._authority.issuer(self._hosts, now, passphrase)
         leaves = MintedLeaves(issuer)
         root = self._authority.certificate("root")
         ends = {"root": root.not_valid_after_utc, "intermediate": issuer.certificate.not_valid_after_utc}
         self._keep_chains([leaves.leaf(issuer.permitted[0], now)])
-        return _Opened(leaves, self._stamp(), ends)
+        self._seen = self._stamp()
+        return _Opened(leaves, ends)
 
-    def _renew(self, now: datetime, passphrase: bytes | None) -> None:
+    def _renew_if_due(self, now: datetime) -> None:
+        """Renew the intermediate if it ends soon, and the root's key is here; that failing, try again in an hour."""
+        if self._settings.leaf_dir is not None or time.monotonic() < self._renew_at:
+            return
+        if not self._authority.can_renew(now):
+            return
+        self._renew_at = time.monotonic() + RENEW_SECONDS
         try:
-            self._authority.renew(now, passphrase)
+            self._authority.renew(now, known_passphrase(self._settings.passphrase_file))
         except CertificateError as error:  # it holds for some time yet
             logger.warning("mutewatch: the intermediate was not renewed: %s", error)
-
-    def _is_due(self, now: datetime) -> bool:
-        """Should the intermediate be renewed, and is the root's key here to do it?"""
-        return self._settings.leaf_dir is None and self._authority.can_renew(now)
 
     def _keep_chains(self, leaves: Iterable[Leaf]) -> None:
         make_directory(self._chains)
