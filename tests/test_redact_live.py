@@ -109,8 +109,9 @@ def play(kind: str, bodies: list[bytes], folder: Path, confdir: Path) -> Run:
         capture = None if why_not_captured() else Capture(folder / "far.pcapng", far_end.port)
         with capture.running() if capture else nullcontext():
             statuses = send_all(proxy, sent)
-        counters = proxy.wait_status(recorded=len(sent))
+        proxy.wait_status(recorded=len(sent))
         assert proxy.stop() == 0
+        counters = proxy.status()  # written last when it stopped
     path = capture.path if capture else None
     return Run(kind, sent, statuses, far_end, counters, proxy.state / "mutewatch.db", path, far_end.by_name())
 
