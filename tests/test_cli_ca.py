@@ -211,8 +211,8 @@ def test_browsers_on_linux_and_java_take_their_exports(state: Path, tmp_path: Pa
 def test_the_debian_export_is_what_verifies_the_intermediate(state: Path) -> None:
     authority = made(state)
     said = ca(state, "export", "--format", "debian", "-o", "given.crt")
-    assert "To install: install -m 644 given.crt /usr/local/share/ca-certificates/" in said
-    given = str(state.parent / "given.crt")
+    given = str(state.parent.resolve() / "given.crt")
+    assert f"To install: install -m 644 {given} /usr/local/share/ca-certificates/" in said
     command = [
         tool("openssl"),
         "verify",

@@ -140,7 +140,7 @@ def export(keeper: Keeper, form: str, output: Path | None) -> None:
     chosen = exports.Format(form)
     path = output or Path(f"mutewatch-root.{exports.FORMS[chosen].suffix}")
     roles = ("root", "next-root") if keeper.authority.is_rotating else ("root",)
-    made = exports.export([keeper.authority.certificate(role) for role in roles], chosen, str(path))
+    made = exports.export([keeper.authority.certificate(role) for role in roles], chosen, str(path.resolve()))
     write_private(path, made.content)
     path.chmod(0o644)  # it is public
     print(f"{path}\n\nTo install: {made.install}\n\nTo remove: {made.uninstall}")
