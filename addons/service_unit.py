@@ -8,6 +8,7 @@ from pathlib import Path
 
 from addons.canary_client import check_mode
 from addons.settings import Settings
+from certs.passphrase import CREDENTIAL
 from mutewatch.errors import OperatorError
 
 STATES = Path("/var/lib")  # where StateDirectory= puts them
@@ -43,7 +44,7 @@ MemoryMax=1G
 # a tunnel takes two
 LimitNOFILE=65536
 TasksMax=256
-
+{credential}
 # Redirected connections are ordinary ones: neither transparent mode nor WireGuard (in user space) needs a capability.
 {capabilities}
 {confined}
@@ -129,8 +130,12 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
         capabilities = "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE"
     else:
         capabilities = "CapabilityBoundingSet="
+    file = settings.certificates.passphrase_file
+    credential = (
+        f"# read by systemd: the user of the service could not\nLoadCredential={CREDENTIAL}:{file}\n" if file else ""
+    )
     parts = _parts(settings, program, config, is_state_chosen=is_state_chosen)
-    return UNIT.format(capabilities=capabilities, **parts)
+    return UNIT.format(capabilities=capabilities, credential=credential, **parts)
 
 
 def canary_unit(settings: Settings, program: Path, config: Path | None, *, is_state_chosen: bool) -> str:

@@ -13,9 +13,12 @@ SHORTEST = 12  # characters of a new one
 
 
 def known_passphrase(file: Path | None) -> bytes | None:
-    """Return the passphrase in `file`, else the systemd credential's, else None. CertificateError."""
+    """Return the systemd credential, else the passphrase in `file`, else None. CertificateError.
+
+    Within a service the credential comes first: it is what the unit made of the file, which the service cannot read.
+    """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if file is None and folder and (Path(folder) / CREDENTIAL).exists():
+    if folder and (Path(folder) / CREDENTIAL).exists():
         return _first_line(Path(folder) / CREDENTIAL, private=False)  # systemd has seen to its mode
     return _first_line(file, private=True) if file else None
 

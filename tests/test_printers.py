@@ -177,7 +177,15 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path: Path, port: int) -> None:
     assert (told.returncode, [line for line in told.stderr.splitlines() if "mutewatch" in line]) == (0, [])
 
 
-@pytest.mark.parametrize("text", [unit(), canarys()], ids=["gateway", "canary"])
+ENCRYPTED = {"certificates": {"passphrase_file": "/etc/mutewatch/passphrase"}}
+
+
+def test_the_passphrase_comes_as_a_credential() -> None:
+    assert "LoadCredential=mutewatch-ca-passphrase:/etc/mutewatch/passphrase" in unit(**ENCRYPTED).splitlines()
+    assert "LoadCredential" not in unit()
+
+
+@pytest.mark.parametrize("text", [unit(), unit(**ENCRYPTED), canarys()], ids=["gateway", "encrypted", "canary"])
 def test_systemd_calls_a_unit_well_confined(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mutewatch.service"
     file.write_text(text)
