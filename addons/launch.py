@@ -14,11 +14,12 @@ from addons.launched import Launched, run_mitmdump
 from addons.leaf_source import LeafSource
 from addons.live_options import OPTIONS
 from addons.live_settings import PREFIX, check_settings, prepare_state
-from addons.recorder import LiveSettings, telemetry_hosts
+from addons.recorder import LiveSettings
 from certs.authority import trusted_root
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.mitigate import Policies, Policy
+from mutewatch.signatures import telemetry_hosts
 
 DEFAULTS = {
     "onboarding": "false",  # no mitm.it page on a gateway

@@ -117,6 +117,8 @@ class LeafSource:
                 logger.warning("mutewatch: certificates were read again")
         except (CertificateError, OSError) as error:
             logger.warning("mutewatch: certificates were read again and not taken, the old ones stay: %s", error)
+        except Exception:  # our own fault: said aloud, and the next look comes
+            logger.exception("mutewatch: fault while looking at certificates")
 
     def _open(self, now: datetime) -> _Opened:
         self._seen = self._stamp()

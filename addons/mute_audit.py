@@ -44,12 +44,13 @@ from addons.live_options import (
 from addons.live_settings import PREFIX, prepare_state
 from addons.metrics_server import MetricsServer
 from addons.pins import Pins
-from addons.recorder import BuildRecorder, LiveSettings, build_recorder, telemetry_hosts
+from addons.recorder import BuildRecorder, LiveSettings, build_recorder
 from addons.reload import Reloads
 from addons.writer import Writer
 from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
 from mutewatch.records import Exchange, Origin
+from mutewatch.signatures import telemetry_hosts
 
 logger = logging.getLogger("mutewatch.live")
 

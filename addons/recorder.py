@@ -1,6 +1,6 @@
 """The seam between the live door and the core: what the proxy needs of it, in one place.
 
-The core (signatures, pipeline, store) is reached through these two functions and this protocol only.
+The core (pipeline, store) is reached through this function and this protocol only.
 A test passes its own `Recorder` and host patterns to `mute_audit.MuteAudit`.
 """
 
@@ -16,7 +16,6 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
-from mutewatch.signatures import load_signatures
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
 
@@ -95,8 +94,3 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     return compose.build_recorder(
         StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
     )
-
-
-def telemetry_hosts() -> tuple[str, ...]:
-    """Return the host patterns of all signatures, such as `tsa*.webex.com`; `*` stays inside one label."""
-    return tuple(sorted({host for signature in load_signatures() for host in signature.hosts}))

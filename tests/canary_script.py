@@ -15,10 +15,9 @@ import mutewatch.compose
 from addons import mute_audit
 from addons.gate import Gate
 from addons.mute_audit import MuteAudit
-from addons.recorder import telemetry_hosts
 from mutewatch.mute import MuteTracker
 from mutewatch.records import Exchange, MuteEvent
-from mutewatch.signatures import Signature, load_signatures
+from mutewatch.signatures import Signature, load_signatures, telemetry_hosts
 from mutewatch.store import Store
 from tests.canary_support import CLOSED
 

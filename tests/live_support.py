@@ -189,6 +189,16 @@ class Proxy:
         hosts = self.hosts or (HOSTS if self.script.resolve() == SCRIPT else None)
         self._run([*mitmdump_arguments(settings, hosts=hosts, script=self.script), *self.raw])
 
+    @contextmanager
+    def running(self) -> "Iterator[Proxy]":
+        """Started, and gone afterwards."""
+        self.start()
+        try:
+            self.wait_ready()
+            yield self
+        finally:
+            self.end()
+
     def start_bare(self, arguments: Sequence[str]) -> None:
         """Start mitmdump without the addon, as quiet as ours."""
         self.is_bare = True
@@ -336,12 +346,10 @@ class Scene:
     def proxy(self, **choices: Any) -> Iterator[Proxy]:
         """A running proxy that is gone afterwards. `choices`: fields of `Proxy`."""
         proxy = self.make(**choices)
-        proxy.start()
         try:
-            proxy.wait_ready()
-            yield proxy
+            with proxy.running():
+                yield proxy
         finally:
-            proxy.end()
             print(proxy.text())  # shown by pytest where a test fails
 
 

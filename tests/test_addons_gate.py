@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from addons.gate import Gate, allow_hosts
-from addons.recorder import telemetry_hosts
-from mutewatch.signatures import match_host
+from mutewatch.signatures import match_host, telemetry_hosts
 
 PATTERNS = ("tsa*.webex.com", "locus-*.wbx2.com")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from addons.launch import addon_path
-from addons.recorder import telemetry_hosts
 from certs.authority import Authority
 from certs.leaves import issue
 from mutewatch.mitigate import Action, Policies, Policy, When
 from mutewatch.redact import Blank
+from mutewatch.signatures import telemetry_hosts
 from tests.canary_support import gateway, run_canary
 from tests.live_support import ROOT, Proxy, Scene, free_port
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from addons import leaf_source
+from addons.recorder import LiveSettings
 from certs.authority import Authority, trusted_root
 from certs.leaves import issue
 from tests.live_recorder import HOSTS, recorded
@@ -197,7 +199,19 @@ def test_another_host_is_not_touched_by_any_of_it(live: Scene) -> None:
     assert recorded(proxy.state) == []
 
 
-def test_what_is_shown_is_kept_within_bounds(live: Scene) -> None:
+def test_the_leaves_that_mitmproxy_holds_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: dict[str, object] = {}
+    monkeypatch.setattr(leaf_source, "_shown", lambda: held)
+    monkeypatch.setattr(leaf_source, "MOST", 3)
+    source = leaf_source.LeafSource(LiveSettings(tmp_path / "state"), HOSTS)
+    names = ["tsa1.webex.com", "TSA1.webex.com", "tsa2.webex.com", "tsa3.webex.com", "tsa4.webex.com"]
+    for name in names:
+        source.provide(name)
+    assert list(held) == names[-3:]
+    assert [source.has_given(name) for name in names] == [False, False, True, True, True]
+
+
+def test_every_host_is_shown_a_leaf_of_its_own_in_time(live: Scene) -> None:
     with live.proxy() as proxy:
         began = time.monotonic()
         for number in range(30):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from addons.firewall_rules import firewall_rules
 from addons.gate import Gate
 from addons.pac_file import pac_file
-from addons.recorder import telemetry_hosts
-from addons.service_unit import canary_timer, canary_unit, service_unit
+from addons.service_unit import HIDDEN, canary_timer, canary_unit, service_unit
 from addons.settings import Listen, Record, Settings, State
 from mutewatch.errors import OperatorError
+from mutewatch.signatures import telemetry_hosts
 from tests.needs import tool, unshare
 from tests.test_addons_gate import NOT_TELEMETRY
 from tests.transparent_scene import CROWD
@@ -247,7 +247,7 @@ def test_the_unit_does_not_forbid_the_memory_that_pyopenssl_needs() -> None:
     [
         ("/srv/state", "/usr/bin/true", "keeps its state below /var/lib"),
         ("/var/lib/mutewatch", "/home/me/.venv/bin/mutewatch", "cannot see /home/me"),
-        ("/var/lib/mutewatch", "/root/mutewatch", "cannot see /root"),
+        *(("/var/lib/mutewatch", f"{folder}/mutewatch", f"cannot see {folder}/") for folder in HIDDEN),
     ],
 )
 def test_a_unit_that_could_not_start_is_not_printed(state: str, program: str, said: str) -> None:

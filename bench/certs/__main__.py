@@ -14,28 +14,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from addons.launch import addon_path
-from bench.live.__main__ import cpu_seconds
-from tests.live_support import TELEMETRY, Proxy, Scene, scene
+from bench.live.__main__ import bare, cpu_seconds, ours
+from tests.live_support import TELEMETRY, Proxy, scene
 
 LAZY: Final = "connection_strategy=lazy"
 WARM_UP: Final = 20
-
-
-def proxies(live: Scene, stack: ExitStack) -> dict[str, Proxy]:
-    """Bare mitmdump and ours, running."""
-    bare = live.make()
-    bare.start_bare([f"--set={LAZY}"])
-    stack.callback(bare.end)
-    bare.wait_ready()
-    (live.folder / "ours").mkdir()
-    apart = replace(live, folder=live.folder / "ours")
-    ours = stack.enter_context(apart.proxy(script=addon_path(), live={"activity": False}, extra=[LAZY]))
-    return {"mitmdump": bare, "mutewatch": ours}
 
 
 def handshake_ms(proxy: Proxy, hosts: Iterator[str], count: int) -> float:
@@ -60,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutewatch-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         (folder / "ca").mkdir(mode=0o700)
-        running = proxies(stack.enter_context(scene(folder, folder / "ca")), stack)
+        live = stack.enter_context(scene(folder, folder / "ca"))
+        running = {
+            "mitmdump": stack.enter_context(bare(live, LAZY)),
+            "mutewatch": stack.enter_context(ours(live, "ours", LAZY)),
+        }
         hosts = {
             (who, kind): itertools.repeat(TELEMETRY) if kind == "known" else new_hosts()
             for who in running
@@ -73,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found.setdefault((who, kind), []).append(handshake_ms(running[who], names, options.connections))
     print("| host | mitmdump, CPU ms a handshake | mutewatch | ratio (median of the rounds) |\n|---|--:|--:|--:|")
     for kind in ("known", "new"):
-        theirs, ours = found["mitmdump", kind], found["mutewatch", kind]
-        ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
-        print(f"| {kind} | {statistics.median(theirs):.2f} | {statistics.median(ours):.2f} | {ratio:.2f} |")
+        bare_ms, our_ms = found["mitmdump", kind], found["mutewatch", kind]
+        ratio = statistics.median(one / other for one, other in zip(our_ms, bare_ms, strict=True))
+        print(f"| {kind} | {statistics.median(bare_ms):.2f} | {statistics.median(our_ms):.2f} | {ratio:.2f} |")
     return 0
 
 

@@ -28,12 +28,10 @@ def stage(folder: Path, leaf_dir: Path | None = None) -> Iterator[Proxy]:
         live = {"activity": False, "leaf_dir": leaf_dir}
         confdir = folder / "state" / "mitmproxy"
         proxy = Proxy(folder / "state", confdir, relay.port, folder / "upstream-ca.pem", addon_path(), live)
-        proxy.start()
         try:
-            proxy.wait_ready()
-            yield proxy
+            with proxy.running():
+                yield proxy
         finally:
-            proxy.end()
             relay.close()
 
 

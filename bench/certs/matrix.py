@@ -7,7 +7,6 @@ CONNECT, in transparent mode (in network namespaces, as root or where users may 
 made elsewhere. Then it is shown what a thief of such an authority's keys would show: certificates for other hosts.
 """
 
-import contextlib
 import json
 import shutil
 import subprocess
@@ -21,13 +20,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from addons.firewall_rules import firewall_rules
-from addons.recorder import telemetry_hosts
 from addons.settings import Listen, Settings
 from bench.certs.doors import led_through, stage
 from certs.authority import Authority
 from certs.clients import Answer, Trial, ask, served, twin
 from certs.keys import write_private
 from certs.leaves import issue
+from mutewatch.signatures import telemetry_hosts
 
 TELEMETRY = "tsa3.webex.com"
 OTHERS = ("www.example.com", "webex.com.example.net", "127.0.0.1")
@@ -119,5 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        sys.exit(main())
+    sys.exit(main())

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +24,8 @@ from typing import Final
 
 from addons.gate import allow_hosts
 from addons.launch import addon_path
-from addons.recorder import telemetry_hosts
 from bench.faults.kill_live import PATH, telemetry_body
+from mutewatch.signatures import telemetry_hosts
 from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, scene
 
 CLIENTS: Final = 32
@@ -58,10 +58,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def bare(live: Scene, *, passes: bool) -> Iterator[Proxy]:
-    """Mitmdump without the addon; `passes`: it opens the telemetry hosts only."""
+def bare(live: Scene, *options: str) -> Iterator[Proxy]:
+    """Mitmdump without the addon; `options`: further ones of mitmproxy, "name=value"."""
     proxy = live.make()
-    proxy.start_bare([f"--set=allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts())] if passes else [])
+    proxy.start_bare([f"--set={option}" for option in options])
     try:
         proxy.wait_ready()
         yield proxy
@@ -112,12 +112,13 @@ class Clients:
 def all_ways(live: Scene) -> Iterator[dict[str, Clients]]:
     """Every proxy that is measured, side by side, with its clients."""
     outside = live.upstream.ca_file
+    gates = [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts())]
     with ExitStack() as stack:
         ways = {
-            "intercepted, bare mitmdump": (stack.enter_context(bare(live, passes=False)), TELEMETRY, None),
-            "intercepted, mutewatch": (_ours(stack, live, "intercepts"), TELEMETRY, None),
-            "pass-through, bare mitmdump": (stack.enter_context(bare(live, passes=True)), OTHER, outside),
-            "pass-through, mutewatch": (_ours(stack, live, "passes"), OTHER, outside),
+            "intercepted, bare mitmdump": (stack.enter_context(bare(live)), TELEMETRY, None),
+            "intercepted, mutewatch": (stack.enter_context(ours(live, "intercepts")), TELEMETRY, None),
+            "pass-through, bare mitmdump": (stack.enter_context(bare(live, *gates)), OTHER, outside),
+            "pass-through, mutewatch": (stack.enter_context(ours(live, "passes")), OTHER, outside),
         }
         clients = {name: Clients(*way) for name, way in ways.items()}
         for one in clients.values():
@@ -125,10 +126,11 @@ def all_ways(live: Scene) -> Iterator[dict[str, Clients]]:
         yield clients
 
 
-def _ours(stack: ExitStack, live: Scene, name: str) -> Proxy:
+def ours(live: Scene, name: str, *options: str) -> AbstractContextManager[Proxy]:
+    """The addon as it ships, with a state directory of its own, called `name`."""
     apart = replace(live, folder=live.folder / name)
     apart.folder.mkdir()
-    return stack.enter_context(apart.proxy(script=addon_path(), live={"activity": False}))
+    return apart.proxy(script=addon_path(), live={"activity": False}, extra=options)
 
 
 def report(rounds: Sequence[dict[str, Load]]) -> None:

@@ -15,7 +15,7 @@ from certs.passphrase import ask_passphrase, known_passphrase
 from certs.profile import KeyKind
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import OperatorError
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import telemetry_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,6 @@ def keeper(
     directory = open_state(root) if is_new else StateDirectory(root)
     passphrase = ask_passphrase(is_new=is_new) if ask else known_passphrase(passphrase_file)
     return Keeper(Authority(directory.authority), passphrase, datetime.now(UTC))
-
-
-def telemetry_hosts() -> list[str]:
-    """Return the host patterns of the enabled signatures."""
-    return sorted({host for signature in load_signatures() for host in signature.hosts})
 
 
 def init(keeper: Keeper, root_key: str) -> None:

@@ -42,7 +42,7 @@ def printed(what: str, loaded: "Loaded") -> str:
         return firewall_rules(loaded.settings)
     if what == "pac":
         from addons.pac_file import pac_file
-        from addons.recorder import telemetry_hosts
+        from mutewatch.signatures import telemetry_hosts
 
         return pac_file(loaded.settings, telemetry_hosts())
     from addons.service_unit import canary_timer, canary_unit, service_unit

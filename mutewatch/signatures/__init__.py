@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mutewatch.errors import OperatorError
 from mutewatch.signatures.model import Signature, match_host
 
-__all__ = ["Signature", "load_signature", "load_signatures", "match_host", "schema"]
+__all__ = ["Signature", "load_signature", "load_signatures", "match_host", "schema", "telemetry_hosts"]
 
 FOLDER = Path(__file__).parent
 
@@ -29,6 +29,11 @@ def load_signatures(*extra: Path) -> tuple[Signature, ...]:
             raise OperatorError(f"{path}: there is already a signature {signature.id}")
         found[signature.id] = signature
     return tuple(found[key] for key in sorted(found))
+
+
+def telemetry_hosts() -> tuple[str, ...]:
+    """Return the host patterns of all signatures, such as `tsa*.webex.com`; `*` stays inside one label."""
+    return tuple(sorted({host for signature in load_signatures() for host in signature.hosts}))
 
 
 def load_signature(path: Path) -> Signature:
