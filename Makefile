@@ -7,7 +7,7 @@ OTHER := .venv312
 
 FUZZED := framing tcp tls http2
 
-.PHONY: demo test test-live-312 check fix fuzz train sample clean help
+.PHONY: demo test test-live-312 check fix fuzz sample clean help
 
 demo: $(VENV)/.base  ## judge the bundled sample
 	@$(BIN)/mutewatch demo

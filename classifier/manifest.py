@@ -18,15 +18,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from classifier.model import ARCHITECTURES, CLASSES, Network, Tensors
+from classifier.familiarity import Familiarity
+from classifier.model import CLASSES, Network, Tensors
+from classifier.networks import ARCHITECTURES
 from classifier.window import GAP_POLICY
 from mutewatch.errors import OperatorError
 
-SHIPPED = Path(__file__).parent / "weights" / "paper_cnn_n7.safetensors"
-MAX_WEIGHTS_BYTES = 1 << 20  # the shipped file has 11.4 kB
-MAX_MANIFEST_BYTES = 256 << 10  # the shipped file has 2.7 kB
+WEIGHTS = Path(__file__).parent / "weights"  # what is shipped
+MAX_WEIGHTS_BYTES = 1 << 20  # the largest shipped file has 65 kB
+MAX_MANIFEST_BYTES = 256 << 10  # the largest shipped file has 2 kB
+MAX_MEMBERS = 100
 WINDOW_LENGTHS = range(3, 61)  # two convolutions of width 2 need 3 minutes; an hour is far past any use
-FORMAT = 1
+FORMAT = 2
 
 
 class ModelError(OperatorError, ValueError):
@@ -38,17 +41,15 @@ class Training:
     """Where a model comes from: enough to train it again to the same bytes on a like machine."""
 
     csv_sha256: str
-    seed: int
-    epochs: int
-    best_epoch: int  # 1-based; the one whose weights were kept
-    held_out: tuple[str, ...]  # recordings that only chose the epoch
-    left_out: Mapping[str, str]  # recordings not used at all, and why
+    seeds: tuple[int, ...]  # one member each
+    recipe: Mapping[str, object]
+    left_out: Mapping[str, str]  # recordings not used, and why
     versions: Mapping[str, str]  # of what computed it
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a weights file holds. `validation` is shown, never computed with: see `evaluate.Evaluation`."""
+    """What a weights file holds."""
 
     weights_sha256: str
     architecture: str
@@ -56,7 +57,6 @@ class Manifest:
     classes: tuple[str, ...]
     gap_policy_version: int
     training: Training
-    validation: Mapping[str, object]
 
     @property
     def model_id(self) -> str:
@@ -66,27 +66,33 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network that passed every check, and its manifest."""
+    """A network that passed every check, what its training windows were like, and its manifest."""
 
     manifest: Manifest
     network: Network
+    familiarity: Familiarity
+
+
+def weights_path(folder: Path, architecture: str, length: int) -> Path:
+    return folder / f"{architecture}_n{length}.safetensors"
 
 
 def manifest_path(weights: Path) -> Path:
     return weights.with_suffix(".json")
 
 
-def load_weights(path: Path | None = None) -> Model:
-    """Return the model in the weights file at `path` (None: the shipped one), or raise `ModelError`."""
-    path = SHIPPED if path is None else path
+def load_weights(path: Path) -> Model:
+    """Return the model in the weights file at `path`, or raise `ModelError`."""
     beside = manifest_path(path)
     manifest = _parse_manifest(beside, _read(beside, MAX_MANIFEST_BYTES))
     raw = _read(path, MAX_WEIGHTS_BYTES)
     if hashlib.sha256(raw).hexdigest() != manifest.weights_sha256:
         raise ModelError(f"{path}: SHA-256 is not the one in {beside.name}: damaged, or not its file")
     kind = ARCHITECTURES[manifest.architecture]
-    tensors = _parse_tensors(path, raw, kind.shapes(manifest.window_length))
-    return Model(manifest, kind.from_tensors(tensors))
+    of_network = kind.shapes(manifest.window_length, len(manifest.training.seeds))
+    tensors = _parse_tensors(path, raw, of_network | Familiarity.shapes())
+    network = kind.from_tensors({name: tensors[name] for name in of_network})
+    return Model(manifest, network, Familiarity({name: tensors[name] for name in Familiarity.shapes()}))
 
 
 def pack_tensors(tensors: Tensors) -> bytes:
@@ -142,14 +148,11 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
             gap_policy_version=int(fields["gap_policy_version"]),
             training=Training(
                 csv_sha256=str(training["csv_sha256"]),
-                seed=int(training["seed"]),
-                epochs=int(training["epochs"]),
-                best_epoch=int(training["best_epoch"]),
-                held_out=tuple(str(name) for name in training["held_out"]),
+                seeds=tuple(int(seed) for seed in training["seeds"]),
+                recipe=dict(training["recipe"]),
                 left_out=dict(training["left_out"]),
                 versions=dict(training["versions"]),
             ),
-            validation=dict(fields["validation"]),
         )
         found = int(fields["format"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -162,12 +165,18 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
 def _why_unusable(manifest: Manifest, found: int) -> str | None:
     if found != FORMAT:
         return f"manifest format {found}, this version reads {FORMAT}"
-    if manifest.architecture not in ARCHITECTURES:
-        return f"unknown architecture {manifest.architecture!r}; known: {', '.join(ARCHITECTURES)}"
-    if manifest.window_length not in WINDOW_LENGTHS:
-        return f"window of {manifest.window_length} minutes; {WINDOW_LENGTHS[0]} to {WINDOW_LENGTHS[-1]} work"
-    if manifest.classes != CLASSES:
-        return f"classes {manifest.classes}, expected {CLASSES}"
-    if manifest.gap_policy_version != GAP_POLICY.version:
-        return f"gap policy {manifest.gap_policy_version}, this version has {GAP_POLICY.version}: train again"
-    return None
+    lengths, members, policy = WINDOW_LENGTHS, len(manifest.training.seeds), GAP_POLICY.version
+    problems = {
+        f"unknown architecture {manifest.architecture!r}; known: {', '.join(ARCHITECTURES)}": (
+            manifest.architecture not in ARCHITECTURES
+        ),
+        f"window of {manifest.window_length} minutes; {lengths[0]} to {lengths[-1]} work": (
+            manifest.window_length not in lengths
+        ),
+        f"{members} members; 1 to {MAX_MEMBERS} work": not 0 < members <= MAX_MEMBERS,
+        f"classes {manifest.classes}, expected {CLASSES}": manifest.classes != CLASSES,
+        f"gap policy {manifest.gap_policy_version}, this version has {policy}: train again": (
+            manifest.gap_policy_version != policy
+        ),
+    }
+    return next((problem for problem, holds in problems.items() if holds), None)

@@ -3,71 +3,105 @@
 NumPy only; the guess is experimental and the mute flag never depends on it. Rules:
 
 - minutes without gains are another vendor's: None, no guess at all;
-- where the window is not fit to be read, the guess declines with a reason, and still tells the model and
-  the minutes it looked at;
-- a probability says how the network divides its score among six activities; it does not tell whether the
-  sound was any of the six (observed: silence gets 0.9 as keyboard).
+- where the window is not fit to be read, or what it holds is no known activity (`gate.py`), the guess declines
+  with a reason, and still tells the model and the minutes it looked at;
+- a probability says how the members divide their scores among six activities, over the last few windows; it
+  is told only of windows that resemble the recordings.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from classifier.manifest import Model, load_weights
-from classifier.model import CLASSES, probabilities
-from classifier.window import GAP_POLICY, Float32, Reading, Window, gains_of, window_of
-from mutewatch.ports import ActivityModel
-from mutewatch.records import ActivityGuess, ClientMinute
+from classifier.configuration import configuration
+from classifier.gate import Answer, Said, answers
+from classifier.manifest import WEIGHTS, Model, ModelError, load_weights, weights_path
+from classifier.model import CLASSES, probabilities, softmax
+from classifier.smoothing import SMALLEST
+from classifier.window import GAP_POLICY, Float32, Reading, Window, gains_of, last_windows
+from mutewatch.ports import ActivityModel, HeardMinute
+from mutewatch.records import ActivityGuess
 
 PARTS = 10_000  # probabilities are told in steps of 1/PARTS; more digits would feign precision
+Minutes = Sequence[HeardMinute]
 
 
 class ActivityStream:
-    """One checked model behind the port `mutewatch.ports.ActivityModel`. Holds no minutes."""
+    """The checked models, one for each length of window, behind `mutewatch.ports.ActivityModel`. Holds no minutes.
 
-    def __init__(self, model: Model) -> None:
-        self._network = model.network
-        self._policy = replace(GAP_POLICY, length=model.manifest.window_length)
-        self.model_id = model.manifest.model_id
-        self.horizon = self._policy.horizon
+    `smoothing`: how many successive windows are told as one, the geometric mean of their probabilities.
+    """
 
-    def guess(self, minutes: Sequence[ClientMinute]) -> ActivityGuess | None:
-        """Guess for the last of `minutes`: one call's, missing ones included. Never raises on any values.
+    def __init__(self, models: Sequence[Model], smoothing: int) -> None:
+        self._models = {model.manifest.window_length: model for model in models}
+        missing = set(GAP_POLICY.lengths) - self._models.keys()
+        if missing:
+            raise ModelError(f"no model for windows of {min(missing)} minutes")
+        self._smoothing = smoothing
+        self.model_id = self._models[max(self._models)].manifest.model_id
+        self.horizon = GAP_POLICY.horizon + smoothing - 1
 
-        None if the last minute that was seen carries no gains, or there is none.
+    def guesses(self, batch: Sequence[Minutes]) -> list[ActivityGuess | None]:
+        """Return the guess for the last minute of each of `batch`, each one call's, missing minutes included.
+
+        None if the last minute that was seen carries no gains, or there is none. Never raises on any values.
         """
-        seen = [minute for minute in minutes if minute.report is not None]
-        if not seen or gains_of(max(seen, key=lambda m: m.starts_at)) is None:
-            return None
-        window = window_of(minutes, self._policy)
-        if window.values is None:
-            return self._tell(window, minutes, {}, window.reason)
-        shares = probabilities(self._network.logits(window.values[None]))[0]  # (1, length, 3) to (6,)
-        if not np.isfinite(shares).all():  # weights can be finite and still overflow
-            return self._tell(window, minutes, {}, "the model's scores are not finite")
-        return self._tell(window, minutes, rounded(shares), None)
+        recent = [self._recent(minutes) for minutes in batch]
+        shares = self._shares(recent)
+        guesses: list[ActivityGuess | None] = [None] * len(batch)
+        for length, model in self._models.items():
+            told = [i for i, windows in enumerate(recent) if windows and _length(windows[-1]) == length]
+            if told:
+                values = np.array([recent[i][-1].values for i in told], dtype=np.float32)  # (n, length, 3)
+                said = answers(values, shares[told], model.familiarity)
+                for i, answer in zip(told, said, strict=True):
+                    guesses[i] = _guess(model.manifest.model_id, recent[i][-1], answer, shares[i])
+        for i, windows in enumerate(recent):
+            if windows and windows[-1].values is None:
+                guesses[i] = self._declined(windows[-1], batch[i])
+        return guesses
 
-    def _tell(
-        self, window: Window, minutes: Sequence[ClientMinute], shares: dict[str, float], reason: str | None
-    ) -> ActivityGuess:
-        span: Sequence[Reading | ClientMinute] = window.readings or [max(minutes, key=lambda m: m.starts_at)]
+    def _recent(self, minutes: Minutes) -> list[Window]:
+        """Return the last windows of one call, the current one last; none if nothing is to be guessed."""
+        seen = [minute for minute in minutes if minute.report is not None]
+        if not seen or gains_of(max(seen, key=_start)) is None:
+            return []
+        return last_windows(minutes, self._smoothing)
+
+    def _shares(self, recent: Sequence[Sequence[Window]]) -> Float32:
+        """Return for each call the geometric mean of the probabilities of its windows, (calls, 6)."""
+        logs = np.zeros((len(recent), len(CLASSES)), dtype=np.float64)
+        counts = np.zeros(len(recent), dtype=np.int64)
+        for length, model in self._models.items():
+            found = [(i, w.values) for i, windows in enumerate(recent) for w in windows if _length(w) == length]
+            if found:
+                values = np.array([values for _, values in found], dtype=np.float32)  # (n, length, 3)
+                owners = np.array([i for i, _ in found])
+                np.add.at(logs, owners, np.log(np.maximum(probabilities(model.network, values), SMALLEST)))
+                np.add.at(counts, owners, 1)
+        return softmax((logs / np.maximum(counts, 1)[:, None]).astype(np.float32))
+
+    def _declined(self, window: Window, minutes: Minutes) -> ActivityGuess:
+        span: Sequence[Reading | HeardMinute] = window.readings or [max(minutes, key=_start)]
         return ActivityGuess(
             model=self.model_id,
-            label=max(shares, key=lambda name: shares[name]) if shares else None,
-            probabilities=shares,
+            label=None,
+            probabilities={},
             window_starts_at=span[0].starts_at,
             window_ends_at=span[-1].ends_at,
             minutes=len(window.readings),
             minutes_missing=window.minutes_missing,
-            reason=reason,
+            reason=window.reason,
         )
 
 
-def load_model(path: Path | None = None) -> ActivityModel:
-    """Return the model in the weights file at `path` (None: the shipped one), or raise `ModelError`."""
-    return ActivityStream(load_weights(path))
+def load_model(folder: Path = WEIGHTS) -> ActivityModel:
+    """Return the default model of the configuration from the weights in `folder`, or raise `ModelError`."""
+    chosen = configuration()
+    models = [load_weights(weights_path(folder, chosen.default, length)) for length in GAP_POLICY.lengths]
+    return ActivityStream(models, chosen.smoothing)
 
 
 def rounded(shares: Float32) -> dict[str, float]:
@@ -81,3 +115,25 @@ def rounded(shares: Float32) -> dict[str, float]:
     for i in by_remainder[: PARTS - sum(parts)]:
         parts[i] += 1
     return {name: part / PARTS for name, part in zip(CLASSES, parts, strict=True)}
+
+
+def _guess(model_id: str, window: Window, told: Said, shares: Float32) -> ActivityGuess:
+    is_shown = told.answer in {Answer.LABEL, Answer.UNCERTAIN}
+    return ActivityGuess(
+        model=model_id,
+        label=CLASSES[int(shares.argmax())] if told.answer is Answer.LABEL else None,
+        probabilities=rounded(shares) if is_shown else {},
+        window_starts_at=window.readings[0].starts_at,
+        window_ends_at=window.readings[-1].ends_at,
+        minutes=len(window.readings),
+        minutes_missing=window.minutes_missing,
+        reason=told.reason,
+    )
+
+
+def _length(window: Window) -> int:
+    return 0 if window.values is None else len(window.values)
+
+
+def _start(minute: HeardMinute) -> datetime:
+    return minute.starts_at

@@ -7,6 +7,7 @@ keeps the minutes of each call and passes the last of them, so nothing is buffer
 - a window holds real readings only: a missing minute is skipped, never filled with an invented value.
   The paper's windows were cut from such sequences of records too, gaps and all;
 - gaps are measured on the clock, between the starts of neighbouring readings;
+- the longest window is taken that has its readings and not too many gaps: seven minutes, else the last three;
 - a reading outside what was ever measured, or out of order in itself, is no material for a guess;
 - the order and the repetition of the minutes change nothing.
 """
@@ -14,17 +15,18 @@ keeps the minutes of each call and passes the last of them, so nothing is buffer
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mutewatch.records import ClientMinute, Role
+from mutewatch.ports import HeardMinute
+from mutewatch.records import Role
 
 Float32 = NDArray[np.float32]
 Gains = tuple[float, float, float]  # max, mean, min
 
 MINUTE_SECONDS = 60  # observed: 59.99 to 60.03 s from one Webex interval to the next, 617 pairs
-ROLES = (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)  # the order of the columns
 # Gains seen in the 12,130 minutes of the paper's recordings (its development set alone: 6 to 55).
 GAIN_RANGE = (4.0, 55.0)
 OUTSIDE = "values outside what the model was trained on (4 to 55, max >= mean >= min)"
@@ -34,27 +36,27 @@ OUTSIDE = "values outside what the model was trained on (4 to 55, max >= mean >=
 class GapPolicy:
     """Which minutes may stand side by side in one window. A changed value raises `version`.
 
-    Origin of the defaults: `length` PETS'22, 5.3.2 (n = 7). In a real muted log of 1,241 minutes a
-    strict rule without gaps loses 36 % of the windows, so one missing minute is let pass; a longer
-    silence than 3 minutes between two readings is taken for a new situation (chosen, not measured).
+    Origin of the defaults: `lengths` PETS'22, 5.3.2 (3 and 7 of its four). In a real muted log of 1,241
+    minutes a strict rule without gaps loses 36 % of the windows of seven, so one missing minute is let pass;
+    a longer silence than 3 minutes between two readings is taken for a new situation. Measured with that
+    log's gaps: docs/classifier.md.
     """
 
-    version: int = 1
-    length: int = 7  # readings in a window
+    version: int = 2
+    lengths: tuple[int, ...] = (7, 3)  # readings in a window, the preferred first
     missing_tolerated: int = 1  # minutes missing between the first and the last reading of a window
     reset_after_minutes: int = 3  # from one reading to the next; more than this, and counting starts again
 
     @property
     def horizon(self) -> int:
         """How many minutes back a window can reach, the missing ones included."""
-        return self.length + self.missing_tolerated
+        return max(self.lengths) + self.missing_tolerated
 
 
 GAP_POLICY = GapPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One minute that carried the three gains, as the client reported them."""
 
     starts_at: datetime
@@ -62,12 +64,11 @@ class Reading:
     gains: Gains
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The last readings of one call, at most `length`, oldest first, and whether a model may read them.
+class Window(NamedTuple):
+    """The last readings of one call, oldest first, and whether a model may read them.
 
     `values` is float32, shape (length, 3): max, mean, min gain as reported (dB-like, high means quiet;
-    4 to 55 where trained). It is None if `reason` says why there is no window yet.
+    4 to 55 where trained), the length one of the policy's. It is None if `reason` says why there is no window.
     """
 
     readings: tuple[Reading, ...]
@@ -76,13 +77,15 @@ class Window:
     reason: str | None
 
 
-def gains_of(minute: ClientMinute) -> Gains | None:
+def gains_of(minute: HeardMinute) -> Gains | None:
     """Return max, mean, min gain of `minute` by role; None if it was not seen or lacks one of them."""
     if minute.report is None:
         return None
     by_role = {value.role: value.value for value in minute.report.values}
-    found = tuple(by_role[role] for role in ROLES if role in by_role)
-    return (found[0], found[1], found[2]) if len(found) == len(ROLES) else None
+    try:
+        return by_role[Role.MAX_GAIN], by_role[Role.MEAN_GAIN], by_role[Role.MIN_GAIN]
+    except KeyError:
+        return None
 
 
 def is_plausible(gains: Gains) -> bool:
@@ -91,55 +94,102 @@ def is_plausible(gains: Gains) -> bool:
     return GAIN_RANGE[0] <= lowest <= mean <= highest <= GAIN_RANGE[1]  # false for NaN and infinity
 
 
-def window_of(minutes: Sequence[ClientMinute], policy: GapPolicy = GAP_POLICY) -> Window:
+def is_readable(windows: Float32) -> NDArray[np.bool_]:
+    """Return which of `windows`, (n, length, 3), hold plausible gains only: (n,)."""
+    falling = (windows[:, :, :-1] >= windows[:, :, 1:]).all(axis=(1, 2))
+    return np.asarray(
+        falling & (windows[:, :, 0] <= GAIN_RANGE[1]).all(axis=1) & (windows[:, :, 2] >= GAIN_RANGE[0]).all(axis=1)
+    )
+
+
+def window_of(minutes: Sequence[HeardMinute], policy: GapPolicy = GAP_POLICY) -> Window:
     """Return the window that ends with the last of `minutes`, or why there is none.
 
     `minutes` are of one client, call and signature; those not seen (`report` None) may be left out,
     except the last: a minute that was not seen has no window.
     """
+    return last_windows(minutes, 1, policy)[-1]
+
+
+def last_windows(minutes: Sequence[HeardMinute], count: int, policy: GapPolicy = GAP_POLICY) -> list[Window]:
+    """Return the windows that end with the last readings of `minutes`, at most `count`, oldest first; at least one.
+
+    None but the last reaches back over a reset. The last is that of `window_of`.
+    """
     ordered = _in_order(minutes)
     if not ordered or gains_of(ordered[-1]) is None:
-        return Window((), 0, None, "this minute was not seen")
-    readings, missing, after_gap = _last_readings(ordered, policy)
-    if not all(is_plausible(reading.gains) for reading in readings):
-        return Window(readings, missing, None, OUTSIDE)
-    if missing > policy.missing_tolerated:
-        reason = f"gap: {missing} minutes missing between the last {len(readings)} readings"
-        return Window(readings, missing, None, f"{reason}, at most {policy.missing_tolerated} tolerated")
-    if len(readings) < policy.length:
-        reason = f"warming up: {len(readings)} of {policy.length} minutes"
-        return Window(readings, missing, None, reason + (f" after a gap of {after_gap} minutes" if after_gap else ""))
-    return Window(readings, missing, np.array([r.gains for r in readings], dtype=np.float32), None)  # (n, 3)
+        return [Window((), 0, None, "this minute was not seen")]
+    run = _last_readings(ordered, max(policy.lengths) + count - 1, policy)
+    return [run.window(end, policy) for end in range(max(1, len(run.readings) - count + 1), len(run.readings) + 1)]
 
 
-def _in_order(minutes: Sequence[ClientMinute]) -> list[ClientMinute]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Readings with no reset between them, oldest first, and how many minutes are missing right before each."""
+
+    readings: tuple[Reading, ...]
+    missing: tuple[int, ...]
+    after_gap: int  # minutes from the reading before the first, where that gap caused a reset; else 0
+    plausible: tuple[bool, ...]
+    values: Float32  # (readings, 3)
+
+    def window(self, end: int, policy: GapPolicy) -> Window:
+        """Return the longest window that ends before the reading `end`, or why there is none."""
+        reach = max(0, end - max(policy.lengths))
+        if not all(self.plausible[reach:end]):
+            return self._refused(reach, end, OUTSIDE)
+        for length in policy.lengths:
+            start = end - length
+            if start >= 0 and sum(self.missing[start + 1 : end]) <= policy.missing_tolerated:
+                missing = sum(self.missing[start + 1 : end])
+                return Window(self.readings[start:end], missing, self.values[start:end], None)
+        shortest = min(policy.lengths)
+        if end < shortest:
+            after = f" after a gap of {self.after_gap} minutes" if self.after_gap else ""
+            return self._refused(0, end, f"warming up: {end} of {shortest} minutes{after}")
+        missing = sum(self.missing[end - shortest + 1 : end])
+        reason = f"gap: {missing} minutes missing between the last {shortest} readings"
+        return self._refused(end - shortest, end, f"{reason}, at most {policy.missing_tolerated} tolerated")
+
+    def _refused(self, start: int, end: int, reason: str) -> Window:
+        return Window(self.readings[start:end], sum(self.missing[start + 1 : end]), None, reason)
+
+
+def _in_order(minutes: Sequence[HeardMinute]) -> list[HeardMinute]:
     """Return `minutes` oldest first, one for each start; a minute that was seen wins over its absence."""
-    known: dict[datetime, ClientMinute] = {}
+    known: dict[datetime, HeardMinute] = {}
     for minute in minutes:
         if minute.starts_at not in known or gains_of(minute) is not None:
             known[minute.starts_at] = minute
     return [known[start] for start in sorted(known)]
 
 
-def _last_readings(ordered: list[ClientMinute], policy: GapPolicy) -> tuple[tuple[Reading, ...], int, int]:
-    """Return the last readings up to the window's length or a reset, the minutes missing between them,
-    and the length in minutes of the gap that caused the reset (0: none)."""
-    newest_first: list[Reading] = []
-    missing = 0
+def _last_readings(ordered: list[HeardMinute], most: int, policy: GapPolicy) -> _Run:
+    """Return the last readings, at most `most` and none from before a reset."""
+    readings: list[Reading] = []  # newest first
+    steps: list[int] = []  # minutes from each to the one before it
+    after_gap = 0
     for minute in reversed(ordered):
         gains = gains_of(minute)
         if gains is None:
             continue
-        if newest_first:
-            step = _minutes_between(minute.starts_at, newest_first[-1].starts_at)
+        if readings:
+            step = round((readings[-1].starts_at - minute.starts_at).total_seconds() / MINUTE_SECONDS)
             if step > policy.reset_after_minutes:
-                return tuple(reversed(newest_first)), missing, step
-            missing += max(step - 1, 0)
-        newest_first.append(Reading(minute.starts_at, minute.ends_at, gains))
-        if len(newest_first) == policy.length:
+                after_gap = step
+                break
+            steps.append(step)
+        readings.append(Reading(minute.starts_at, minute.ends_at, gains))
+        if len(readings) == most:
             break
-    return tuple(reversed(newest_first)), missing, 0
-
-
-def _minutes_between(earlier: datetime, later: datetime) -> int:
-    return round((later - earlier).total_seconds() / MINUTE_SECONDS)
+    readings.reverse()
+    plausible = tuple(is_plausible(reading.gains) for reading in readings)
+    unreadable = (0.0, 0.0, 0.0)  # any number may be reported; only plausible ones are sure to fit
+    rows = [r.gains if fits else unreadable for r, fits in zip(readings, plausible, strict=True)]
+    return _Run(
+        readings=tuple(readings),
+        missing=(0, *(max(step - 1, 0) for step in reversed(steps))),
+        after_gap=after_gap,
+        plausible=plausible,
+        values=np.array(rows, dtype=np.float32),
+    )

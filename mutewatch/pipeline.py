@@ -7,10 +7,11 @@ they came. Nothing here opens a socket, reads a clock or knows a vendor.
 
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from mutewatch.audio_names import names_audio
@@ -35,6 +36,7 @@ from mutewatch.records import (
 )
 from mutewatch.signatures.model import Signature
 
+GUESSES_AT_ONCE: Final = 4_096  # 3 kB each while they are made; more at once are no faster
 LATENESS_MINUTES = 10  # how late a report may come in a running call and still find its neighbours
 IDLE = timedelta(minutes=15)  # after this a call keeps only its last report, so that a gap still shows
 FORGET = timedelta(hours=12)  # after this a call is over
@@ -49,6 +51,8 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
 GUESSED: Final = (Verdict.FLAGGED, Verdict.MUTE_UNKNOWN)
+
+Judged = tuple[Finding, Sequence[Slot]]  # and the minutes to guess from; none where nothing is guessed
 
 
 @dataclass(slots=True)
@@ -110,7 +114,7 @@ class Pipeline:
         self._mute = mute or MuteTracker(limits=limits)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
-        self._ready: list[Finding] = []
+        self._ready: list[Judged] = []
         self._tidied_at = LONG_AGO
 
     @property
@@ -204,7 +208,7 @@ class Pipeline:
             counts.mute_events += 1
             counts.mute_refused += event.effective is False
             counts.mute_unanswered += event.effective is None
-        self._ready += (judge_undecoded(undecoded) for undecoded in decoded.undecoded)
+        self._ready += ((judge_undecoded(undecoded), ()) for undecoded in decoded.undecoded)
 
     def advance(self, now: datetime) -> list[Finding]:
         """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
@@ -276,29 +280,42 @@ class Pipeline:
         return group
 
     def _conclude(self) -> list[Finding]:
-        findings, self._ready = self._ready, []
-        for group_id in self._dirty:
-            findings += self._judge_group(group_id)
-        self._dirty = {}
-        return list({finding.key: finding for finding in findings}.values())  # the last word on each
+        judged = self._judged()
+        last: dict[Hashable, Finding] = {}  # the last word on each minute
+        while part := list(islice(judged, GUESSES_AT_ONCE)):
+            last |= {finding.key: finding for finding in self._guessed(part)}
+        return list(last.values())
 
-    def _judge_group(self, group_id: str) -> Iterator[Finding]:
+    def _judged(self) -> Iterator[Judged]:
+        ready, self._ready = self._ready, []
+        dirty, self._dirty = self._dirty, {}
+        yield from ready
+        for group_id in dirty:
+            yield from self._judge_group(group_id)
+
+    def _guessed(self, judged: Sequence[Judged]) -> Iterator[Finding]:
+        """Yield the findings, each that has a window of minutes with what could be inferred from them."""
+        windows = [window for _, window in judged if window]
+        guesses = iter(self._model.guesses(windows) if self._model and windows else [])
+        for finding, window in judged:
+            yield replace(finding, guess=next(guesses)) if window else finding
+
+    def _judge_group(self, group_id: str) -> Iterator[Judged]:
         group = self._groups.get(group_id)
         for call in group.calls.values() if group else ():
             if call.dirty_after is not None:
                 yield from self._judge_call(call.minutes, call.dirty_after)
                 call.dirty_after = None
 
-    def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Finding]:
+    def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Judged]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
         slots = list(minutes.slots(since, self._model.horizon if self._model else 0))
-        minute_at = cache(lambda position: self._client_minute(minutes, slots[position]))
-        for position in range(bisect_right(slots, since, key=lambda slot: slot.ends_at), len(slots)):
-            finding = judge(minute_at(position))
+        for end in range(bisect_right(slots, since, key=lambda slot: slot.ends_at) + 1, len(slots) + 1):
+            finding = judge(self._client_minute(minutes, slots[end - 1]))
             if self._model and finding.verdict in GUESSED:
-                window = range(max(0, position + 1 - self._model.horizon), position + 1)
-                finding = replace(finding, guess=self._model.guess(tuple(map(minute_at, window))))
-            yield finding
+                yield finding, slots[max(0, end - self._model.horizon) : end]
+            else:
+                yield finding, ()
 
     def _mute_during(self, report: AudioReport) -> MuteSummary:
         """The client's mute state in the minute that `report` is of, as far as it is known now."""

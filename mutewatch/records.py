@@ -279,7 +279,8 @@ class ClientMinute:
 class ActivityGuess:
     """What the classifier would infer from the last minutes. The flag never depends on it.
 
-    `label` is None when the model declines (`reason` says why); `probabilities` then are empty.
+    `label` is None when the model declines; `reason` then says why. `probabilities` are empty unless the model
+    was asked: they are told beside a label, and where it could not decide.
     """
 
     model: str

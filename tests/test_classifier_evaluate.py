@@ -1,70 +1,138 @@
 import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from classifier.evaluate import evaluate, render_evaluation, tally
-from classifier.manifest import SHIPPED, ModelError, load_weights
+import classifier.evaluate as evaluation
+from classifier.card import model_card
+from classifier.evaluate import evaluate
 from classifier.model import CLASSES
-from mutewatch.errors import InputError, OperatorError
-from tests.classifier_minutes import write_csv
+from classifier.protocols import Protocol
+from classifier.published import read_published, to_csv
+from classifier.results import Results, read_results, render
+from mutewatch.errors import InputError
+from tests.classifier_minutes import write_csv, write_published
+from tests.test_classifier_train import quick
 
-ONE_EACH = dict.fromkeys(CLASSES, 1)
-
-
-def test_macro_recall_counts_classes_not_windows() -> None:
-    labels = np.array([0] * 90 + [1] * 10)
-    scores = tally(labels, np.zeros(100, dtype=np.int64), ONE_EACH)
-    assert scores.macro_recall == 0.5 and scores.macro_precision == 0.45
+pytestmark = pytest.mark.torch
 
 
-def test_confusion_has_true_classes_in_rows() -> None:
-    scores = tally(np.array([2, 2, 3]), np.array([2, 5, 3]), ONE_EACH)
-    assert scores.confusion[2] == (0, 0, 1, 0, 0, 1)
-    assert [(c.recall, c.precision) for c in scores.classes[2:4]] == [(0.5, 1.0), (1.0, 1.0)]
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All three splits, in the form of the published ones."""
+    pytest.importorskip("torch", reason="torch is not installed (extra 'train')")
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "g.csv").write_text(to_csv(read_published(write_published(folder / "p")).series))
+    return folder / "g.csv"
 
 
-def test_a_class_without_windows_has_no_recall_and_is_not_in_the_mean() -> None:
-    scores = tally(np.array([0]), np.array([0]), ONE_EACH)
-    assert scores.classes[1].recall is None and scores.classes[1].precision is None
-    assert scores.macro_recall == 1.0
+@pytest.fixture(scope="module")
+def results(csv: Path) -> dict[str, Results]:
+    """An evaluation under every protocol, with few epochs and two seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "configuration", lambda: quick(2))
+        found = {str(protocol): evaluate(csv, protocol, range(2)) for protocol in Protocol}
+    return {name: json.loads(json.dumps(one)) for name, one in found.items()}
 
 
-def test_another_csv_is_scored_whole_and_said_to_be_another(tmp_path: Path) -> None:
-    result = evaluate(write_csv(tmp_path / "g.csv"))
-    assert result.trained_on is None
-    assert (result.scores.recordings, result.scores.windows) == (18, 18 * 14)
-    assert sum(map(sum, result.scores.confusion)) == result.scores.windows
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_every_protocol_tells_every_model_window_and_test_set(results: dict[str, Results], protocol: str) -> None:
+    told = {(r["model"], r["window_minutes"], r["test"]) for r in results[protocol]["results"]}
+    tests = {"P": {"eval1", "eval2"}, "LOVO": {"all"}, "folds": {"dev"}, "distances": {"dev"}}.get(
+        protocol, {"eval1", "eval2", "eval1 with every spelling", "eval2 with every spelling"}
+    )
+    models = {choice.name for choice in quick().choices if protocol in choice.protocols}
+    assert told == {(model, length, test) for model in models for length in (3, 7) for test in tests}
 
 
-def test_held_out_recordings_are_known_only_in_the_training_csv(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="not the CSV this model was trained on"):
-        evaluate(write_csv(tmp_path / "g.csv"), held_out_only=True)
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_every_figure_has_its_spread_its_interval_and_what_stands_behind_it(
+    results: dict[str, Results], protocol: str
+) -> None:
+    for result in results[protocol]["results"]:
+        for classes, count in (("six_classes", 6), ("five_classes", 5)):
+            scores = result[classes]
+            low, high = scores["interval"]
+            assert 0 <= low <= high <= 1 and 0 <= scores["macro_recall"] <= 1
+            assert len(scores["classes"]) == len(scores["confusion"]) == count
+            assert sum(map(sum, scores["confusion"])) == result["windows"]
+            assert all(one["videos"] and one["recordings"] for one in scores["classes"] if one["windows"])
+            seeds = scores["over_seeds"]["macro_recall"]
+            assert seeds["min"] <= seeds["mean"] <= seeds["max"]
+            alike = result["model"] == "logistic_stats" and protocol != "P"
+            assert len(seeds["values"]) == (1 if alike else 2)
+        assert 0 <= result["calibration"]["ece"] <= 1
+        assert result["coverage"][0]["coverage"] == 1
 
 
-def test_recordings_too_short_to_score_are_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no recording of 7 successive minutes"):
-        evaluate(write_csv(tmp_path / "g.csv", minutes=6))
+def test_only_the_paper_s_protocol_tells_the_best_epoch_too(results: dict[str, Results]) -> None:
+    epochs = {name: {r["epoch"] for r in one["results"]} for name, one in results.items()}
+    assert epochs.pop("P") == {"last", "best on held-out windows"}
+    assert set.union(*epochs.values()) == {"last"}
+    assert {r["model"] for r in results["P"]["results"] if r["epoch"] != "last"} == {"paper_cnn"}
 
 
-def test_damaged_weights_are_refused_before_the_csv_is_read(tmp_path: Path) -> None:
-    shutil.copy(SHIPPED, tmp_path / "m.safetensors")
-    with pytest.raises(ModelError):
-        evaluate(tmp_path / "none.csv", tmp_path / "m.safetensors")
+def test_unknowns_and_first_right_labels_are_told_of_the_default_model(results: dict[str, Results]) -> None:
+    rows = results["HA"]["unknowns"]
+    assert {row["window_minutes"] for row in rows} == {3, 7}
+    assert {"silence", "noise", "zeros", "punk_music2"} <= {row["kind"] for row in rows}
+    assert all(sum(row["answers"].values()) == pytest.approx(1) for row in rows)
+    assert [row["test"] for row in results["HA"]["streams"]] == ["eval1", "eval2"]
+    assert not results["P"]["unknowns"] and len(results["folds"]["unknowns"]) == 3 * len(rows)
 
 
-def test_the_text_fits_80_columns_and_the_dict_is_json(tmp_path: Path) -> None:
-    result = evaluate(write_csv(tmp_path / "g.csv"))
-    assert max(map(len, render_evaluation(result).splitlines())) <= 80
-    assert json.loads(json.dumps(result.to_dict()))["scores"]["windows"] == 18 * 14
+def test_an_evaluation_of_development_recordings_alone_needs_the_folds(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "g.csv")
+    with pytest.raises(InputError, match=r"no recording that protocol HA could score; splits: \{'dev': 18\}"):
+        evaluate(path, Protocol.RECORDINGS, [0])
 
 
-@pytest.mark.shared
-def test_the_shipped_figures_can_be_measured_again(shared: Path) -> None:
-    result = evaluate(shared / "data/webex/gain_minutes_development.csv", held_out_only=True)
-    manifest = load_weights().manifest
-    assert result.trained_on == 0
-    assert result.scores.recordings == len(manifest.training.held_out) == 10
-    assert result.scores.macro_recall == pytest.approx(manifest.validation["macro_recall"], abs=0.005)
+def test_a_csv_with_nothing_to_train_on_is_an_input_error(csv: Path, tmp_path: Path) -> None:
+    lines = csv.read_text().splitlines(keepends=True)
+    (tmp_path / "g.csv").write_text("".join(line for line in lines if not line.startswith("dev,")))
+    for protocol in (Protocol.RECORDINGS, Protocol.VIDEOS, Protocol.PAPER, Protocol.FOLDS_BY_VIDEO):
+        with pytest.raises(InputError, match="no recording that protocol"):
+            evaluate(tmp_path / "g.csv", protocol, [0], models=["mlp_stats"])
+
+
+def test_leave_one_video_out_tells_every_video(results: dict[str, Results]) -> None:
+    rows = results["LOVO"]["results"][0]["rounds"]
+    assert len(rows) == 20 and all(len(row["classes"]) == 1 and row["windows"] for row in rows)
+
+
+def test_what_is_told_of_each_class_adds_up(results: dict[str, Results]) -> None:
+    for row in results["HA"]["results"][0]["answers"]:
+        assert sum(row["answers"].values()) == pytest.approx(1)
+
+
+def test_only_the_models_asked_for_are_trained(csv: Path) -> None:
+    found = evaluate(csv, Protocol.RECORDINGS, [0], models=["logistic_stats"])
+    assert {r["model"] for r in found["results"]} == {"logistic_stats"}
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_the_text_fits_80_columns(results: dict[str, Results], protocol: str) -> None:
+    assert max(map(len, render(results[protocol]).splitlines())) <= 80
+
+
+def test_the_model_card_has_every_protocol_and_class(results: dict[str, Results]) -> None:
+    card = model_card(list(results.values()))
+    assert all(f"## Protocol {protocol}" in card for protocol in Protocol)
+    assert all(f"| {name} |" in card for name in CLASSES)
+    assert "must not be used" in card and "punk_music2" in card
+
+
+def test_plots_are_files(results: dict[str, Results], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'train')")
+    from classifier.plots import draw
+
+    paths = draw(results["HA"], tmp_path / "plots")
+    assert len(paths) == len(results["HA"]["results"]) + 1
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 99}', "[" * 100_000])
+def test_a_file_that_is_no_evaluation_is_an_input_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "e.json").write_text(text)
+    with pytest.raises(InputError, match=r"not JSON|not an evaluation"):
+        read_results(tmp_path / "e.json")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.configuration import configuration
 from classifier.manifest import (
     MAX_WEIGHTS_BYTES,
-    SHIPPED,
+    WEIGHTS,
     ModelError,
     load_weights,
     manifest_path,
     pack_tensors,
+    weights_path,
 )
-from classifier.model import CLASSES, PaperCNN
+from classifier.model import CLASSES
 from mutewatch.errors import OperatorError
 
+SHIPPED = weights_path(WEIGHTS, "paper_cnn", 7)
 RAW = SHIPPED.read_bytes()
 FIELDS = json.loads(manifest_path(SHIPPED).read_text())
 
@@ -39,13 +43,12 @@ def vouch(path: Path, raw: bytes, **changed: Any) -> None:
 
 
 def shipped_tensors() -> dict[str, Any]:
-    network = load_weights().network
-    assert isinstance(network, PaperCNN)
-    return dict(network.tensors)
+    model = load_weights(SHIPPED)
+    return {**model.network.tensors, **model.familiarity.tensors}
 
 
 def test_the_shipped_model_loads() -> None:
-    manifest = load_weights().manifest
+    manifest = load_weights(SHIPPED).manifest
     assert manifest.model_id == f"paper_cnn_n7@{hashlib.sha256(RAW).hexdigest()[:8]}"
     assert manifest.classes == CLASSES
 
@@ -104,9 +107,9 @@ def test_a_missing_tensor_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (np.zeros((35, 36), np.float32), r"fc2.weight is float32 \(35, 36\), expected float32 \(35, 35\)"),
-        (np.zeros((35, 35), np.float64), "fc2.weight is float64"),
-        (np.full((35, 35), np.nan, np.float32), "not finite"),
+        (np.zeros((1, 35, 36), np.float32), r"fc2.weight is float32 \(1, 35, 36\), expected float32 \(1, 35, 35\)"),
+        (np.zeros((1, 35, 35), np.float64), "fc2.weight is float64"),
+        (np.full((1, 35, 35), np.nan, np.float32), "not finite"),
     ],
 )
 def test_a_tensor_of_the_wrong_kind_is_refused(copy: Path, tensor: Any, reason: str) -> None:
@@ -118,7 +121,7 @@ def test_a_tensor_of_the_wrong_kind_is_refused(copy: Path, tensor: Any, reason: 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"format": 2}, "manifest format 2"),
+        ({"format": 1}, "manifest format 1, this version reads 2"),
         ({"architecture": "gru"}, "unknown architecture 'gru'"),
         ({"window_length": 2}, "window of 2 minutes"),
         ({"window_length": 10**9}, "window of 1000000000 minutes"),
@@ -126,10 +129,12 @@ def test_a_tensor_of_the_wrong_kind_is_refused(copy: Path, tensor: Any, reason: 
         ({"window_length": None}, "not a model manifest"),
         ({"window_length": float("inf")}, "not a model manifest"),
         ({"classes": list(reversed(CLASSES))}, "classes"),
-        ({"gap_policy_version": 2}, "gap policy 2, this version has 1"),
+        ({"gap_policy_version": 1}, "gap policy 1, this version has 2"),
         ({"training": {}}, "not a model manifest"),
         ({"training": 3}, "not a model manifest"),
-        ({"validation": 3}, "not a model manifest"),
+        ({"training": FIELDS["training"] | {"seeds": []}}, "0 members; 1 to 100 work"),
+        ({"training": FIELDS["training"] | {"seeds": [0, 1]}}, "expected float32"),
+        ({"training": FIELDS["training"] | {"seeds": [1] * 1000}}, "1000 members"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(copy: Path, changed: Any, reason: str) -> None:
@@ -158,3 +163,12 @@ def test_a_file_far_too_large_is_not_read_whole(copy: Path) -> None:
         file.truncate(MAX_WEIGHTS_BYTES + 1)
     with pytest.raises(ModelError, match="more than 1,048,576 bytes"):
         load_weights(copy)
+
+
+def test_every_configured_model_is_shipped_and_vouched_for() -> None:
+    chosen = configuration()
+    for choice in chosen.choices:
+        for length in choice.lengths:
+            training = load_weights(weights_path(WEIGHTS, choice.name, length)).manifest.training
+            assert training.csv_sha256 == chosen.csv_sha256 and training.seeds == choice.seeds
+            assert training.recipe == asdict(choice.recipe)

@@ -317,6 +317,7 @@ def test_a_body_has_one_hash_however_it_was_packed_and_whatever_memory_was_left_
     [
         *([], ["scan"], ["live"], ["report"], ["demo"], ["doctor"]),
         *(["signatures"], ["signatures", "test"], ["classifier", "train"], ["classifier", "evaluate"]),
+        *(["classifier", "import"], ["classifier", "card"], ["classifier", "explain"]),
     ],
     ids=" ".join,
 )

@@ -30,7 +30,8 @@ def test_the_wheel_holds_every_room_and_the_data_files(tmp_path: Path) -> None:
     packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     expected = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
     expected |= {"mutewatch/sample/meeting.pcapng", "mutewatch/signatures/webex_tsa_v1.toml"}
-    expected |= {"classifier/weights/paper_cnn_n7.safetensors", "mutewatch/py.typed"}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "classifier/weights").iterdir()}
+    expected |= {"classifier/configuration.toml", "mutewatch/py.typed"}
     assert expected - held == set()
 
 

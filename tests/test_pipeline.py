@@ -14,7 +14,8 @@ from mutewatch.identity import Names
 from mutewatch.limits import Limits
 from mutewatch.mute import EVERYONE, MuteTracker
 from mutewatch.pipeline import Pipeline
-from mutewatch.records import ActivityGuess, ClientMinute, Exchange, Finding, Verdict
+from mutewatch.ports import HeardMinute
+from mutewatch.records import ActivityGuess, Exchange, Finding, Verdict
 from mutewatch.signatures import load_signatures
 from tests.facts import (
     at,
@@ -34,7 +35,10 @@ class CountingModel:
     model_id = "counting"
     horizon = 3
 
-    def guess(self, minutes: Sequence[ClientMinute]) -> ActivityGuess | None:
+    def guesses(self, batch: Sequence[Sequence[HeardMinute]]) -> list[ActivityGuess | None]:
+        return [self._guess(minutes) for minutes in batch]
+
+    def _guess(self, minutes: Sequence[HeardMinute]) -> ActivityGuess:
         first, last = minutes[0], minutes[-1]
         missing = sum(minute.report is None for minute in minutes)
         label = f"{len(minutes)} minutes"
@@ -234,6 +238,23 @@ def test_a_capturing_clock_beside_all_sense_is_not_believed(first: int, second: 
 @given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
 def test_no_body_raises(body: bytes, encoding: str | None) -> None:
     assert {f.verdict for f in findings([exchange(body, encoding=encoding)])} == {Verdict.UNDECODED}
+
+
+def test_guesses_are_asked_for_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mutewatch.pipeline.GUESSES_AT_ONCE", 3)
+    sizes: list[int] = []
+
+    class Watched(CountingModel):
+        def guesses(self, batch: Sequence[Sequence[HeardMinute]]) -> list[ActivityGuess | None]:
+            sizes.append(len(batch))
+            return super().guesses(batch)
+
+    through = Pipeline(load_signatures(), Names(None), MuteTracker(assume=True), Watched())
+    for number in range(1, 9):
+        through.feed(tsa_exchange(number))
+    found = {f.minute: f.guess.label if f.guess else None for f in through.finish()}
+    assert sizes == [3, 3, 2]
+    assert found["1"] == "1 minutes" and found["8"] == "3 minutes" and None not in found.values()
 
 
 def test_guesses_look_back_over_the_horizon_and_only_where_something_could_be_inferred() -> None:

@@ -1,44 +1,176 @@
-"""`mutewatch classifier`: train the model behind the guesses, and see how good it is."""
+"""`mutewatch classifier`: get the data, train the models behind the guesses, and see how good they are."""
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.progress import Progress
 
-from classifier.evaluate import evaluate as evaluate_model
-from classifier.evaluate import render_evaluation
-from classifier.manifest import ModelError
-from classifier.train import Epoch
-from classifier.train import train as train_model
-from mutewatch.errors import OperatorError
+from classifier.card import model_card
+from classifier.configuration import configuration
+from classifier.evaluate import evaluate as evaluate_configuration
+from classifier.protocols import Protocol
+from classifier.published import read_published, to_csv
+from classifier.recordings import SPLITS
+from classifier.results import read_results, render
+from classifier.train import train as train_models
+from classifier.window import window_of
+from mutewatch.commands.output import open_output
+from mutewatch.errors import InputError, OperatorError
+from mutewatch.records import AudioReport, ClientMinute, Finding, MuteSummary
+from mutewatch.sinks.record import finding_from_record
+
+MAX_LINE: Final = 1 << 20  # characters of a finding; real ones have about 2,000
 
 
-def train(data: Path, output: Path, seed: int, epochs: int) -> None:
-    """Train, and print what was learnt and where it is."""
+def import_published(folder: Path, output: Path) -> None:
+    """Write the CSV, and tell what is in it and every remark on it."""
+    published = read_published(folder)
+    with open_output(output) as file:
+        file.write(to_csv(published.series))
+    minutes = Counter(dict.fromkeys(SPLITS, 0))
+    for series in published.series:
+        minutes[series.split] += len(series.gains)
+    told = ", ".join(f"{split} {count:,}" for split, count in minutes.items())
+    print(f"{output}: {len(published.series)} recordings, {minutes.total():,} minutes ({told})")
+    for remark in published.remarks:
+        about = f" ({remark.minutes} minutes)" if remark.minutes else ""
+        print(f"{remark.kind:<12}{remark.recording}{about}: {remark.text}")
+
+
+def train(data: Path, output: Path) -> None:
+    """Train, and print which files are where."""
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=epochs)
-
-        def on_epoch(epoch: Epoch) -> None:
-            progress.update(task, completed=epoch.number)
-
-        result = train_model(data, output, seed=seed, epochs=epochs, on_epoch=on_epoch)
-    print(f"{result.model}: best epoch {result.best.number} of {epochs}")
-    print(
-        f"On {len(result.held_out)} recordings held out: macro recall {result.validation.macro_recall:.1%}, "
-        f"macro precision {result.validation.macro_precision:.1%}"
-    )
+    with console.status("training") as status:
+        result = train_models(data, output, on_model=lambda name: status.update(f"training {name}"))
     for recording, reason in result.left_out.items():
         print(f"not used: {recording}: {reason}", file=sys.stderr)
-    print(f"{result.weights}\n{result.manifest}")
+    for model, path in result.weights.items():
+        print(f"{model}  {path}")
 
 
-def evaluate(data: Path, weights: Path | None, held_out: bool, as_json: bool) -> None:
-    """Print how the model does on labelled minutes. OperatorError if its file is not whole."""
+def evaluate(data: Path, protocol: str, seeds: int, models: list[str], output: Path | None, plots: Path | None) -> None:
+    """Print the scores; write them as JSON and as plots where asked. What cannot be written is found out before."""
+    if plots is not None:
+        from classifier.plots import need_matplotlib
+
+        need_matplotlib()
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperatorError(f"cannot write to {plots}: {error.strerror}") from None
+    console = Console(stderr=True)
+    with open_output(output) if output else nullcontext() as file, console.status("reading") as status:
+        results = evaluate_configuration(
+            data,
+            Protocol(protocol),
+            range(seeds),
+            models=models,
+            on_round=lambda name: status.update(f"training {name}"),
+        )
+        if file is not None:
+            file.write(json.dumps(results, indent=1) + "\n")
+    print(render(results))
+    if output is not None:
+        print(f"all of it: {output}", file=sys.stderr)
+    if plots is not None:
+        from classifier.plots import draw
+
+        for path in draw(results, plots):
+            print(f"plot: {path}", file=sys.stderr)
+
+
+def card(files: list[Path], output: Path) -> None:
+    """Write the model card from evaluations."""
     try:
-        evaluation = evaluate_model(data, weights, held_out_only=held_out)
+        text = model_card([read_results(path) for path in files])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        names = ", ".join(map(str, files))
+        raise OperatorError(f"{names}: not whole evaluations of this version ({type(error).__name__})") from None
+    with open_output(output) as file:
+        file.write(text)
+    print(output)
+
+
+def explain(findings: Path, minute: str, client: str | None) -> None:
+    """Print what drove the guess for `minute`, from findings as JSON lines."""
+    from classifier.explain import explain as explain_window
+    from classifier.explain import render_explanation
+    from classifier.manifest import WEIGHTS, ModelError, load_weights, weights_path
+    from classifier.stream import load_model
+
+    asked = _asked(findings, minute, client)
+    minutes = _minutes_until(findings, asked)
+    window = window_of(minutes)
+    if window.values is None:
+        raise OperatorError(f"no guess for minute {minute}: {window.reason}")
+    try:
+        model = load_weights(weights_path(WEIGHTS, configuration().default, len(window.values)))
+        guess = load_model().guesses([minutes])[0]
     except ModelError as error:
         raise OperatorError(str(error)) from None
-    print(json.dumps(evaluation.to_dict(), indent=2) if as_json else render_evaluation(evaluation))
+    if guess is None:
+        raise AssertionError("a window has gains")
+    if asked.guess and asked.guess.model != guess.model:
+        print(f"the finding's guess is by {asked.guess.model}; explained is {guess.model}", file=sys.stderr)
+    print(render_explanation(explain_window(model, window.values), guess, window.readings))
+
+
+def _asked(path: Path, minute: str, client: str | None) -> Finding:
+    """Return the finding of that minute, of one call only."""
+    asked = [one for one in _findings(path) if one.minute == minute and client in {None, one.client} and one.starts_at]
+    calls = {_call(one) for one in asked}
+    if len(calls) != 1:
+        names = ", ".join(sorted({one.client for one in asked}))
+        what = f"minute {minute} in several calls of {names}: add --client" if calls else f"no minute {minute}"
+        raise OperatorError(f"{path}: {what}")
+    return asked[-1]
+
+
+def _minutes_until(path: Path, asked: Finding) -> list[ClientMinute]:
+    """Return the minutes of the call of `asked`, up to it."""
+    same = (one for one in _findings(path) if _call(one) == _call(asked))
+    return [
+        _client_minute(one) for one in same if one.starts_at and asked.starts_at and one.starts_at <= asked.starts_at
+    ]
+
+
+def _call(finding: Finding) -> tuple[str, str, str]:
+    return finding.client, finding.call, finding.signature.id
+
+
+def _findings(path: Path) -> Iterator[Finding]:
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            while line := file.readline(MAX_LINE):
+                number += 1
+                record = json.loads(line)
+                if record["type"] == "finding":
+                    finding = finding_from_record(record)
+                    if any(not isinstance(value.value, int | float) for value in finding.values):
+                        raise ValueError("a value is not a number")
+                    if finding.starts_at is not None and finding.starts_at.tzinfo is None:
+                        raise ValueError("a time without a zone")
+                    yield finding
+    except OSError as error:
+        raise InputError(path, error.strerror or "cannot be read") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(path, f"line {number}: not a finding as mutewatch writes them (--format jsonl)") from error
+
+
+def _client_minute(finding: Finding) -> ClientMinute:
+    starts_at, ends_at, source = finding.starts_at, finding.ends_at, finding.source
+    if starts_at is None or ends_at is None:
+        raise AssertionError("only findings with a time are asked for")
+    report = (
+        AudioReport(source, finding.client, finding.call, starts_at, ends_at, None, finding.values) if source else None
+    )
+    mute = finding.mute or MuteSummary(0.0, 0.0, 0.0, ())
+    return ClientMinute(
+        finding.client, finding.call, finding.signature, finding.minute, starts_at, ends_at, report, mute, 1
+    )

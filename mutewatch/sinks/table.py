@@ -90,6 +90,8 @@ def _values(finding: Finding) -> str:
 def _guess(guess: ActivityGuess | None) -> str:
     if guess is None:
         return ""
+    if guess.label is None and guess.probabilities:
+        return " or ".join(sorted(guess.probabilities, key=lambda name: -guess.probabilities[name])[:2]) + "?"
     if guess.label is None:
         return f"({guess.reason.partition(':')[0]})" if guess.reason else ""
     share = guess.probabilities[guess.label]
