@@ -79,8 +79,9 @@ class ActivityStream:
             if found:
                 values = np.array([values for _, values in found], dtype=np.float32)  # (n, length, 3)
                 owners = np.array([i for i, _ in found])
-                np.add.at(logs, owners, np.log(np.maximum(probabilities(model.network, values), SMALLEST)))
-                np.add.at(counts, owners, 1)
+                found_logs = np.log(np.maximum(probabilities(model.network, values), SMALLEST))  # (n, 6)
+                logs += np.stack([np.bincount(owners, column, len(recent)) for column in found_logs.T], axis=1)
+                counts += np.bincount(owners, minlength=len(recent))
         return softmax((logs / np.maximum(counts, 1)[:, None]).astype(np.float32))
 
     def _declined(self, window: Window, minutes: Minutes) -> ActivityGuess:
