@@ -98,6 +98,20 @@ class ActivityStream:
         )
 
 
+class NoModel:
+    """What stands in for a model that could not be loaded: declines wherever one would have been asked."""
+
+    model_id = "none"
+    horizon = 1
+
+    def guesses(self, batch: Sequence[Minutes]) -> list[ActivityGuess | None]:
+        return [self._declined(minutes[-1]) if minutes and gains_of(minutes[-1]) else None for minutes in batch]
+
+    def _declined(self, minute: HeardMinute) -> ActivityGuess:
+        reason = "no model: its weights could not be used"  # which and why is the operator's business, not a finding's
+        return ActivityGuess(self.model_id, None, {}, minute.starts_at, minute.ends_at, 1, 0, reason)
+
+
 def load_model(folder: Path = WEIGHTS) -> ActivityModel:
     """Return the default model of the configuration from the weights in `folder`, or raise `ModelError`."""
     chosen = configuration()

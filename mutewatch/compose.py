@@ -15,7 +15,6 @@ from time import monotonic
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
 
 from mutewatch.config import StateDirectory
-from mutewatch.errors import OperatorError
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
 from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
 from mutewatch.mute import MuteTracker
@@ -66,14 +65,16 @@ def build_pipeline(state: StateDirectory | None, options: PipelineOptions) -> Pi
 
 
 def load_activity_model() -> ActivityModel:
-    """Return the shipped model. OperatorError, with the way around, if its file is not whole."""
+    """Return the shipped model. If its file is not whole, say so, and return one that guesses nothing:
+    a flag never depends on a guess."""
     from classifier.manifest import ModelError
-    from classifier.stream import load_model
+    from classifier.stream import NoModel, load_model
 
     try:
         return load_model()
     except ModelError as error:
-        raise OperatorError(f"{error} (--no-activity goes on without guesses)") from None
+        logger.warning("mutewatch: no activity is guessed: %s", error)
+        return NoModel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from classifier.stream import load_model
 from mutewatch import compose
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline, build_recorder
 from mutewatch.config import StateDirectory, open_state
 from mutewatch.mitigate import OBSERVE_ALL
-from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.records import Decoded, Exchange, Finding, Verdict
 from mutewatch.retention import Periods
 from mutewatch.store import Store
 from tests.facts import at, locus_exchange, tsa_exchange
@@ -173,3 +175,16 @@ def test_old_rows_are_deleted_for_the_periods_of_now(state: StateDirectory) -> N
     assert recorder.tidy(tomorrow).rows == 0
     assert recorder.tidy(tomorrow + timedelta(hours=2)).rows == 3
     assert kept(state) == (0, {})
+
+
+def test_flags_need_no_model(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("classifier.stream.load_model", partial(load_model, tmp_path))
+    pipeline = build_pipeline(state, PipelineOptions())
+    for one in (locus_exchange(0, muted=True), tsa_exchange(1), tsa_exchange(2)):
+        pipeline.feed(one)
+    findings = pipeline.finish()
+    assert [finding.verdict for finding in findings] == [Verdict.FLAGGED] * 2
+    assert all(f.guess and str(f.guess.reason).startswith("no model: ") and f.guess.label is None for f in findings)
+    assert "no activity is guessed" in caplog.text and "No such file" in caplog.text

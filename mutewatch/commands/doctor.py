@@ -76,12 +76,13 @@ def _torch(_state: StateDirectory) -> Iterator[Check]:
 
 
 def _model(_state: StateDirectory) -> Iterator[Check]:
-    from mutewatch.compose import load_activity_model
+    from classifier.manifest import ModelError
+    from classifier.stream import load_model
 
     try:
-        yield Check("model", True, f"{load_activity_model().model_id}, its SHA-256 is as its manifest says")
-    except OperatorError as error:
-        yield Check("model", False, str(error), is_fault=True)
+        yield Check("model", True, f"{load_model().model_id}, its SHA-256 is as its manifest says")
+    except ModelError as error:
+        yield Check("model", False, f"no activity is guessed: {error}", is_fault=True)
 
 
 def _signatures(_state: StateDirectory) -> Iterator[Check]:
