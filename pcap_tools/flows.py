@@ -241,7 +241,7 @@ class FlowTable:
             if is_rest or not (is_watched or is_stray):
                 return
             if is_stray and self._strays >= self._limits.strays:
-                self._left[key] = None
+                self._pass_by(key)
                 self.unidentified[Unidentified.HEADLESS] += 1
                 return
             connection = self._add(key, segment, from_start=from_start, is_stray=is_stray)
@@ -365,10 +365,13 @@ class FlowTable:
             del self._flows[key]
             self._drop(key)
         if is_watched:
-            self._left[key] = None
-            if len(self._left) > self._limits.streams:
-                self._left.popitem(last=False)
+            self._pass_by(key)
         return iter(())
+
+    def _pass_by(self, key: Key) -> None:
+        self._left[key] = None
+        if len(self._left) > self._limits.streams:
+            self._left.popitem(last=False)
 
     def _close(self, key: Key, connection: Connection) -> Found:
         self._drop(key)
@@ -379,7 +382,7 @@ class FlowTable:
         connection.close()
         if connection.basis is Basis.TRIAL and not connection.messages:
             self.unidentified[Unidentified.HEADLESS] += 1
-            self._left[key] = None
+            self._pass_by(key)
         elif connection.basis is not None:
             self.closed.append(connection)
             self._ended[key] = connection
