@@ -28,3 +28,8 @@ def statistics(windows: Float32) -> Float32:
     median = (ordered[math.floor(middle)] + ordered[math.ceil(middle)]) / 2
     step = np.abs(series[1:] - series[:-1]).mean(axis=0)
     return np.concatenate([average, deviation, ordered[0], ordered[-1], median, step]).T.astype(np.float32)
+
+
+def standardised(windows: Float32, center: Float32, scale: Float32) -> Float32:
+    """Return the statistics as each member reads them, (members, batch, 30); `center` and `scale`: (members, 30)."""
+    return np.asarray((statistics(windows)[None] - center[:, None]) / scale[:, None], dtype=np.float32)

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from classifier.features import NAMES, statistics
+from classifier.features import NAMES, standardised
 from classifier.model import Tensors
 from classifier.window import Float32
 
@@ -36,5 +36,5 @@ class LogisticStats:
     def scores(self, windows: Float32) -> Float32:
         """Return the members' scores, float32, shape (members, batch, 6); `windows` is (batch, length, 3)."""
         t = self.tensors
-        x = (statistics(windows)[None] - t["center"][:, None]) / t["scale"][:, None]  # (members, batch, 30)
+        x = standardised(windows, t["center"], t["scale"])  # (members, batch, 30)
         return np.asarray(x @ t["weight"] + t["bias"][:, None], dtype=np.float32)

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from classifier.features import NAMES, statistics
+from classifier.features import NAMES, standardised
 from classifier.model import Tensors
 from classifier.window import Float32
 
@@ -37,6 +37,6 @@ class MLPStats:
     def scores(self, windows: Float32) -> Float32:
         """Return the members' scores, float32, shape (members, batch, 6); `windows` is (batch, length, 3)."""
         t = self.tensors
-        x = (statistics(windows)[None] - t["center"][:, None]) / t["scale"][:, None]  # (members, batch, 30)
+        x = standardised(windows, t["center"], t["scale"])  # (members, batch, 30)
         x = np.tanh(x @ t["hidden.weight"] + t["hidden.bias"][:, None])  # (members, batch, 32)
         return np.asarray(x @ t["out.weight"] + t["out.bias"][:, None], dtype=np.float32)
