@@ -1,5 +1,6 @@
 """`mutewatch scan` and `convert` on captures, as their users meet them: every way in, every way out."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -136,6 +137,8 @@ def started(*arguments: object, state: Path) -> Iterator["subprocess.Popen[bytes
     command = [sys.executable, "-m", "mutewatch.cli", *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        if process.stdout and hasattr(fcntl, "F_SETPIPE_SZ"):  # nobody reads before the end: all of it must fit
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
         try:
             yield process
         finally:
@@ -163,18 +166,17 @@ def test_a_pipe_that_breaks_gives_what_came_before(state: Path) -> None:
 
 def wait_until_read(process: "subprocess.Popen[bytes]", path: Path) -> None:
     """Wait until the process has come to the end of a file and has nothing more to do."""
-    links, end, used, idle = Path(f"/proc/{process.pid}/fd"), time.monotonic() + DEADLINE, -1, 0
+    links, end, used = Path(f"/proc/{process.pid}/fd"), time.monotonic() + DEADLINE, -1
     while time.monotonic() < end:
         assert process.poll() is None
         before, used = (
             used,
             sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13])),
         )
-        idle = idle + 1 if used == before else 0  # a busy machine may keep it waiting for a while
         for link in links.iterdir():
             if link.exists() and link.samefile(path):
                 info = Path(f"/proc/{process.pid}/fdinfo/{link.name}").read_text()
-                if int(info.split()[1]) == path.stat().st_size and idle >= 3:
+                if int(info.split()[1]) == path.stat().st_size and used == before:
                     return
         time.sleep(0.3)
     raise TimeoutError("it was not read")
