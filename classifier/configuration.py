@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,8 +56,10 @@ class Configuration:
         return next(choice for choice in self.choices if choice.name == name)
 
 
+@cache
 def configuration() -> Configuration:
-    """Return the committed configuration. Its file is part of the package: what is wrong in it is our fault."""
+    """Return the committed configuration. Its file is part of the package: what is wrong in it is our fault,
+    and it is read once."""
     fields = tomllib.loads(PATH.read_text())
     choices = []
     for name, model in fields["models"].items():

@@ -65,8 +65,8 @@ class ActivityStream:
 
     def _recent(self, minutes: Minutes) -> list[Window]:
         """Return the last windows of one call, the current one last; none if nothing is to be guessed."""
-        seen = [minute for minute in minutes if minute.report is not None]
-        if not seen or gains_of(max(seen, key=_start)) is None:
+        last = max((minute for minute in minutes if minute.report is not None), key=_start, default=None)
+        if last is None or gains_of(last) is None:
             return []
         return last_windows(minutes, self._smoothing)
 
