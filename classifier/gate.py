@@ -49,27 +49,34 @@ class Said:
     reason: str | None
 
 
+LABEL: Final = Said(Answer.LABEL, None)
+DECLINED: Final = (  # in the order in which they are asked
+    Said(Answer.INVALID, "the model's scores are not finite"),
+    Said(Answer.QUIET, "quiet: near silence, or soft typing or eating"),
+    Said(Answer.STILL, "still: the values hardly moved, as no sound in a room"),
+    Said(Answer.UNFAMILIAR, "unfamiliar: unlike every recording that the model was trained on"),
+)
+
+
 def answers(windows: Float32, shares: Float32, familiarity: Familiarity) -> list[Said]:
     """Return what may be said of each of `windows`, (n, length, 3); `shares`: (n, classes), rows that sum to 1."""
     spread = (windows[:, :, 0] - windows[:, :, 2]).mean(axis=1)  # (n,)
-    is_quiet = (spread <= QUIET_SPREAD) & (windows[:, :, 1].mean(axis=1) >= QUIET_LEVEL)
-    is_still = windows.std(axis=1).sum(axis=1) < STILL
-    distances = familiarity.distance(windows)
-    rows = zip(is_quiet, is_still, distances, shares, strict=True)
-    return [_answer(bool(quiet), bool(still), float(distance), row) for quiet, still, distance, row in rows]
+    against = (
+        ~np.isfinite(shares).all(axis=1),  # weights can be finite and still overflow
+        (spread <= QUIET_SPREAD) & (windows[:, :, 1].mean(axis=1) >= QUIET_LEVEL),
+        windows.std(axis=1).sum(axis=1) < STILL,
+        familiarity.distance(windows) > 1,
+        np.ones(len(windows), dtype=np.bool_),
+    )
+    which = np.argmax(against, axis=0).tolist()  # the first that holds
+    highest = np.argsort(-shares, axis=1, kind="stable")[:, :2]
+    tops = zip(which, highest.tolist(), np.take_along_axis(shares, highest, axis=1).tolist(), strict=True)
+    return [DECLINED[i] if i < len(DECLINED) else _told(names, parts) for i, names, parts in tops]
 
 
-def _answer(is_quiet: bool, is_still: bool, distance: float, shares: Float32) -> Said:
-    if not np.isfinite(shares).all():  # weights can be finite and still overflow
-        return Said(Answer.INVALID, "the model's scores are not finite")
-    if is_quiet:
-        return Said(Answer.QUIET, "quiet: near silence, or soft typing or eating")
-    if is_still:
-        return Said(Answer.STILL, "still: the values hardly moved, as no sound in a room")
-    if distance > 1:
-        return Said(Answer.UNFAMILIAR, "unfamiliar: unlike every recording that the model was trained on")
-    first, second = (int(i) for i in np.argsort(-shares, kind="stable")[:2])
-    if shares[first] < CERTAIN:
-        both = f"{CLASSES[first]} {shares[first]:.0%}, {CLASSES[second]} {shares[second]:.0%}"
-        return Said(Answer.UNCERTAIN, f"uncertain: {both}")
-    return Said(Answer.LABEL, None)
+def _told(highest: list[int], shares: list[float]) -> Said:
+    """`highest`: the two most probable classes; `shares`: their probabilities."""
+    if shares[0] >= CERTAIN:
+        return LABEL
+    both = ", ".join(f"{CLASSES[i]} {share:.0%}" for i, share in zip(highest, shares, strict=True))
+    return Said(Answer.UNCERTAIN, f"uncertain: {both}")

@@ -14,18 +14,19 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from classifier.configuration import configuration
 from classifier.gate import Answer, Said, answers
 from classifier.manifest import WEIGHTS, Model, ModelError, load_weights, weights_path
 from classifier.model import CLASSES, probabilities, softmax
 from classifier.smoothing import SMALLEST
-from classifier.window import GAP_POLICY, Float32, Reading, Window, gains_of, last_windows
-from mutewatch.ports import ActivityModel, HeardMinute
-from mutewatch.records import ActivityGuess
+from classifier.window import GAP_POLICY, Float32, Window, gains_of, last_windows
+from mutewatch.ports import ActivityModel
+from mutewatch.records import ActivityGuess, AudioReport
 
 PARTS = 10_000  # probabilities are told in steps of 1/PARTS; more digits would feign precision
-Minutes = Sequence[HeardMinute]
+Reports = Sequence[AudioReport]
 
 
 class ActivityStream:
@@ -40,15 +41,20 @@ class ActivityStream:
         if missing:
             raise ModelError(f"no model for windows of {min(missing)} minutes")
         self._smoothing = smoothing
+        self._threads = ThreadpoolController()
         self.model_id = self._models[max(self._models)].manifest.model_id
         self.horizon = GAP_POLICY.horizon + smoothing - 1
 
-    def guesses(self, batch: Sequence[Minutes]) -> list[ActivityGuess | None]:
-        """Return the guess for the last minute of each of `batch`, each one call's, missing minutes included.
+    def guesses(self, batch: Sequence[Reports]) -> list[ActivityGuess | None]:
+        """Return the guess for the last report of each of `batch`, each one call's.
 
-        None if the last minute that was seen carries no gains, or there is none. Never raises on any values.
+        None if the last report carries no gains, or there is none. Never raises on any values.
         """
-        recent = [self._recent(minutes) for minutes in batch]
+        with self._threads.limit(limits=1, user_api="blas"):  # matrices this small cost two threads twice the CPU time
+            return self._guesses(batch)
+
+    def _guesses(self, batch: Sequence[Reports]) -> list[ActivityGuess | None]:
+        recent = [self._recent(reports) for reports in batch]
         shares = self._shares(recent)
         guesses: list[ActivityGuess | None] = [None] * len(batch)
         for length, model in self._models.items():
@@ -56,19 +62,19 @@ class ActivityStream:
             if told:
                 values = np.array([recent[i][-1].values for i in told], dtype=np.float32)  # (n, length, 3)
                 said = answers(values, shares[told], model.familiarity)
-                for i, answer in zip(told, said, strict=True):
-                    guesses[i] = _guess(model.manifest.model_id, recent[i][-1], answer, shares[i])
+                for i, answer, row in zip(told, said, rounded(shares[told]), strict=True):
+                    guesses[i] = _guess(model.manifest.model_id, recent[i][-1], answer, row)
         for i, windows in enumerate(recent):
             if windows and windows[-1].values is None:
-                guesses[i] = self._declined(windows[-1], batch[i])
+                guesses[i] = self._declined(windows[-1])
         return guesses
 
-    def _recent(self, minutes: Minutes) -> list[Window]:
+    def _recent(self, reports: Reports) -> list[Window]:
         """Return the last windows of one call, the current one last; none if nothing is to be guessed."""
-        last = max((minute for minute in minutes if minute.report is not None), key=_start, default=None)
+        last = max(reports, key=_start, default=None)
         if last is None or gains_of(last) is None:
             return []
-        return last_windows(minutes, self._smoothing)
+        return last_windows(reports, self._smoothing)
 
     def _shares(self, recent: Sequence[Sequence[Window]]) -> Float32:
         """Return for each call the geometric mean of the probabilities of its windows, (calls, 6)."""
@@ -84,14 +90,13 @@ class ActivityStream:
                 counts += np.bincount(owners, minlength=len(recent))
         return softmax((logs / np.maximum(counts, 1)[:, None]).astype(np.float32))
 
-    def _declined(self, window: Window, minutes: Minutes) -> ActivityGuess:
-        span: Sequence[Reading | HeardMinute] = window.readings or [max(minutes, key=_start)]
+    def _declined(self, window: Window) -> ActivityGuess:
         return ActivityGuess(
             model=self.model_id,
             label=None,
             probabilities={},
-            window_starts_at=span[0].starts_at,
-            window_ends_at=span[-1].ends_at,
+            window_starts_at=window.readings[0].starts_at,
+            window_ends_at=window.readings[-1].ends_at,
             minutes=len(window.readings),
             minutes_missing=window.minutes_missing,
             reason=window.reason,
@@ -104,12 +109,12 @@ class NoModel:
     model_id = "none"
     horizon = 1
 
-    def guesses(self, batch: Sequence[Minutes]) -> list[ActivityGuess | None]:
-        return [self._declined(minutes[-1]) if minutes and gains_of(minutes[-1]) else None for minutes in batch]
+    def guesses(self, batch: Sequence[Reports]) -> list[ActivityGuess | None]:
+        return [self._declined(reports[-1]) if reports and gains_of(reports[-1]) else None for reports in batch]
 
-    def _declined(self, minute: HeardMinute) -> ActivityGuess:
+    def _declined(self, report: AudioReport) -> ActivityGuess:
         reason = "no model: its weights could not be used"  # which and why is the operator's business, not a finding's
-        return ActivityGuess(self.model_id, None, {}, minute.starts_at, minute.ends_at, 1, 0, reason)
+        return ActivityGuess(self.model_id, None, {}, report.starts_at, report.ends_at, 1, 0, reason)
 
 
 def load_model(folder: Path = WEIGHTS) -> ActivityModel:
@@ -119,25 +124,24 @@ def load_model(folder: Path = WEIGHTS) -> ActivityModel:
     return ActivityStream(models, chosen.smoothing)
 
 
-def rounded(shares: Float32) -> dict[str, float]:
-    """Return class to probability in steps of 1/PARTS that add up to 1; `shares`: (6,), summing to 1.
+def rounded(shares: Float32) -> list[dict[str, float]]:
+    """Return class to probability in steps of 1/PARTS that add up to 1, for each row of `shares`: (n, 6), summing to 1.
 
     What rounding down leaves over goes to the largest remainders, so the order of classes is kept.
     """
-    exact = [float(share) * PARTS for share in shares]
-    parts = [int(value) for value in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: parts[i] - exact[i])
-    for i in by_remainder[: PARTS - sum(parts)]:
-        parts[i] += 1
-    return {name: part / PARTS for name, part in zip(CLASSES, parts, strict=True)}
+    exact = np.nan_to_num(shares.astype(np.float64)) * PARTS
+    parts = np.floor(exact).astype(np.int64)
+    left = PARTS - parts.sum(axis=1, keepdims=True)  # (n, 1)
+    rank = np.argsort(np.argsort(parts - exact, axis=1, kind="stable"), axis=1, kind="stable")  # 0: largest remainder
+    return [dict(zip(CLASSES, row, strict=True)) for row in ((parts + (rank < left)) / PARTS).tolist()]
 
 
-def _guess(model_id: str, window: Window, told: Said, shares: Float32) -> ActivityGuess:
+def _guess(model_id: str, window: Window, told: Said, probabilities: dict[str, float]) -> ActivityGuess:
     is_shown = told.answer in {Answer.LABEL, Answer.UNCERTAIN}
     return ActivityGuess(
         model=model_id,
-        label=CLASSES[int(shares.argmax())] if told.answer is Answer.LABEL else None,
-        probabilities=rounded(shares) if is_shown else {},
+        label=max(probabilities, key=probabilities.__getitem__) if told.answer is Answer.LABEL else None,
+        probabilities=probabilities if is_shown else {},
         window_starts_at=window.readings[0].starts_at,
         window_ends_at=window.readings[-1].ends_at,
         minutes=len(window.readings),
@@ -150,5 +154,5 @@ def _length(window: Window) -> int:
     return 0 if window.values is None else len(window.values)
 
 
-def _start(minute: HeardMinute) -> datetime:
-    return minute.starts_at
+def _start(report: AudioReport) -> datetime:
+    return report.starts_at

@@ -14,14 +14,14 @@ keeps the minutes of each call and passes the last of them, so nothing is buffer
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mutewatch.ports import HeardMinute
-from mutewatch.records import Role
+from mutewatch.records import AudioReport, Role
 
 Float32 = NDArray[np.float32]
 Gains = tuple[float, float, float]  # max, mean, min
@@ -32,6 +32,7 @@ _MAX, _MEAN, _MIN = (
     Role.MIN_GAIN,
 )  # looked up here: this runs for every minute of a guess
 
+NEXT_MINUTE = timedelta(seconds=90)  # rounded to whole minutes, less than this is the minute after
 MINUTE_SECONDS = 60  # observed: 59.99 to 60.03 s from one Webex interval to the next, 617 pairs
 # Gains seen in the 12,130 minutes of the paper's recordings (its development set alone: 6 to 55).
 GAIN_RANGE = (4.0, 55.0)
@@ -83,15 +84,16 @@ class Window(NamedTuple):
     reason: str | None
 
 
-def gains_of(minute: HeardMinute) -> Gains | None:
-    """Return max, mean, min gain of `minute` by role; None if it was not seen or lacks one of them."""
+def gains_of(report: AudioReport) -> Gains | None:
+    """Return max, mean, min gain of `report` by role; None if it lacks one of them."""
     highest = mean = lowest = None
-    for value in minute.report.values if minute.report else ():
-        if value.role is _MAX:
+    for value in report.values:
+        role = value.role
+        if role is _MAX:
             highest = value.value
-        elif value.role is _MEAN:
+        elif role is _MEAN:
             mean = value.value
-        elif value.role is _MIN:
+        elif role is _MIN:
             lowest = value.value
     return None if highest is None or mean is None or lowest is None else (highest, mean, lowest)
 
@@ -110,24 +112,20 @@ def is_readable(windows: Float32) -> NDArray[np.bool_]:
     )
 
 
-def window_of(minutes: Sequence[HeardMinute], policy: GapPolicy = GAP_POLICY) -> Window:
-    """Return the window that ends with the last of `minutes`, or why there is none.
-
-    `minutes` are of one client, call and signature; those not seen (`report` None) may be left out,
-    except the last: a minute that was not seen has no window.
-    """
-    return last_windows(minutes, 1, policy)[-1]
+def window_of(reports: Sequence[AudioReport], policy: GapPolicy = GAP_POLICY) -> Window:
+    """Return the window that ends with the last of `reports`, those of one call, or why there is none."""
+    return last_windows(reports, 1, policy)[-1]
 
 
-def last_windows(minutes: Sequence[HeardMinute], count: int, policy: GapPolicy = GAP_POLICY) -> list[Window]:
-    """Return the windows that end with the last readings of `minutes`, at most `count`, oldest first; at least one.
+def last_windows(reports: Sequence[AudioReport], count: int, policy: GapPolicy = GAP_POLICY) -> list[Window]:
+    """Return the windows that end with the last readings of `reports`, at most `count`, oldest first; at least one.
 
     None but the last reaches back over a reset. The last is that of `window_of`.
     """
-    ordered = _in_order(minutes)
-    if not ordered or gains_of(ordered[-1]) is None:
-        return [Window((), 0, None, "this minute was not seen")]
-    run = _last_readings(ordered, max(policy.lengths) + count - 1, policy)
+    readings = _readings(reports)
+    if not readings:
+        return [Window((), 0, None, "no minute carries the three gains")]
+    run = _last_run(readings[-(max(policy.lengths) + count - 1) :], policy)
     return [run.window(end, policy) for end in range(max(1, len(run.readings) - count + 1), len(run.readings) + 1)]
 
 
@@ -136,9 +134,9 @@ class _Run:
     """Readings with no reset between them, oldest first, and how many minutes are missing right before each."""
 
     readings: tuple[Reading, ...]
-    missing: tuple[int, ...]
+    missing: list[int]
     after_gap: int  # minutes from the reading before the first, where that gap caused a reset; else 0
-    plausible: tuple[bool, ...]
+    plausible: list[bool]
     values: Float32  # (readings, 3)
 
     def window(self, end: int, policy: GapPolicy) -> Window:
@@ -163,41 +161,29 @@ class _Run:
         return Window(self.readings[start:end], sum(self.missing[start + 1 : end]), None, reason)
 
 
-def _in_order(minutes: Sequence[HeardMinute]) -> list[HeardMinute]:
-    """Return `minutes` oldest first, one for each start; a minute that was seen wins over its absence."""
-    known: dict[datetime, HeardMinute] = {}
-    for minute in minutes:
-        if minute.starts_at not in known or gains_of(minute) is not None:
-            known[minute.starts_at] = minute
-    return [known[start] for start in sorted(known)]
+def _readings(reports: Sequence[AudioReport]) -> list[Reading]:
+    """Return the readings, oldest first, one for each start."""
+    readings = [Reading(one.starts_at, one.ends_at, gains) for one in reports if (gains := gains_of(one)) is not None]
+    if all(earlier.starts_at < later.starts_at for earlier, later in pairwise(readings)):
+        return readings
+    return [one for _, one in sorted({reading.starts_at: reading for reading in readings}.items())]
 
 
-def _last_readings(ordered: list[HeardMinute], most: int, policy: GapPolicy) -> _Run:
-    """Return the last readings, at most `most` and none from before a reset."""
-    readings: list[Reading] = []  # newest first
-    steps: list[int] = []  # minutes from each to the one before it
-    after_gap = 0
-    for minute in reversed(ordered):
-        gains = gains_of(minute)
-        if gains is None:
+def _last_run(readings: Sequence[Reading], policy: GapPolicy) -> _Run:
+    """Return those of `readings` that come after the last reset."""
+    start, after_gap, missing = 0, 0, [0]
+    for i, (earlier, later) in enumerate(pairwise(readings), start=1):
+        between = later.starts_at - earlier.starts_at
+        if between < NEXT_MINUTE:
+            missing.append(0)
             continue
-        if readings:
-            step = round((readings[-1].starts_at - minute.starts_at).total_seconds() / MINUTE_SECONDS)
-            if step > policy.reset_after_minutes:
-                after_gap = step
-                break
-            steps.append(step)
-        readings.append(Reading(minute.starts_at, minute.ends_at, gains))
-        if len(readings) == most:
-            break
-    readings.reverse()
-    plausible = tuple(is_plausible(reading.gains) for reading in readings)
+        step = round(between.total_seconds() / MINUTE_SECONDS)
+        if step > policy.reset_after_minutes:
+            start, after_gap, missing = i, step, [0]
+        else:
+            missing.append(step - 1)
+    kept = tuple(readings[start:])
+    plausible = [is_plausible(reading.gains) for reading in kept]
     unreadable = (0.0, 0.0, 0.0)  # any number may be reported; only plausible ones are sure to fit
-    rows = [r.gains if fits else unreadable for r, fits in zip(readings, plausible, strict=True)]
-    return _Run(
-        readings=tuple(readings),
-        missing=(0, *(max(step - 1, 0) for step in reversed(steps))),
-        after_gap=after_gap,
-        plausible=plausible,
-        values=np.array(rows, dtype=np.float32),
-    )
+    rows = [reading.gains if fits else unreadable for reading, fits in zip(kept, plausible, strict=True)]
+    return _Run(kept, missing, after_gap, plausible, values=np.array(rows, dtype=np.float32))

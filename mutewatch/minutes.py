@@ -136,9 +136,9 @@ class CallMinutes:
         """Minutes missing beyond what one gap lists."""
         return sum(self._gap(before, after)[1] for before, after in pairwise(self._reports))
 
-    def slots(self, since: datetime | None = None, lead: int = 0) -> Iterator[Slot]:
-        """All minutes, oldest first; with `since` at least those that end after it, and `lead` more before them."""
-        start = self._walk_from(since, lead) if since else 0
+    def slots(self, since: datetime | None = None) -> Iterator[Slot]:
+        """All minutes, oldest first; with `since` at least those that end after it."""
+        start = self._walk_from(since) if since else 0
         before = self._reports[start - 1] if start else None
         constant = 0
         named: Counter[int] = Counter()
@@ -152,11 +152,16 @@ class CallMinutes:
             yield Slot(self._identity(report, named), report.starts_at, report.ends_at, report, constant)
             before = report
 
-    def _walk_from(self, since: datetime, lead: int) -> int:
+    def reports_until(self, report: AudioReport, count: int) -> list[AudioReport]:
+        """Return the last `count` reports up to and with `report`, oldest first."""
+        end = bisect_right(self._reports, _rank(report), key=_rank)
+        return self._reports[max(0, end - count) : end]
+
+    def _walk_from(self, since: datetime) -> int:
         """The latest report from which a walk names and counts the minutes after `since` as one from the first does."""
         if self._began_anew:  # minutes are named by those of the same number before them
             return 0
-        start = max(0, bisect_right(self._reports, since, key=lambda report: report.ends_at) - lead)
+        start = bisect_right(self._reports, since, key=lambda report: report.ends_at)
         while 0 < start < len(self._reports) and self._reports[start - 1].values == self._reports[start].values:
             start -= 1
         return start

@@ -5,7 +5,6 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,7 +51,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
 GUESSED: Final = (Verdict.FLAGGED, Verdict.MUTE_UNKNOWN)
 
-Judged = tuple[Finding, Sequence[Slot]]  # and the minutes to guess from; none where nothing is guessed
+Judged = tuple[Finding, Sequence[AudioReport]]  # and the reports to guess from; none where nothing is guessed
 
 
 @dataclass(slots=True)
@@ -309,11 +308,12 @@ class Pipeline:
 
     def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Judged]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
-        slots = list(minutes.slots(since, self._model.horizon if self._model else 0))
-        for end in range(bisect_right(slots, since, key=lambda slot: slot.ends_at) + 1, len(slots) + 1):
-            finding = judge(self._client_minute(minutes, slots[end - 1]))
-            if self._model and finding.verdict in GUESSED:
-                yield finding, slots[max(0, end - self._model.horizon) : end]
+        for slot in minutes.slots(since):
+            if slot.ends_at <= since:
+                continue
+            finding = judge(self._client_minute(minutes, slot))
+            if self._model and slot.report and finding.verdict in GUESSED:
+                yield finding, minutes.reports_until(slot.report, self._model.horizon)
             else:
                 yield finding, ()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -56,28 +55,14 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class HeardMinute(Protocol):
-    """What a guess needs of a minute: when it was, and what was reported. Its mute state is nobody's business here."""
-
-    @property
-    def starts_at(self) -> datetime: ...
-
-    @property
-    def ends_at(self) -> datetime: ...
-
-    @property
-    def report(self) -> AudioReport | None: ...
-
-
 class ActivityModel(Protocol):
     """Guesses the background activity from the last minutes of one call."""
 
     model_id: str
-    horizon: int  # how many minutes back, at most, a guess looks
+    horizon: int  # how many reports back, at most, a guess looks
 
-    def guesses(self, batch: Sequence[Sequence[HeardMinute]]) -> list[ActivityGuess | None]:
-        """Guess for the last minute of each of `batch`: one call's minutes, oldest first, at most `horizon`,
-        missing ones included.
+    def guesses(self, batch: Sequence[Sequence[AudioReport]]) -> list[ActivityGuess | None]:
+        """Guess for the last report of each of `batch`: those of one call, oldest first, at most `horizon`.
 
         None where the values are not of the kind the model was trained on.
         """

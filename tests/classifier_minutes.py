@@ -1,4 +1,4 @@
-"""Client minutes and recordings made for the classifier's tests; nothing here was measured."""
+"""Reports and recordings made for the classifier's tests; nothing here was measured."""
 
 import base64
 import json
@@ -12,8 +12,6 @@ from pathlib import Path
 from mutewatch.records import (
     AudioReport,
     AudioValue,
-    ClientMinute,
-    MuteSummary,
     Origin,
     Role,
     SignatureRef,
@@ -27,24 +25,18 @@ SOURCE = Source(SIGNATURE, Origin("test"), "0" * 64, None, None)
 ROLES = (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)
 
 
-def client_minute(number: int, gains: Sequence[float] | None = GAINS, *, after: float = 0.0) -> ClientMinute:
-    """Return minute `number` of a call, `after` seconds late; `gains` None: not seen, (): no gains in it."""
+def report_of(number: int, gains: Sequence[float] = GAINS, *, after: float = 0.0) -> AudioReport:
+    """Return the report of minute `number` of a call, `after` seconds late; `gains` (): none in it."""
     starts_at = START + timedelta(minutes=number, seconds=after)
     ends_at = starts_at + timedelta(minutes=1)
-    report = None
-    if gains is not None:
-        values = tuple(
-            AudioValue(str(role), gain, "dB-like", role=role) for role, gain in zip(ROLES, gains, strict=False)
-        )
-        loudness = AudioValue("loudness", 1.0, "1")  # a value without a role is none of the model's business
-        report = AudioReport(SOURCE, "c", "call", starts_at, ends_at, number, (loudness, *values))
-    summary = MuteSummary(60.0, 0.0, 0.0, ())
-    return ClientMinute("c", "call", SIGNATURE, str(number), starts_at, ends_at, report, summary, 1)
+    values = tuple(AudioValue(str(role), gain, "dB-like", role=role) for role, gain in zip(ROLES, gains, strict=False))
+    loudness = AudioValue("loudness", 1.0, "1")  # a value without a role is none of the model's business
+    return AudioReport(SOURCE, "c", "call", starts_at, ends_at, number, (loudness, *values))
 
 
-def call_of(numbers: Sequence[int], gains: Sequence[float] = GAINS) -> list[ClientMinute]:
-    """Return the minutes of these numbers, all with the same gains."""
-    return [client_minute(number, gains) for number in numbers]
+def call_of(numbers: Sequence[int], gains: Sequence[float] = GAINS) -> list[AudioReport]:
+    """Return the reports of these minutes, all with the same gains."""
+    return [report_of(number, gains) for number in numbers]
 
 
 def write_csv(path: Path, *, recordings: int = 3, minutes: int = 20) -> Path:
@@ -128,12 +120,12 @@ def published_text(blocks: Sequence[tuple[str, Sequence[tuple[int, int, int]]]],
     return "\n".join(lines)
 
 
-def real_calls(log: Path) -> list[list[tuple[int, ClientMinute]]]:
+def real_calls(log: Path) -> list[list[tuple[int, AudioReport]]]:
     """Return the calls of a debugger's log of real telemetry, each minute with the client's own number of it.
 
     The bodies are cut out and decoded by hand; the core's decoder is tested elsewhere.
     """
-    calls: dict[str, list[tuple[int, ClientMinute]]] = {}
+    calls: dict[str, list[tuple[int, AudioReport]]] = {}
     for match in re.finditer(rb'"gzipb64data"\s*:\s*"([A-Za-z0-9+/=\\]+)"', log.read_bytes()):
         try:
             packed = base64.b64decode(match[1].replace(b"\\", b""))
@@ -147,5 +139,5 @@ def real_calls(log: Path) -> list[list[tuple[int, ClientMinute]]]:
         sent = datetime.fromisoformat(inner["originTime"]["sent"]).astimezone(UTC)
         minute, seconds = divmod((sent - START).total_seconds(), 60)
         known = calls.setdefault(event["identifiers"]["correlationId"], [])
-        known.append((interval["intervalNumber"], client_minute(int(minute), gains, after=seconds)))
+        known.append((interval["intervalNumber"], report_of(int(minute), gains, after=seconds)))
     return list(calls.values())

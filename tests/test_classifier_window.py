@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from classifier.window import GAP_POLICY, gains_of, is_plausible, is_readable, window_of
-from tests.classifier_minutes import call_of, client_minute, real_calls
+from tests.classifier_minutes import call_of, real_calls, report_of
 
 
 def test_seven_minutes_in_a_row_are_a_window_in_the_order_max_mean_min() -> None:
-    window = window_of([client_minute(n, (40 + n, 30 + n, 20 + n)) for n in range(7)])
+    window = window_of([report_of(n, (40 + n, 30 + n, 20 + n)) for n in range(7)])
     assert window.reason is None and window.minutes_missing == 0
     assert window.values is not None
     assert window.values.dtype == np.float32 and window.values.shape == (7, 3)
@@ -62,9 +62,9 @@ def test_gaps(numbers: list[int], missing: int, reason: str) -> None:
     assert (window.values, window.minutes_missing, window.reason) == (None, missing, reason)
 
 
-def test_a_missing_minute_is_skipped_whether_it_is_listed_or_not() -> None:
-    listed = [client_minute(n, None if n == 3 else (46, 38, 27)) for n in range(8)]
-    assert window_of(listed).readings == window_of([m for m in listed if m.report]).readings
+def test_a_minute_without_gains_is_skipped() -> None:
+    listed = [report_of(n, () if n == 3 else (46, 38, 27)) for n in range(8)]
+    assert window_of(listed).readings == window_of([one for one in listed if gains_of(one)]).readings
 
 
 def test_the_horizon_holds_every_window() -> None:
@@ -72,16 +72,13 @@ def test_the_horizon_holds_every_window() -> None:
     assert window_of(call_of([0, 1, 2, 4, 5, 6, 7])[-GAP_POLICY.horizon :]).values is not None
 
 
-def test_a_minute_that_was_not_seen_has_no_window() -> None:
-    assert window_of([*call_of(range(7)), client_minute(7, None)]).reason == "this minute was not seen"
-
-
 def test_no_minutes_no_window() -> None:
     assert window_of([]).values is None
+    assert window_of([report_of(0, ())]).reason == "no minute carries the three gains"
 
 
 def test_seconds_of_jitter_are_no_gap() -> None:
-    late = [client_minute(n, after=25.0 if n % 2 else 0.0) for n in range(7)]
+    late = [report_of(n, after=25.0 if n % 2 else 0.0) for n in range(7)]
     assert window_of(late).minutes_missing == 0
 
 
@@ -101,7 +98,7 @@ def test_seconds_of_jitter_are_no_gap() -> None:
     ],
 )
 def test_one_strange_reading_in_reach_and_there_is_no_window(gains: tuple[float, float, float]) -> None:
-    minutes = [client_minute(n, gains if n == 4 else (46, 38, 27)) for n in range(7)]
+    minutes = [report_of(n, gains if n == 4 else (46, 38, 27)) for n in range(7)]
     assert "outside what the model was trained on" in str(window_of(minutes).reason)
 
 
@@ -117,12 +114,12 @@ def test_a_window_is_readable_if_each_of_its_minutes_is_plausible(windows: np.nd
 
 
 def test_gains_need_all_three_roles() -> None:
-    assert gains_of(client_minute(0, (46, 38))) is None
+    assert gains_of(report_of(0, (46, 38))) is None
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.randoms())
 def test_order_and_repeats_change_nothing(numbers: list[int], chance: object) -> None:
-    minutes = [client_minute(n, (40 + n % 5, 30, 20)) for n in numbers]
+    minutes = [report_of(n, (40 + n % 5, 30, 20)) for n in numbers]
     shuffled = minutes + minutes[::2]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     assert window_of(shuffled).readings == window_of(sorted(minutes, key=lambda m: m.starts_at)).readings

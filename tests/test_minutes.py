@@ -158,14 +158,13 @@ def test_every_number_between_the_first_and_the_last_is_there_once(numbers: list
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60), st.integers(1, 2)), max_size=20),
     st.integers(1, 20),
     st.floats(0, 61),
-    st.integers(0, 4),
 )
 def test_the_last_minutes_are_the_end_of_all_minutes(
-    numbers: list[tuple[int, int, int]], kept: int, since: float, lead: int
+    numbers: list[tuple[int, int, int]], kept: int, since: float
 ) -> None:
     call = minutes([report(number, ends=ends, values=gains(value, value, value)) for number, ends, value in numbers])
     call.keep_last(kept)
-    everything, last = list(call.slots()), list(call.slots(at(since), lead))
+    everything, last = list(call.slots()), list(call.slots(at(since)))
     earlier = [slot for slot in everything if slot.ends_at <= at(since)]
     assert last == everything[len(everything) - len(last) :]
-    assert len(last) >= len(everything) - len(earlier) + min(lead, len(earlier))
+    assert len(last) >= len(everything) - len(earlier)

@@ -14,8 +14,7 @@ from mutewatch.identity import Names
 from mutewatch.limits import Limits
 from mutewatch.mute import EVERYONE, MuteTracker
 from mutewatch.pipeline import Pipeline
-from mutewatch.ports import HeardMinute
-from mutewatch.records import ActivityGuess, Exchange, Finding, Verdict
+from mutewatch.records import ActivityGuess, AudioReport, Exchange, Finding, Verdict
 from mutewatch.signatures import load_signatures
 from tests.facts import (
     at,
@@ -30,19 +29,18 @@ from tests.facts import (
 
 
 class CountingModel:
-    """Guesses how many minutes it was shown."""
+    """Guesses how many reports it was shown."""
 
     model_id = "counting"
     horizon = 3
 
-    def guesses(self, batch: Sequence[Sequence[HeardMinute]]) -> list[ActivityGuess | None]:
-        return [self._guess(minutes) for minutes in batch]
+    def guesses(self, batch: Sequence[Sequence[AudioReport]]) -> list[ActivityGuess | None]:
+        return [self._guess(reports) for reports in batch]
 
-    def _guess(self, minutes: Sequence[HeardMinute]) -> ActivityGuess:
-        first, last = minutes[0], minutes[-1]
-        missing = sum(minute.report is None for minute in minutes)
-        label = f"{len(minutes)} minutes"
-        return ActivityGuess("counting", label, {label: 1.0}, first.starts_at, last.ends_at, len(minutes), missing)
+    def _guess(self, reports: Sequence[AudioReport]) -> ActivityGuess:
+        label = f"{len(reports)} reports"
+        first, last = reports[0], reports[-1]
+        return ActivityGuess("counting", label, {label: 1.0}, first.starts_at, last.ends_at, len(reports), 0)
 
 
 def pipeline(mute: MuteTracker | None = None, limits: Limits | None = None, model: bool = False) -> Pipeline:
@@ -245,7 +243,7 @@ def test_guesses_are_asked_for_in_bounded_batches(monkeypatch: pytest.MonkeyPatc
     sizes: list[int] = []
 
     class Watched(CountingModel):
-        def guesses(self, batch: Sequence[Sequence[HeardMinute]]) -> list[ActivityGuess | None]:
+        def guesses(self, batch: Sequence[Sequence[AudioReport]]) -> list[ActivityGuess | None]:
             sizes.append(len(batch))
             return super().guesses(batch)
 
@@ -254,7 +252,7 @@ def test_guesses_are_asked_for_in_bounded_batches(monkeypatch: pytest.MonkeyPatc
         through.feed(tsa_exchange(number))
     found = {f.minute: f.guess.label if f.guess else None for f in through.finish()}
     assert sizes == [3, 3, 2]
-    assert found["1"] == "1 minutes" and found["8"] == "3 minutes" and None not in found.values()
+    assert found["1"] == "1 reports" and found["8"] == "3 reports" and None not in found.values()
 
 
 def test_guesses_look_back_over_the_horizon_and_only_where_something_could_be_inferred() -> None:
@@ -262,8 +260,8 @@ def test_guesses_look_back_over_the_horizon_and_only_where_something_could_be_in
     for one in MEETING:
         through.feed(one)
     guesses = {f.minute: f.guess.label if f.guess else None for f in through.finish()}
-    assert guesses["1"] == "1 minutes"
-    assert guesses["5"] == "3 minutes"
+    assert guesses["1"] == "1 reports"
+    assert guesses["5"] == "3 reports"
     assert guesses["6"] is None
     assert guesses["7"] is None
 

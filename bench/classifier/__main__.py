@@ -24,9 +24,9 @@ from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ActivityModel
-from mutewatch.records import ClientMinute
+from mutewatch.records import AudioReport
 from mutewatch.signatures import load_signatures
-from tests.classifier_minutes import DEVELOPMENT_VIDEOS, client_minute, made_up_gains
+from tests.classifier_minutes import DEVELOPMENT_VIDEOS, made_up_gains, report_of
 from tests.facts import at, exchange, tsa_body, tsa_event
 
 ROUNDS = 7
@@ -46,13 +46,13 @@ print(json.dumps([seconds, int(peak[1]) / 1024]))
 """
 
 
-def calls(count: int, horizon: int) -> list[list[ClientMinute]]:
+def calls(count: int, horizon: int) -> list[list[AudioReport]]:
     """Return the last minutes of `count` calls, each with sounds of its own."""
     made = []
     for number in range(count):
         video = DEVELOPMENT_VIDEOS[number % len(DEVELOPMENT_VIDEOS)]
         gains = made_up_gains(video, 50, horizon, number % 97)
-        made.append([client_minute(minute, row) for minute, row in enumerate(gains)])
+        made.append([report_of(minute, row) for minute, row in enumerate(gains)])
     return made
 
 

@@ -22,7 +22,7 @@ from classifier.networks import ARCHITECTURES
 from classifier.protocols import Protocol, rounds
 from classifier.recordings import Recording, read_recordings
 from classifier.window import GapPolicy, window_of
-from tests.classifier_minutes import client_minute, real_calls
+from tests.classifier_minutes import real_calls, report_of
 
 POLICIES = {
     "seven, none missing": GapPolicy(lengths=(7,), missing_tolerated=0),
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if recording.name not in networks:
                 continue
             kept = np.roll(seen, -offsets[recording.name])[np.arange(len(recording.gains)) % len(seen)]
-            minutes = [client_minute(int(i), recording.gains[i].tolist()) for i in np.flatnonzero(kept)]
+            minutes = [report_of(int(i), recording.gains[i].tolist()) for i in np.flatnonzero(kept)]
             label = CLASSES.index(recording.activity)
             for end in range(1, len(minutes) + 1):
                 window = window_of(minutes[max(0, end - policy.horizon) : end], policy)

@@ -21,7 +21,7 @@ from classifier.train import train as train_models
 from classifier.window import window_of
 from mutewatch.commands.output import open_output
 from mutewatch.errors import InputError, OperatorError
-from mutewatch.records import AudioReport, ClientMinute, Finding, MuteSummary
+from mutewatch.records import AudioReport, Finding
 from mutewatch.sinks.record import finding_from_record
 
 MAX_LINE: Final = 1 << 20  # characters of a finding; real ones have about 2,000
@@ -104,17 +104,19 @@ def explain(findings: Path, minute: str, client: str | None) -> None:
     from classifier.stream import load_model
 
     asked = _asked(findings, minute, client)
-    minutes = _minutes_until(findings, asked)
-    window = window_of(minutes)
+    if asked.source is None:
+        raise OperatorError(f"no guess for minute {minute}: it was not seen")
+    reports = _reports_until(findings, asked)
+    window = window_of(reports)
     if window.values is None:
         raise OperatorError(f"no guess for minute {minute}: {window.reason}")
     try:
         model = load_weights(weights_path(WEIGHTS, configuration().default, len(window.values)))
-        guess = load_model().guesses([minutes])[0]
+        guess = load_model().guesses([reports])[0]
     except ModelError as error:
         raise OperatorError(str(error)) from None
     if guess is None:
-        raise AssertionError("a window has gains")
+        raise OperatorError(f"no guess for minute {minute}: it does not carry the three gains")
     if asked.guess and asked.guess.model != guess.model:
         print(f"the finding's guess is by {asked.guess.model}; explained is {guess.model}", file=sys.stderr)
     print(render_explanation(explain_window(model, window.values), guess, window.readings))
@@ -131,11 +133,13 @@ def _asked(path: Path, minute: str, client: str | None) -> Finding:
     return asked[-1]
 
 
-def _minutes_until(path: Path, asked: Finding) -> list[ClientMinute]:
-    """Return the minutes of the call of `asked`, up to it."""
+def _reports_until(path: Path, asked: Finding) -> list[AudioReport]:
+    """Return the reports of the call of `asked`, up to its own."""
     same = (one for one in _findings(path) if _call(one) == _call(asked))
     return [
-        _client_minute(one) for one in same if one.starts_at and asked.starts_at and one.starts_at <= asked.starts_at
+        AudioReport(one.source, one.client, one.call, one.starts_at, one.ends_at, None, one.values)
+        for one in same
+        if one.source and one.starts_at and one.ends_at and asked.starts_at and one.starts_at <= asked.starts_at
     ]
 
 
@@ -161,16 +165,3 @@ def _findings(path: Path) -> Iterator[Finding]:
         raise InputError(path, error.strerror or "cannot be read") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(path, f"line {number}: not a finding as mutewatch writes them (--format jsonl)") from error
-
-
-def _client_minute(finding: Finding) -> ClientMinute:
-    starts_at, ends_at, source = finding.starts_at, finding.ends_at, finding.source
-    if starts_at is None or ends_at is None:
-        raise AssertionError("only findings with a time are asked for")
-    report = (
-        AudioReport(source, finding.client, finding.call, starts_at, ends_at, None, finding.values) if source else None
-    )
-    mute = finding.mute or MuteSummary(0.0, 0.0, 0.0, ())
-    return ClientMinute(
-        finding.client, finding.call, finding.signature, finding.minute, starts_at, ends_at, report, mute, 1
-    )
