@@ -7,16 +7,13 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import finding_from_record
-from mutewatch.store import findings, microseconds
-
-HOUR_US: Final = 3_600_000_000
+from mutewatch.tables import HOUR_US, findings, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,8 @@ class History:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
         raise NotImplementedError  # comes with the table
 
-def _within(since: datetime, until: datetime) -> tuple[object, ...]:
+
+def _within(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
     ends = findings.c.ends_at_us
     return (ends >= max(1, microseconds(since)), ends < microseconds(until), findings.c.client != CANARY)
 
