@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker
@@ -36,12 +36,8 @@ def batches(minutes: int, clients: int, size: int) -> Iterator[tuple[list[Decode
         source = replace(
             template_finding.source, seen_at=ends_at, body_sha256=f"{number:064x}", address=f"client-a{who:011x}"
         )
-        mine = {
-            "client": client,
-            "call": f"call-{who}",
-            "ends_at": ends_at,
-            "starts_at": ends_at - timedelta(minutes=1),
-        }
+        starts_at = ends_at - timedelta(minutes=1)
+        mine: dict[str, Any] = {"client": client, "call": f"call-{who}", "starts_at": starts_at, "ends_at": ends_at}
         report = replace(template_facts.audio[0], source=source, number=count, **mine)
         facts.append(replace(template_facts, source=source, audio=(report,)))
         verdict = VERDICTS[(count // 10 + who) % len(VERDICTS)]
