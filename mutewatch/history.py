@@ -7,16 +7,13 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record, finding_from_record
-from mutewatch.store import daily, findings, inputs, microseconds
-
-HOUR_US: Final = 3_600_000_000
+from mutewatch.tables import HOUR_US, daily, findings, inputs, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +108,9 @@ class History:
 
     def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
         """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
-        version = findings.c.record["client_version"].as_string()
-        keys = (findings.c.signature, version, findings.c.verdict)
-        query = select(*keys, func.count()).where(*_within(since, until)).group_by(*keys).order_by(*keys)
-        rows = self._connection.execute(query)
+        version = findings.c.record["client_version"].as_string().label("version")
+        told = select(findings.c.signature, version, findings.c.verdict).where(*_within(since, until)).subquery()
+        rows = self._connection.execute(select(*told.c, func.count()).group_by(*told.c).order_by(*told.c))
         return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
 
     def expired(self, since: datetime, until: datetime) -> dict[str, int]:
