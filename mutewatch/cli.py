@@ -21,6 +21,7 @@ from mutewatch.cli_options import (
     SignatureOption,
     StateOption,
 )
+from mutewatch.cli_report import report
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -146,11 +147,13 @@ def convert(
 
 
 @app.command()
-def demo() -> None:
-    """Judge the bundled sample: a synthetic meeting of twenty minutes."""
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the report goes.")] = Path("mutewatch-demo"),
+) -> None:
+    """Judge the bundled sample, a synthetic meeting of twenty minutes, and write a report of it."""
     from mutewatch.commands.demo import demo as run
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(folder))
 
 
 @app.command()
@@ -307,24 +310,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-@app.command()
-def report(
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
-    output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
-    ] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    state: StateOption = None,
-) -> None:
-    """Show what a store holds: live findings, or those of `scan --store`."""
-    from mutewatch.commands.output import Format
-    from mutewatch.commands.report import report as run
-    from mutewatch.config import StateDirectory, default_state
-
-    run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+app.command()(report)
 
 
 @app.command()

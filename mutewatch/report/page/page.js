@@ -162,7 +162,7 @@ function listClients() {
     const all = Object.values(client.minutes).reduce((sum, n) => sum + n, 0);
     const row = make("button", { type: "button", class: "client", tabindex: "-1" },
       make("span", { class: "name", title: client.name }, wire(client.name)),
-      make("span", { class: "number" }, make("b", {}, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
+      make("span", { class: "number" }, make("b", { class: client.minutes.flagged ? null : "none" }, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
       make("canvas", { role: "img", "aria-label": `${client.apps.join(", ")}: ${told}` }));
     row.client = client;
     return row;
