@@ -75,8 +75,8 @@ function Timeline({ onChoose, onEnter }) {
     holder.replaceChildren();
     if (byId("gain-track").hidden || !holder.clientWidth) return;
     const { rows, isGain } = series();
-    const unit = isGain ? "dB: high = quiet" : minutes.values[Number(choice.value)].unit;
-    byId("unit").textContent = unit === "1" ? "" : unit;
+    const unit = isGain ? "gain in dB: high = quiet" : choice.selectedOptions[0].textContent;
+    byId("unit").textContent = unit;
     const dots = { show: rows[0].length < 400, size: 5 };
     const line = (label, colour, width, more = {}) => ({ label, stroke: colour, width, points: { ...dots, show: false }, ...more });
     const lines = isGain
