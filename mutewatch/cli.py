@@ -20,8 +20,10 @@ from mutewatch.cli_options import (
     ShowClientsOption,
     SignatureOption,
     StateOption,
+    StoreOption,
 )
 from mutewatch.cli_report import report
+from mutewatch.config import store_location
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -73,7 +75,9 @@ def scan(
         Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Also keep the findings in this SQLite file, or PostgreSQL by URL.")
+    ] = None,
     engine: EngineOption = "native",
     address: AddressOption = None,
     rotated: RotatedOption = False,
@@ -109,7 +113,7 @@ def scan(
         keylogs=tuple(keylog or ()),
         format=Format(output_format),
         output=output,
-        store=store,
+        store=store_location(store) if store else None,
         engine=engine,
         addresses=tuple(address or ()),
         rotated=rotated,
@@ -316,10 +320,7 @@ app.command()(report)
 @app.command()
 def prune(
     config: ConfigOption = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to prune. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much is due.")] = False,
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="The clock is right, though far ahead of the store's newest message.")
@@ -329,14 +330,14 @@ def prune(
     """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
     from mutewatch.commands.prune import prune as run
 
-    raise typer.Exit(run(config, state, store, dry_run=dry_run, trust_clock=trust_clock))
+    chosen = store_location(store) if store else None
+    raise typer.Exit(run(config, state, chosen, dry_run=dry_run, trust_clock=trust_clock))
 
 
 @app.command()
 def doctor(state: StateOption = None) -> None:
     """Show what is installed and set up here, and what is missing for what."""
     from mutewatch.commands.doctor import doctor as run
-    from mutewatch.config import default_state
 
     raise typer.Exit(run(state or default_state()))
 

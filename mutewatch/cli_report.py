@@ -5,15 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from mutewatch.cli_options import StateOption
+from mutewatch.cli_options import StateOption, StoreOption
 from mutewatch.errors import OperatorError
 
 
 def report(
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     output_format: Annotated[
         Literal["table", "jsonl", "csv", "html"] | None,
         typer.Option(
@@ -42,22 +39,22 @@ def report(
     With -o FILE.html, as one page that opens without a network: see docs/report.md.
     """
     from mutewatch.commands.output import Format
-    from mutewatch.config import StateDirectory, default_state
+    from mutewatch.config import StateDirectory, default_state, store_location
 
-    directory = state or default_state()
-    location = store or StateDirectory(directory).store
+    directory = StateDirectory(state or default_state())
+    location = store_location(store) if store else directory.store_location
     is_page = output_format == "html" or (output_format is None and output is not None and output.suffix == ".html")
     if not is_page:
         if since or until or month or role == "viewer" or not guesses:
             raise OperatorError("--since, --until, --month, --role and --guesses are for pages: add -o report.html")
         from mutewatch.commands.report import report as run
 
-        run(location, Format(output_format or "table"), output)
+        run(location, Format(output_format or "table"), output, directory.root)
         return
     if output is None:
         raise OperatorError("a page goes to a file: add -o report.html")
     from mutewatch.commands.page import report_options, write_page
 
     options = report_options(location, since, until, month, role, guesses=guesses)
-    write_page(location, output, options, directory)
+    write_page(location, output, options, directory.root)
     print(output)

@@ -73,7 +73,7 @@ def day_of(client: str, seed: int, day: datetime = DAY) -> Iterator[Finding]:
     chance = random.Random(seed)
     number = 0
     mean = 30
-    shares = {v: 6 for v in Verdict} | {Verdict.FLAGGED: 30, Verdict.UNMUTED: 30, Verdict.UNDECODED: 0}
+    shares = dict.fromkeys(Verdict, 6) | {Verdict.FLAGGED: 30, Verdict.UNMUTED: 30, Verdict.UNDECODED: 0}
     while number < 1440:
         (verdict,) = chance.choices(list(shares), list(shares.values()))
         label = chance.choice(ACTIVITIES)
