@@ -23,7 +23,7 @@ from mutewatch.cli_options import (
     StoreOption,
 )
 from mutewatch.cli_report import report
-from mutewatch.config import store_location
+from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
