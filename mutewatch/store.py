@@ -24,7 +24,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.identity import CANARY
 from mutewatch.migrations import prepare
 from mutewatch.records import Decoded, Finding
-from mutewatch.rollup import leaving, open_again
+from mutewatch.rollup import leaving, open_again, roll_up
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 from mutewatch.tables import daily, findings, inputs, last_by_key, messages, microseconds
 
@@ -85,6 +85,13 @@ class Store:
         """Keep what one input gave; reading it again replaces that."""
         with self._engine.begin() as connection:
             database.upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+
+    def roll_up(self, now: datetime) -> None:
+        """Count all hours that are over at `now`, one transaction each."""
+        is_counted = True
+        while is_counted:
+            with self._engine.begin() as connection:
+                is_counted = roll_up(connection, now)
 
     def begin(self) -> AbstractContextManager[Connection]:
         """A transaction of its own, for what is not done here."""

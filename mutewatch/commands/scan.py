@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
@@ -77,6 +78,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
             store.record((), findings)
             for given in summary.inputs:
                 store.record_input(given.name, given.counts, given.error)
+            store.roll_up(datetime.now(UTC))
         print_findings(last if early.are_printed else findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
