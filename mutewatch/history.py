@@ -9,12 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, CompoundSelect, Connection, func, literal, select, union, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+    union_all,
+)
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record, finding_from_record
-from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours
+from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,22 @@ class History:
 
     def uninspected(self, since: datetime, until: datetime) -> list[Uninspected]:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
-        raise NotImplementedError  # comes with the table
+        columns = uninspected.c
+        dated = and_(columns.started_at_us < microseconds(until), columns.ended_at_us >= max(1, microseconds(since)))
+        query = select(uninspected).where(or_(dated, columns.ended_at_us == 0))
+        order = (columns.started_at_us, columns.input, columns.address, columns.host, columns.reason)
+        return [
+            Uninspected(
+                row["address"] or None,
+                row["host"],
+                row["reason"],
+                _time(row["started_at_us"]) if row["ended_at_us"] else None,
+                _time(row["ended_at_us"]) if row["ended_at_us"] else None,
+                row["number"],
+                row["input"],
+            )
+            for row in self._connection.execute(query.order_by(*order)).mappings()
+        ]
 
 
 def _hours(since: datetime, until: datetime, client: str | None = None) -> CompoundSelect[Any]:

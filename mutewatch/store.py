@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -153,8 +154,16 @@ def _message_row(decoded: Decoded) -> Record:
         "body_sha256": source.body_sha256,
         "seen_at_us": microseconds(source.seen_at),
         "address": source.address or "",
-        "facts": _decoded.dump_python(decoded, mode="json"),
+        "facts": _facts(decoded),
     }
+
+
+def _facts(decoded: Decoded) -> Any:
+    """As JSON, in one go: half of the time of going by way of Python's values."""
+    try:
+        return database.Encoded(_decoded.dump_json(decoded), "utf-8")
+    except PydanticSerializationError:  # half of a surrogate pair
+        return _decoded.dump_python(decoded, mode="json")
 
 
 def _finding_row(finding: Finding, newest_us: int) -> Record:
