@@ -50,9 +50,9 @@ def steps(numbers: Sequence[int]) -> list[int]:
     return [now - before for before, now in zip((0, *numbers), numbers, strict=False)]
 
 
-def seconds(time: datetime) -> int:
+def seconds(at: datetime) -> int:
     """Since 1970."""
-    return round(time.timestamp())
+    return round(at.timestamp())
 
 
 def times_and_verdicts(findings: Sequence[Finding]) -> Payload:
