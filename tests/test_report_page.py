@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.history import History
 from mutewatch.identity import Names
-from mutewatch.records import Finding, Verdict
+from mutewatch.records import Finding, Origin, Verdict
 from mutewatch.report.build import ReportOptions, static_report
 from mutewatch.report.payload import Role
+from mutewatch.sinks.record import wireshark_filter
 from mutewatch.store import Store
+from mutewatch.tables import inputs
 from mutewatch.uninspected import Passed
 from tests.report_browser import Watched, browser, watched
 from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, write_store
@@ -279,12 +282,20 @@ def test_the_table_pages_through_all_minutes_and_says_where_it_is(it: Watched, m
     assert chosen(it).startswith("23:58:40 to 23:59:40")
 
 
-def test_the_hash_is_copied(it: Watched, meeting: Path) -> None:
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("Copy the hash", "543b6dd9ba72da705dbe98b236fbdfc0e01e7521f95dd189bbb6da0bdecd47e5"),
+        ("Copy the Wireshark filter", wireshark_filter(Origin("pcap", frame=54))),
+    ],
+)
+def test_evidence_is_copied(it: Watched, meeting: Path, label: str, text: str) -> None:
     it.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     it.open(meeting)
-    it.page.get_by_label("Copy the hash").click()
-    it.expect(".copy").to_have_text("Copied")
-    assert it.page.evaluate("navigator.clipboard.readText()").startswith("543b6dd9ba72da70")
+    button = it.page.get_by_label(label)
+    button.click()
+    it.expect(f'[aria-label="{label}"]').to_have_text("Copied")
+    assert it.page.evaluate("navigator.clipboard.readText()") == text
 
 
 def test_the_theme_is_toggled(it: Watched, meeting: Path) -> None:
@@ -320,9 +331,9 @@ def test_naughty_strings_are_shown_as_they_are_and_run_nowhere(it: Watched, shar
         findings.append(finding("everything", n, call=text, file=text, reason=text, guess=guess))
     passed = [Passed(end_of(n), end_of(n + 1), text, text, text) for n, text in enumerate(told)]
     store = write_store(folder / "naughty.db", findings, passed)
-    with Store(store) as opened:
-        for n, text in enumerate(told):
-            opened.record_input(f"{text}{n}", {"matched": 1}, text)
+    rows = [{"name": f"{text}{n}", "counts": {"matched": 1}, "error": text} for n, text in enumerate(told)]
+    with Store(store) as opened, opened.begin() as connection:
+        connection.execute(insert(inputs), rows)
     it.open(page_of(store, folder / "naughty.html"))
     shown = it.page.evaluate("[...document.querySelectorAll('.client .name')].map(name => name.textContent)")
     assert set(shown) == {"everything", *told}

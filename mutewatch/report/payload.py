@@ -24,8 +24,8 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      # and for an analyst:
      "muted", "unmuted", "unknown": seconds,
      "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain"}],
-     "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent":
-                  numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
+     "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent",
+                  "client_version": numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
      "guess": numbers of `guesses`, "guesses": [[label, [[label, probability], ...], reason, minutes,
                   minutes missing, model], ...],    # labels, reason, model: numbers of `texts` or None
      "texts": [str]}
@@ -132,7 +132,7 @@ def client_minutes(
     stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
     found = [one for one in history.minutes(stored, since, until) if one.ends_at] if stored is not None else []
     addresses = {one.source.address for one in found if one.source and one.source.address}
-    closed = [one for one in history.uninspected(since, until) if one.address in addresses]
+    closed = history.uninspected(since, until, addresses)
     told = {"client": client, "since": seconds(since), "until": seconds(until), **times_and_verdicts(found)}
     told["uninspected"] = [
         [seconds(one.started_at), seconds(one.ended_at), one.reason]

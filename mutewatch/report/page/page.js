@@ -308,7 +308,7 @@ function factList(minutes, i) {
   tell("Byte", plain("offset"));
   if (plain("sha256")) tell("SHA-256 of body", make("code", {}, plain("sha256")), copyButton(plain("sha256"), "Copy the hash"));
   if (plain("sent_sha256")) tell("SHA-256 of what left", make("code", {}, plain("sent_sha256")));
-  const filter = minutes.words("filter", i);
+  const filter = plain("frame") && `frame.number == ${plain("frame")}`; // as `wireshark_filter` of sinks/record.py
   if (filter) tell("Wireshark filter", make("code", {}, filter), copyButton(filter, "Copy the Wireshark filter"));
   return make("div", {}, list);
 }
