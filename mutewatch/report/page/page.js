@@ -64,7 +64,7 @@ function unseen(told) {
   const { counted, seen, judged } = told.coverage;
   const totals = told.totals;
   if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}); ${judged.toLocaleString("en-GB")} could be judged.`);
-  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}; the report was sent or lost where nobody looked.` : "Missing: none.");
+  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}; counted by the client, but the report was not seen.` : "Missing: none.");
   lines.push(totals["mute-unknown"] ? `Mute state unknown: ${count(totals["mute-unknown"], "minute")}. Not clean.` : "Mute state unknown: none.");
   const undated = Object.values(told.undated || {}).reduce((sum, n) => sum + n, 0);
   lines.push(totals.undecoded ? `Undecoded: ${count(totals.undecoded, "message")} of known endpoints.` : "Undecoded: none.");
