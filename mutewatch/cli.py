@@ -22,7 +22,8 @@ from mutewatch.cli_options import (
     StateOption,
     StoreOption,
 )
-from mutewatch.config import StateDirectory, default_state, store_location
+from mutewatch.cli_report import report
+from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -151,11 +152,13 @@ def convert(
 
 
 @app.command()
-def demo() -> None:
-    """Judge the bundled sample: a synthetic meeting of twenty minutes."""
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the report goes.")] = Path("mutewatch-demo"),
+) -> None:
+    """Judge the bundled sample, a synthetic meeting of twenty minutes, and write a report of it."""
     from mutewatch.commands.demo import demo as run
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(folder))
 
 
 @app.command()
@@ -312,22 +315,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-@app.command()
-def report(
-    store: StoreOption = None,
-    output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
-    ] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    state: StateOption = None,
-) -> None:
-    """Show what a store holds: live findings, or those of `scan --store`."""
-    from mutewatch.commands.output import Format
-    from mutewatch.commands.report import report as run
-
-    directory = StateDirectory(state or default_state())
-    location = store_location(store) if store else directory.store_location
-    run(location, Format(output_format), output, directory.root)
+app.command()(report)
 
 
 @app.command()

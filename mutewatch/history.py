@@ -4,9 +4,9 @@ Reads only; any number of readers may look while the gateway writes. Times are U
 the end of the minute, in the client's clock. The canary's findings are nobody's and in none of this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record, finding_from_record
-from mutewatch.tables import HOUR_US, findings, hourly, microseconds, open_hours, uninspected
+from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,44 @@ class History:
         query = select(findings.c.verdict, func.count()).where(findings.c.ends_at_us == 0, findings.c.client != CANARY)
         return dict(tuple(row) for row in self._connection.execute(query.group_by(findings.c.verdict)))
 
-    def uninspected(self, since: datetime, until: datetime) -> list[Uninspected]:
+    def bounds(self, verdict: Verdict, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
+        """Return when the first minute with this verdict began and the last ended; None if there is none."""
+        ends = findings.c.ends_at_us
+        of_verdict = (findings.c.verdict == verdict.value, *_within(since, until))
+        first = self._connection.execute(select(findings.c.record).where(*of_verdict).order_by(ends).limit(1)).scalar()
+        if first is None:
+            return None
+        last = self._connection.execute(select(func.max(ends)).where(*of_verdict)).scalar_one()
+        known = finding_from_record(first)
+        return known.starts_at or known.ends_at or _time(last), _time(last)
+
+    def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
+        """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
+        version = findings.c.record["client_version"].as_string().label("version")
+        told = select(findings.c.signature, version, findings.c.verdict).where(*_within(since, until)).subquery()
+        keys = (told.c.signature, told.c.version, told.c.verdict)
+        rows = self._connection.execute(select(*keys, func.count()).group_by(*keys).order_by(*keys))
+        return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
+
+    def expired(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Return how many findings of these days were deleted for their age, by verdict."""
+        days = daily.c.day.between(since.date().isoformat(), (until - timedelta(microseconds=1)).date().isoformat())
+        query = select(daily.c.verdict, func.sum(daily.c.number)).where(days).group_by(daily.c.verdict)
+        return {verdict: int(n) for verdict, n in self._connection.execute(query)}
+
+    def inputs(self) -> list[Record]:
+        """Return what was read into the store, by name: `name`, `counts`, `error`."""
+        return [dict(row) for row in self._connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
+
+    def uninspected(
+        self, since: datetime, until: datetime, addresses: Collection[str] | None = None
+    ) -> list[Uninspected]:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
         columns = uninspected.c
         dated = and_(columns.started_at_us < microseconds(until), columns.ended_at_us >= max(1, microseconds(since)))
         query = select(uninspected).where(or_(dated, columns.ended_at_us == 0))
+        if addresses is not None:
+            query = query.where(columns.address.in_(addresses))
         order = (columns.started_at_us, columns.input, columns.address, columns.host, columns.reason)
         return [
             Uninspected(
