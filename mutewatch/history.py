@@ -102,6 +102,7 @@ class History:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
         raise NotImplementedError  # comes with the table
 
+
 def _within(since: datetime, until: datetime) -> tuple[object, ...]:
     ends = findings.c.ends_at_us
     return (ends >= max(1, microseconds(since)), ends < microseconds(until), findings.c.client != CANARY)
