@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
-from mutewatch.sinks.record import finding_from_record
-from mutewatch.store import findings, microseconds
+from mutewatch.sinks.record import Record, finding_from_record
+from mutewatch.store import daily, findings, inputs, microseconds
 
 HOUR_US: Final = 3_600_000_000
 
@@ -98,12 +98,41 @@ class History:
         query = select(findings.c.verdict, func.count()).where(findings.c.ends_at_us == 0, findings.c.client != CANARY)
         return dict(tuple(row) for row in self._connection.execute(query.group_by(findings.c.verdict)))
 
+    def bounds(self, verdict: Verdict, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
+        """Return when the first minute with this verdict began and the last ended; None if there is none."""
+        ends = findings.c.ends_at_us
+        of_verdict = (findings.c.verdict == verdict.value, *_within(since, until))
+        first = self._connection.execute(select(findings.c.record).where(*of_verdict).order_by(ends).limit(1)).scalar()
+        if first is None:
+            return None
+        last = self._connection.execute(select(func.max(ends)).where(*of_verdict)).scalar_one()
+        known = finding_from_record(first)
+        return known.starts_at or known.ends_at or _time(last), _time(last)
+
+    def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
+        """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
+        version = findings.c.record["client_version"].as_string()
+        keys = (findings.c.signature, version, findings.c.verdict)
+        query = select(*keys, func.count()).where(*_within(since, until)).group_by(*keys).order_by(*keys)
+        rows = self._connection.execute(query)
+        return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
+
+    def expired(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Return how many findings of these days were deleted for their age, by verdict."""
+        days = daily.c.day.between(since.date().isoformat(), (until - timedelta(microseconds=1)).date().isoformat())
+        query = select(daily.c.verdict, func.sum(daily.c.number)).where(days).group_by(daily.c.verdict)
+        return {verdict: int(n) for verdict, n in self._connection.execute(query)}
+
+    def inputs(self) -> list[Record]:
+        """Return what was read into the store, by name: `name`, `counts`, `error`."""
+        return [dict(row) for row in self._connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
+
     def uninspected(self, since: datetime, until: datetime) -> list[Uninspected]:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
         raise NotImplementedError  # comes with the table
 
 
-def _within(since: datetime, until: datetime) -> tuple[object, ...]:
+def _within(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
     ends = findings.c.ends_at_us
     return (ends >= max(1, microseconds(since)), ends < microseconds(until), findings.c.client != CANARY)
 

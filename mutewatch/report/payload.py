@@ -1,0 +1,281 @@
+"""What a page shows, as JSON-ready values: made of a `History`, for the static report and for the served page alike.
+
+Times are whole seconds since 1970. Verdicts are numbers that index into `verdicts` of the overview, or names where
+they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
+
+`overview`:
+
+    {"role", "since", "until", "guesses": bool,
+     "verdicts": ["flagged", "unmuted", "inert", "mute-unknown", "missing", "undecoded"],
+     "totals": {verdict: minutes},                  # of the span; only those above zero
+     "flagged": {"first", "last"} | None,           # start of the first flagged minute, end of the last
+     "coverage": {"counted", "seen", "judged"},     # minutes the clients counted; whose report was seen; with a verdict
+     "undated": {verdict: number},                  # findings without a time: in no span
+     "uninspected": [{"reason", "host", "number", "first", "last"}],   # by reason and host; times or None
+     "inputs": [{"name": str | None, "error": str | None, "matched", "decoded", "undecoded", "unread", "dark"}],
+     "clients": [{"name", "apps": [str], "minutes": {verdict: minutes},
+                  "hours": [hour, verdict number, minutes, ...]}]}      # flat triples; hour counts from since // 3600
+                                                    # those with most flagged minutes first
+`client_minutes`, columns as in `columns.py` (a list, or {"runs": [entry, how often, ...]}; absent: nothing in it):
+
+    {"client", "since", "until", "count": minutes,
+     "end_step": first end, then differences, "length": seconds, "verdict": verdict numbers,
+     "uninspected": [[start, end, reason], ...],    # of the client's own addresses, where both times are known
+     # and for an analyst:
+     "muted", "unmuted", "unknown": seconds,
+     "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain"}],
+     "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent":
+                  numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
+     "guess": numbers of `guesses`, "guesses": [[label, [[label, probability], ...], reason, minutes,
+                  minutes missing, model], ...],    # labels, reason, model: numbers of `texts` or None
+     "texts": [str]}
+
+`summary`, of a calendar month:
+
+    {"month": "2021-03", "since", "until", "totals": {verdict: minutes}, "coverage": as above,
+     "client_count": int, "flagged_count": int,                    # clients, and those with flagged minutes
+     "clients": [{"name", "flagged", "minutes", "days"}],          # the TOP_CLIENTS of those; days with flagged ones
+     "apps": [{"app", "signature", "version": str | None, "flagged", "minutes"}],
+     "days": [{"day": "2021-03-01", "minutes": {verdict: minutes}}],             # every day of the month
+     "uninspected": as above, "expired": {verdict: number}}
+"""
+
+import re
+from calendar import monthrange
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from mutewatch.history import ClientTotals, History, HourCount, Uninspected
+from mutewatch.identity import Names
+from mutewatch.records import Verdict
+from mutewatch.report.columns import (
+    VERDICTS,
+    Payload,
+    Texts,
+    evidence_columns,
+    guess_columns,
+    mute_columns,
+    seconds,
+    times_and_verdicts,
+    value_columns,
+)
+from mutewatch.signatures import load_signatures
+
+TOP_CLIENTS: Final = 50
+INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
+JUDGED: Final = (Verdict.FLAGGED, Verdict.UNMUTED, Verdict.INERT)
+_PSEUDONYM: Final = re.compile(r"client-[0-9a-f]{12}")
+
+
+class Role(StrEnum):
+    """Who looks: a viewer sees verdicts under pseudonyms; an analyst also values, evidence and guesses."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+
+
+def overview(
+    history: History,
+    since: datetime,
+    until: datetime,
+    role: Role,
+    *,
+    names: Names | None = None,
+    guesses: bool = True,
+) -> Payload:
+    """Return the clients of the span and what was not seen of them. `names`: how a viewer sees clients."""
+    hours = history.hours(since, until)
+    totals = _totals(hours)
+    span = history.bounds(Verdict.FLAGGED, since, until)
+    by_client: dict[str, list[HourCount]] = {}
+    for one in hours:
+        by_client.setdefault(one.client, []).append(one)
+    first_hour = seconds(since) // 3600
+    return {
+        "role": role.value,
+        "since": seconds(since),
+        "until": seconds(until),
+        "guesses": guesses and role is Role.ANALYST,
+        "verdicts": [verdict.value for verdict in VERDICTS],
+        "totals": totals,
+        "flagged": span and {"first": seconds(span[0]), "last": seconds(span[1])},
+        "coverage": _coverage(totals),
+        "undated": history.undated(),
+        "uninspected": _by_reason(history.uninspected(since, until)),
+        "inputs": [_input(row, role) for row in history.inputs()],
+        "clients": [
+            {
+                "name": shown_name(client.client, role, names),
+                "apps": sorted({app_of(one.signature) for one in by_client[client.client]}),
+                "minutes": _named(client.minutes),
+                "hours": _triples(by_client[client.client], first_hour),
+            }
+            for client in history.clients(since, until)
+        ],
+    }
+
+
+def client_minutes(
+    history: History,
+    client: str,
+    since: datetime,
+    until: datetime,
+    role: Role,
+    *,
+    names: Names | None = None,
+    guesses: bool = True,
+) -> Payload:
+    """Return the minutes of the client that `overview` calls `client`; without any for one that it does not name."""
+    stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
+    found = [one for one in history.minutes(stored, since, until) if one.ends_at] if stored is not None else []
+    addresses = {one.source.address for one in found if one.source and one.source.address}
+    closed = [one for one in history.uninspected(since, until) if one.address in addresses]
+    told = {"client": client, "since": seconds(since), "until": seconds(until), **times_and_verdicts(found)}
+    told["uninspected"] = [
+        [seconds(one.started_at), seconds(one.ended_at), one.reason]
+        for one in closed
+        if one.started_at and one.ended_at
+    ]
+    if role is Role.VIEWER:
+        return told
+    texts = Texts()
+    told |= mute_columns(found)
+    told |= {"values": value_columns(found), "evidence": evidence_columns(found, texts)}
+    told |= guess_columns(found, texts) if guesses else {}
+    return told | {"texts": texts.table()}
+
+
+def summary(history: History, month: date, role: Role, *, names: Names | None = None) -> Payload:
+    """Return the month of `month` in numbers."""
+    since, until = month_span(month)
+    hours = history.hours(since, until)
+    totals = _totals(hours)
+    clients = history.clients(since, until)
+    flagged = [one for one in clients if one.minutes.get(Verdict.FLAGGED)]
+    days = {one.client: set[date]() for one in clients}
+    for hour in hours:
+        if hour.verdict is Verdict.FLAGGED:
+            days[hour.client].add(hour.hour.date())
+    return {
+        "month": f"{since:%Y-%m}",
+        "since": seconds(since),
+        "until": seconds(until),
+        "totals": totals,
+        "coverage": _coverage(totals),
+        "client_count": len(clients),
+        "flagged_count": len(flagged),
+        "clients": [
+            {
+                "name": shown_name(one.client, role, names),
+                "flagged": one.minutes[Verdict.FLAGGED],
+                "minutes": sum(one.minutes.values()),
+                "days": len(days[one.client]),
+            }
+            for one in flagged[:TOP_CLIENTS]
+        ],
+        "apps": _apps(history, since, until),
+        "days": _days(hours, since, until),
+        "uninspected": _by_reason(history.uninspected(since, until)),
+        "expired": history.expired(since, until),
+    }
+
+
+def month_span(month: date) -> tuple[datetime, datetime]:
+    """Return the first moments of the month of `month` and of the next."""
+    first = datetime(month.year, month.month, 1, tzinfo=UTC)
+    return first, first + timedelta(days=monthrange(month.year, month.month)[1])
+
+
+def shown_name(client: str, role: Role, names: Names | None) -> str:
+    """Return how `role` sees a client: a viewer never by a name from the wire, even if the store has it."""
+    if role is Role.ANALYST:
+        return client
+    if names is None:
+        raise ValueError("a viewer sees clients under pseudonyms: give `names`")
+    return client if _PSEUDONYM.fullmatch(client) else names.pseudonym(client)
+
+
+def app_of(signature: str) -> str:
+    """Return the app whose traffic a signature reads; of a signature that does not ship with us, its id."""
+    return next((one.app for one in load_signatures() if one.id == signature), signature)
+
+
+def _stored_name(clients: Iterable[ClientTotals], shown: str, role: Role, names: Names | None) -> str | None:
+    return next((one.client for one in clients if shown_name(one.client, role, names) == shown), None)
+
+
+def _totals(hours: Iterable[HourCount]) -> dict[str, int]:
+    counted: Counter[Verdict] = Counter()
+    for one in hours:
+        counted[one.verdict] += one.number
+    return _named(counted)
+
+
+def _named(counted: "dict[Verdict, int]") -> dict[str, int]:
+    return {verdict.value: counted[verdict] for verdict in VERDICTS if counted.get(verdict)}
+
+
+def _coverage(totals: dict[str, int]) -> dict[str, int]:
+    counted = sum(number for verdict, number in totals.items() if verdict != Verdict.UNDECODED)
+    judged = sum(totals.get(verdict, 0) for verdict in JUDGED)
+    return {"counted": counted, "seen": counted - totals.get(Verdict.MISSING, 0), "judged": judged}
+
+
+def _triples(hours: Iterable[HourCount], first_hour: int) -> list[int]:
+    counted: Counter[tuple[int, int]] = Counter()
+    for one in hours:
+        counted[seconds(one.hour) // 3600 - first_hour, VERDICTS.index(one.verdict)] += one.number
+    return [number for (hour, verdict), n in sorted(counted.items()) for number in (hour, verdict, n)]
+
+
+def _by_reason(closed: Sequence[Uninspected]) -> list[Payload]:
+    """Without addresses and inputs: how much of which host could not be looked into, and why."""
+    grouped: dict[tuple[str, str], list[Uninspected]] = {}
+    for one in closed:
+        grouped.setdefault((one.reason, one.host), []).append(one)
+    return [
+        {
+            "reason": reason,
+            "host": host,
+            "number": sum(one.number for one in group),
+            "first": min((seconds(one.started_at) for one in group if one.started_at), default=None),
+            "last": max((seconds(one.ended_at) for one in group if one.ended_at), default=None),
+        }
+        for (reason, host), group in sorted(grouped.items())
+    ]
+
+
+def _input(row: Payload, role: Role) -> Payload:
+    sees = role is Role.ANALYST
+    counts = {name: row["counts"].get(name, 0) for name in INPUT_COUNTS}
+    error = row["error"] if sees or not row["error"] else "not read to its end"
+    return {"name": row["name"] if sees else None, "error": error, **counts}
+
+
+def _days(hours: Iterable[HourCount], since: datetime, until: datetime) -> list[Payload]:
+    counted: dict[date, Counter[Verdict]] = {
+        (since + timedelta(days=n)).date(): Counter() for n in range((until - since).days)
+    }
+    for one in hours:
+        counted[one.hour.date()][one.verdict] += one.number
+    return [{"day": day.isoformat(), "minutes": _named(minutes)} for day, minutes in counted.items()]
+
+
+def _apps(history: History, since: datetime, until: datetime) -> list[Payload]:
+    rows: dict[tuple[str, str | None], Counter[Verdict]] = {}
+    for signature, version, verdict, number in history.versions(since, until):
+        rows.setdefault((signature, version), Counter())[verdict] += number
+    told = [
+        {
+            "app": app_of(signature),
+            "signature": signature,
+            "version": version,
+            "flagged": minutes[Verdict.FLAGGED],
+            "minutes": minutes.total(),
+        }
+        for (signature, version), minutes in rows.items()
+    ]
+    return sorted(told, key=lambda one: (-one["flagged"], one["app"], one["signature"], one["version"] or ""))
