@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def append(log: Path, record: Mapping[str, object], *, log_bytes: int) -> None:
-    """Append `record` as one line of ASCII, whole or not at all. Raises OSError."""
+def append(log: Path, record: Mapping[str, object], *, log_bytes: int | None = None) -> None:
+    """Append `record` as one line of ASCII, whole or not at all. Raises OSError.
+
+    `log_bytes`: from which size on the file is put aside; None if it may grow.
+    """
     line = json.dumps(record) + "\n"
     descriptor = _open_locked(log)
     try:
@@ -23,7 +26,7 @@ def append(log: Path, record: Mapping[str, object], *, log_bytes: int) -> None:
         except OSError:
             os.ftruncate(descriptor, before)  # half a line would spoil the next one too
             raise
-        if os.fstat(descriptor).st_size >= log_bytes:
+        if log_bytes is not None and os.fstat(descriptor).st_size >= log_bytes:
             log.replace(log.with_name(f"{log.name}.1"))
     finally:
         os.close(descriptor)

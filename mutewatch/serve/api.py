@@ -1,0 +1,180 @@
+"""The data behind the page: /api/overview, /api/minutes, /api/summary, and /export.csv, /export.jsonl.
+
+| limit | value | on hit |
+|---|---|---|
+| span of one request | 31 days | 400 |
+| looks at the store at a time | 4 | the others wait |
+| seconds of one look | 10 | 503 |
+
+Times are whole seconds since 1970. An answer has an ETag: who has it already is told so in few bytes.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from anyio import to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mutewatch.history import History
+from mutewatch.identity import Names
+from mutewatch.records import Finding
+from mutewatch.report.payload import Role, client_minutes, overview, shown_name, summary
+from mutewatch.serve.desk import Desk, Span
+from mutewatch.sinks.csv_file import CsvSink
+from mutewatch.sinks.jsonl import JsonLinesSink
+
+LONGEST: Final = timedelta(days=31)
+FIRST_SHOWN: Final = timedelta(days=7)  # what a page asks for that names no span, up to the end of today
+DAY: Final = timedelta(days=1)
+LONGEST_NAME: Final = 1024  # characters of a client's name
+EXPORTS: Final[dict[str, tuple[type[CsvSink | JsonLinesSink], str]]] = {
+    "csv": (CsvSink, "text/csv; charset=utf-8"),
+    "jsonl": (JsonLinesSink, "application/x-ndjson"),
+}
+
+T = TypeVar("T")
+
+
+def data_routes(desk: Desk) -> list[Route]:
+    """Return the routes; each raises HTTPException, StoreAwayError or OperatorError."""
+
+    async def show_overview(request: Request) -> Response:
+        visitor, span = desk.require(request, Role.VIEWER, "overview"), _span(request, desk.now())
+        answer = await _look(
+            desk, lambda history: overview(history, span.since, span.until, visitor.role, **_how(desk))
+        )
+        desk.note_view(request, visitor, "overview", None, span)
+        return _answer(request, answer)
+
+    async def show_minutes(request: Request) -> Response:
+        visitor, span = desk.require(request, Role.VIEWER, "minutes"), _span(request, desk.now())
+        client = _client(request)
+        if client is None:
+            raise HTTPException(400, "Whose minutes? Name a client.")
+        answer = await _look(
+            desk, lambda history: client_minutes(history, client, span.since, span.until, visitor.role, **_how(desk))
+        )
+        desk.note_view(request, visitor, "minutes", client, span)
+        return _answer(request, answer)
+
+    async def show_summary(request: Request) -> Response:
+        visitor, month = desk.require(request, Role.VIEWER, "summary"), _month(request, desk.now())
+        answer = await _look(desk, lambda history: summary(history, month, visitor.role, names=desk.names))
+        desk.note_view(request, visitor, f"summary {month:%Y-%m}")
+        return _answer(request, answer)
+
+    async def export(request: Request) -> Response:
+        kind = request.url.path.rpartition(".")[2]
+        has_evidence = request.query_params.get("evidence") == "1"
+        visitor = desk.require(request, Role.ANALYST if has_evidence else Role.VIEWER, f"export {kind}")
+        span, client = _span(request, desk.now()), _client(request)
+        chosen = await _look(desk, lambda history: _chosen(history, span, client, visitor.role, desk.names))
+        desk.note(request, visitor, f"export {kind}", 200, client, span, evidence=has_evidence)
+        name = f"mutewatch-{span.since:%Y%m%d}-{span.until:%Y%m%d}.{kind}"
+        return StreamingResponse(
+            _exported(desk, kind, chosen, span, has_evidence=has_evidence),
+            media_type=EXPORTS[kind][1],
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    return [
+        Route("/api/overview", show_overview),
+        Route("/api/minutes", show_minutes),
+        Route("/api/summary", show_summary),
+        Route("/export.csv", export),
+        Route("/export.jsonl", export),
+    ]
+
+
+async def _look(desk: Desk, make: Callable[[History], T]) -> T:
+    """Return what `make` makes of the store, on another thread. Raises StoreAwayError."""
+
+    def look() -> T:
+        with desk.store.look() as history:
+            return make(history)
+
+    return await to_thread.run_sync(look, limiter=desk.limiter)
+
+
+def _how(desk: Desk) -> dict[str, Any]:
+    return {"names": desk.names, "guesses": desk.settings.guesses}
+
+
+def _answer(request: Request, payload: dict[str, Any]) -> Response:
+    body = json.dumps(payload, separators=(",", ":")).encode()
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+    if tag in known:
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(body, media_type="application/json", headers={"ETag": tag})
+
+
+def _span(request: Request, now: datetime) -> Span:
+    """Return the span that is asked for; without one, the week that ends with today. HTTPException 400."""
+    end = now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    until = _time(request, "until") or end
+    span = Span(_time(request, "since") or until - FIRST_SHOWN, until)
+    if not timedelta(0) < span.until - span.since <= LONGEST:
+        raise HTTPException(400, f"Ask for a span of at most {LONGEST.days} days, since before until.")
+    return span
+
+
+def _time(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise HTTPException(400, f"{name}: write whole seconds since 1970.")
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+def _month(request: Request, now: datetime) -> date:
+    text = request.query_params.get("month", f"{now:%Y-%m}")
+    try:
+        return datetime.strptime(text, "%Y-%m").date()
+    except ValueError:
+        raise HTTPException(400, "month: write it as 2026-03.") from None
+
+
+def _client(request: Request) -> str | None:
+    client = request.query_params.get("client")
+    if client is not None and len(client) > LONGEST_NAME:
+        raise HTTPException(400, f"No client's name has more than {LONGEST_NAME} characters.")
+    return client
+
+
+def _chosen(history: History, span: Span, client: str | None, role: Role, names: Names) -> list[str]:
+    """Return the clients that are exported, as the store names them; `client` is as `role` sees it."""
+    found = [one.client for one in history.clients(span.since, span.until)]
+    return [one for one in found if client is None or shown_name(one, role, names) == client]
+
+
+def _exported(desk: Desk, kind: str, clients: list[str], span: Span, *, has_evidence: bool) -> Iterator[str]:
+    """Yield the export, one client's day at a time: a reader that is slow must not hold the store's log."""
+    file = io.StringIO()
+    sink = EXPORTS[kind][0](file)
+    for client in clients:
+        since = span.since
+        while since < span.until:
+            until = min(since + DAY, span.until)
+            with desk.store.look() as history:
+                found = list(history.minutes(client, since, until))
+            sink.write(found if has_evidence else [redacted(one, desk.names) for one in found])
+            yield file.getvalue()
+            file.seek(0)
+            file.truncate()
+            since = until
+
+
+def redacted(finding: Finding, names: Names) -> Finding:
+    """Return what a viewer may have of a finding: the verdict under a pseudonym, and on what words it rests."""
+    client = shown_name(finding.client, Role.VIEWER, names)
+    return replace(finding, client=client, call="", values=(), source=None, guess=None)
