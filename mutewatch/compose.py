@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from mutewatch.config import StateDirectory
+from mutewatch.database import is_rows_fault
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
 from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
 from mutewatch.mute import MuteTracker
@@ -31,8 +32,6 @@ logger = logging.getLogger("mutewatch.live")
 
 LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue to wait in, and must be able to stop
 LIVE = "live"  # the name of the proxy among the inputs of a store
-# A record's own faults; every other error of the database is the store's: locked, full, read-only, damaged.
-UNSTORABLE = (DataError, IntegrityError, InterfaceError, ProgrammingError)
 RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
 RESTORE_SECONDS = 15.0  # at most: a start that takes longer than `WriterLimits.start_seconds` fails
 
@@ -160,7 +159,7 @@ class Recorder:
         try:
             self.store.record(self._facts, self._findings, counts)
         except DBAPIError as error:
-            if not isinstance(error, UNSTORABLE):
+            if not is_rows_fault(error):
                 raise
             self._commit_one_by_one()
         except (StatementError, TypeError, ValueError, OverflowError):
@@ -173,7 +172,7 @@ class Recorder:
             try:
                 self.store.record(facts, findings)
             except DBAPIError as error:
-                if not isinstance(error, UNSTORABLE):
+                if not is_rows_fault(error):
                     raise
                 self.pipeline.counts.unstorable += 1
             except (StatementError, TypeError, ValueError, OverflowError):

@@ -7,16 +7,13 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record, finding_from_record
-from mutewatch.store import daily, findings, inputs, microseconds
-
-HOUR_US: Final = 3_600_000_000
+from mutewatch.tables import HOUR_US, daily, findings, inputs, microseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def _check_clock(retention: Retention, store: Store, now: datetime, *, trust_clo
             last = newest(connection)
         seen = f"; the newest message is of {last:%Y-%m-%d %H:%M}" if last else ""
         raise OperatorError(
-            f"the clock says {now:%Y-%m-%d %H:%M} UTC, more than a day ahead of what {store.path} knows{seen}: "
+            f"the clock says {now:%Y-%m-%d %H:%M} UTC, more than a day ahead of what {store.name} knows{seen}: "
             "nothing is deleted. If the clock is right, say so with --trust-clock"
         )
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, select
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from mutewatch.errors import OperatorError
+from mutewatch import database
 from mutewatch.history import History
-from mutewatch.store import SCHEMA_VERSION, meta
+from mutewatch.tables import SCHEMA_VERSION, meta
 
 LOOK_SECONDS: Final = 10.0  # a year of a large site takes longer: ask for less at a time
 LOCK_SECONDS: Final = 2.0  # for somebody else's lock
@@ -50,7 +49,8 @@ class ReadOnlyStore:
     @contextmanager
     def _limited(self, connection: Connection) -> Iterator[None]:
         """PostgreSQL keeps the time itself; of SQLite somebody has to say stop."""
-        if connection.dialect.name != "sqlite":
+        if connection.dialect.name == database.POSTGRESQL:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(self._seconds * 1000)}")
             yield
             return
         connection.exec_driver_sql("BEGIN")  # Python begins none by itself before a SELECT
@@ -71,33 +71,15 @@ def _sqlite(path: Path) -> Engine:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, check_same_thread=False)
 
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    return create_engine(
+        "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=database.parsed_json, hide_parameters=True
+    )
 
 
-def _postgresql(url: URL, look_seconds: float) -> Engine:
-    limits = f"-c statement_timeout={round(look_seconds * 1000)} -c lock_timeout={round(LOCK_SECONDS * 1000)}"
-    arguments = {"connect_timeout": 5, "application_name": "mutewatch serve", "options": limits}
-    try:
-        engine = create_engine(
-            url,
-            connect_args={name: value for name, value in arguments.items() if name not in url.query},
-            isolation_level="REPEATABLE READ",
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-    except (ModuleNotFoundError, NoSuchModuleError):
-        raise OperatorError("--store: PostgreSQL needs psycopg: pip install 'mutewatch[pg]'") from None
-    return engine.execution_options(postgresql_readonly=True)
-
-
-def _parsed(location: str) -> URL:
-    try:
-        url = make_url(location)
-    except (ArgumentError, ValueError):  # its text would quote the password
-        raise OperatorError("--store: write a path, or postgresql+psycopg://user@host/database") from None
-    if url.get_backend_name() != "postgresql":
-        raise OperatorError(f"--store: not {url.drivername}: write a path, or postgresql+psycopg://user@host/database")
-    return url.set(drivername="postgresql+psycopg")
+def _postgresql(location: str) -> Engine:
+    """Connections are kept; one that a restarted server has closed fails one look, and all are made anew."""
+    engine = database.open_engine(location, LOCK_SECONDS)
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _check_version(connection: Connection) -> None:
