@@ -21,6 +21,7 @@ from mutewatch.cli_options import (
     SignatureOption,
     StateOption,
 )
+from mutewatch.cli_serve import serve
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -325,6 +326,9 @@ def report(
     from mutewatch.config import StateDirectory, default_state
 
     run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+
+
+app.command()(serve)
 
 
 @app.command()

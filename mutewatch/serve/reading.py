@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from mutewatch import database
+from mutewatch.errors import OperatorError
 from mutewatch.history import History
 from mutewatch.tables import SCHEMA_VERSION, meta
 
@@ -34,7 +35,7 @@ class ReadOnlyStore:
     def __init__(self, location: Path | str, *, look_seconds: float = LOOK_SECONDS) -> None:
         """OperatorError for a URL that cannot be used. Nothing is opened yet."""
         self._seconds = look_seconds
-        self._engine = _sqlite(location) if isinstance(location, Path) else _postgresql(_parsed(location), look_seconds)
+        self._engine = _sqlite(location) if isinstance(location, Path) else _postgresql(location)
 
     @contextmanager
     def look(self) -> Iterator[History]:
@@ -54,8 +55,8 @@ class ReadOnlyStore:
             yield
             return
         connection.exec_driver_sql("BEGIN")  # Python begins none by itself before a SELECT
-        database: Any = connection.connection.dbapi_connection
-        alarm = threading.Timer(self._seconds, database.interrupt)
+        sqlite: Any = connection.connection.dbapi_connection
+        alarm = threading.Timer(self._seconds, sqlite.interrupt)
         alarm.start()
         try:
             yield
@@ -78,6 +79,8 @@ def _sqlite(path: Path) -> Engine:
 
 def _postgresql(location: str) -> Engine:
     """Connections are kept; one that a restarted server has closed fails one look, and all are made anew."""
+    if not location.startswith(database.POSTGRESQL):
+        raise OperatorError("--store: write a path, or postgresql+psycopg://user@host/database")
     engine = database.open_engine(location, LOCK_SECONDS)
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
