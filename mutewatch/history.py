@@ -108,10 +108,9 @@ class History:
 
     def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
         """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
-        version = findings.c.record["client_version"].as_string()
-        keys = (findings.c.signature, version, findings.c.verdict)
-        query = select(*keys, func.count()).where(*_within(since, until)).group_by(*keys).order_by(*keys)
-        rows = self._connection.execute(query)
+        version = findings.c.record["client_version"].as_string().label("version")
+        told = select(findings.c.signature, version, findings.c.verdict).where(*_within(since, until)).subquery()
+        rows = self._connection.execute(select(*told.c, func.count()).group_by(*told.c).order_by(*told.c))
         return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
 
     def expired(self, since: datetime, until: datetime) -> dict[str, int]:

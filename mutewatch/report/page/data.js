@@ -1,0 +1,107 @@
+// Where the payload is from (in this file, or fetched), how its columns unfold, and how numbers become words.
+const DAY = 86400;
+const VERDICTS = {
+  "flagged": { glyph: "▲", means: "audio-derived data left while the client was muted" },
+  "unmuted": { glyph: "○", means: "audio-derived data left while the client was not muted" },
+  "inert": { glyph: "–", means: "values were there but carry no information: at their floor, or constant for ten minutes" },
+  "mute-unknown": { glyph: "?", means: "audio-derived data left, and nobody said whether the client was muted: not clean" },
+  "missing": { glyph: "×", means: "the client counted this minute, but its report was not seen" },
+  "undecoded": { glyph: "#", means: "a message of a known endpoint that could not be read" },
+};
+const NAMES = Object.keys(VERDICTS);
+
+const pad = (number) => String(number).padStart(2, "0");
+const clock = (time) => { const at = new Date(time * 1000); return `${pad(at.getUTCHours())}:${pad(at.getUTCMinutes())}`; };
+const clockSeconds = (time) => `${clock(time)}:${pad(new Date(time * 1000).getUTCSeconds())}`;
+const dayFormat = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "long", year: "numeric" });
+const monthFormat = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", month: "long", year: "numeric" });
+const dayName = (time) => dayFormat.format(new Date(time * 1000));
+const dayOf = (time) => Math.floor(time / DAY) * DAY;
+const isoDay = (time) => new Date(time * 1000).toISOString().slice(0, 10);
+const count = (number, noun) => `${number.toLocaleString("en-GB")} ${noun}${number === 1 ? "" : "s"}`;
+const percent = (part, whole) => (whole ? `${part < whole ? Math.min(99, Math.round((100 * part) / whole)) : 100} %` : "none");
+
+/** An element with attributes and children; texts become text, never markup. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+const byId = (id) => document.getElementById(id);
+/** A text from the wire, kept from turning the direction of what stands around it. */
+const wire = (text) => make("bdi", {}, text);
+
+/** A column as an array of `length` entries; null where there is none. */
+function unpack(column, length) {
+  if (!column) return null;
+  if (Array.isArray(column)) return column;
+  const entries = new Array(length);
+  for (let i = 0, at = 0; i < column.runs.length; i += 2) {
+    entries.fill(column.runs[i], at, at + column.runs[i + 1]);
+    at += column.runs[i + 1];
+  }
+  return entries;
+}
+
+/** The minutes of a client with times and verdicts unfolded; the other columns unfold when they are asked for. */
+function unfold(payload) {
+  const n = payload.count;
+  const end = new Array(n);
+  let at = 0;
+  (unpack(payload.end_step, n) || []).forEach((step, i) => { end[i] = at += step; });
+  const known = new Map();
+  const column = (name, packed) => {
+    if (!known.has(name)) known.set(name, unpack(packed, n));
+    return known.get(name);
+  };
+  return {
+    count: n, end, length: unpack(payload.length, n) || [], verdict: unpack(payload.verdict, n) || [],
+    closed: payload.uninspected || [], values: payload.values || [], guesses: payload.guesses || [], texts: payload.texts || [],
+    seconds: (what, i) => column(what, payload[what])?.[i] ?? null,
+    value: (which, i) => column(`value ${which}`, payload.values[which].at)?.[i] ?? null,
+    evidence: (what, i) => column(`evidence ${what}`, payload.evidence?.[what])?.[i] ?? null,
+    words(what, i) { const number = this.evidence(what, i); return number === null ? null : this.texts[number]; },
+    guess(i) { const number = column("guess", payload.guess)?.[i] ?? null; return number === null ? null : this.guesses[number]; },
+    isForAnalysts: "evidence" in payload,
+  };
+}
+
+/** Everything is in this file; minutes are parsed when they are first looked at. */
+function inlined() {
+  const read = (id) => { const found = byId(`data-${id}`); return found && JSON.parse(found.textContent); };
+  const known = new Map();
+  const now = (client, day) => {
+    const id = `minutes-${client.index}-${day / DAY}`;
+    if (!known.has(id)) { const found = read(id); known.set(id, found && unfold(found)); }
+    return known.get(id);
+  };
+  return { isLive: false, now, minutes: async (client, day) => now(client, day), overview: async () => read("overview"), summary: async () => read("summary"), about: read("about") };
+}
+
+/** The same from the server, a day at a time; a day's minutes are asked for again when the overview has changed. */
+function served() {
+  const known = new Map();
+  const get = async (what, query) => {
+    const answer = await fetch(`api/${what}?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" } });
+    if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
+    return answer.json();
+  };
+  const key = (client, day) => `${client.name} ${day} ${JSON.stringify(client.minutes)}`;
+  return {
+    isLive: true, about: null,
+    now: (client, day) => known.get(key(client, day)) || null,
+    async minutes(client, day) {
+      const name = key(client, day);
+      if (!known.has(name)) {
+        if (known.size > 400) known.clear();
+        known.set(name, unfold(await get("minutes", { client: client.name, since: day, until: day + DAY })));
+      }
+      return known.get(name);
+    },
+    overview: (day) => get("overview", day === null ? {} : { since: day, until: day + DAY }),
+    summary: (month) => get("summary", month ? { month } : {}),
+  };
+}
