@@ -3,9 +3,10 @@
 Who may reach it is decided here: the machine itself without further ado, others only with tokens and over TLS.
 """
 
-import os
-import socket
+import logging
 import ssl
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,10 @@ from mutewatch.errors import OperatorError
 from mutewatch.identity import Names, load_or_create_key
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    import uvicorn
+
     from mutewatch.serve.desk import Settings
     from mutewatch.serve.tokens import TokenFile
 
@@ -77,20 +82,19 @@ def serve(root: Path, options: ServeOptions) -> int:
     tokens = TokenFile(options.token_file or state.root / FILE)
     check_reach(options, host, tokens)
     context = _tls(options)
-    store = ReadOnlyStore(_location(options.store, state))
     access = Access(tokens, anonymous=None if options.needs_token else Role.VIEWER)
     desk = Desk(
         _settings(options, host),
-        store,
+        ReadOnlyStore(_location(options.store, state)),
         access,
         Names(load_or_create_key(state.client_key)),
-        partial(_write_down, state.root),
+        partial(audit, state.root),
         lambda: datetime.now(UTC),
     )
-    listening = _listen(host, port)
-    _announce(options, listening, None if tokens.tokens() or not options.needs_token else access.make_link())
     config = uvicorn.Config(
         build_app(desk),
+        host,
+        port,
         http=BoundedHttp,
         ws="none",
         lifespan="off",
@@ -105,7 +109,15 @@ def serve(root: Path, options: ServeOptions) -> int:
         timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    link = None if tokens.tokens() or not options.needs_token else access.make_link()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: "list[socket] | None" = None) -> None:
+            await super().startup(sockets)
+            print(*_greeting(self.servers[0].sockets[0].getsockname(), link, has_tls=context is not None), sep="\n")
+            sys.stdout.flush()
+
+    Server(config).run(sockets=[_bound(config)])
     return 0
 
 
@@ -172,10 +184,6 @@ def _location(store: str | None, state: StateDirectory) -> Path | str:
     return store if "://" in store else Path(store)
 
 
-def _write_down(state: Path, at: datetime, who: str, what: str, details: dict[str, object]) -> None:
-    audit(state, at, who, what, details)
-
-
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:
     """Return what TLS is done with; None without. Raises OperatorError."""
     if options.tls_cert is None or options.tls_key is None:
@@ -199,18 +207,24 @@ def _said(error: Exception) -> str:
     return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bound(config: "uvicorn.Config") -> "socket":
+    """Return the socket that it listens on. OperatorError if the address is not to be had."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.disabled = True  # one line is enough
     try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise OperatorError(f"--listen {host}:{port}: {os.strerror(error.errno or 0)}") from None
+        return config.bind_socket()
+    except SystemExit as stopped:
+        error = stopped.__context__
+        reason = error.strerror if isinstance(error, OSError) else "not to be had"
+        raise OperatorError(f"--listen {config.host}:{config.port}: {reason}") from None
+    finally:
+        logger.disabled = False
 
 
-def _announce(options: ServeOptions, listening: socket.socket, link: str | None) -> None:
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http{'s' if options.tls_cert else ''}://{shown}:{port}"
-    print(f"Serving at {url}/ until Ctrl-C.", flush=True)
+def _greeting(name: tuple[str, int], link: str | None, *, has_tls: bool) -> Iterator[str]:
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    url = f"http{'s' if has_tls else ''}://{host}:{name[1]}"
+    yield f"Serving at {url}/ until Ctrl-C."
     if link is not None:
-        print(f"Open this; it works once, for whoever has it:\n{url}/login#{link}", flush=True)
+        yield "Open this link; it works once, for whoever has it:"
+        yield f"{url}/login#{link}"

@@ -11,13 +11,12 @@ Times are whole seconds since 1970. An answer has an ETag: who has it already is
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -32,7 +31,7 @@ from mutewatch.sinks.csv_file import CsvSink
 from mutewatch.sinks.jsonl import JsonLinesSink
 
 LONGEST: Final = timedelta(days=31)
-FIRST_SHOWN: Final = timedelta(days=7)  # what a page asks for that names no span, up to the end of today
+FIRST_SHOWN: Final = timedelta(days=7)  # to who names no span
 DAY: Final = timedelta(days=1)
 LONGEST_NAME: Final = 1024  # characters of a client's name
 EXPORTS: Final[dict[str, tuple[type[CsvSink | JsonLinesSink], str]]] = {
@@ -40,34 +39,32 @@ EXPORTS: Final[dict[str, tuple[type[CsvSink | JsonLinesSink], str]]] = {
     "jsonl": (JsonLinesSink, "application/x-ndjson"),
 }
 
-T = TypeVar("T")
-
 
 def data_routes(desk: Desk) -> list[Route]:
     """Return the routes; each raises HTTPException, StoreAwayError or OperatorError."""
 
     async def show_overview(request: Request) -> Response:
-        visitor, span = desk.require(request, Role.VIEWER, "overview"), _span(request, desk.now())
-        answer = await _look(
-            desk, lambda history: overview(history, span.since, span.until, visitor.role, **_how(desk))
-        )
+        visitor = desk.require(request, Role.VIEWER, "overview")
+        span = await _asked_span(desk, request)
+        answer = await desk.look(lambda history: overview(history, span.since, span.until, visitor.role, **_how(desk)))
         desk.note_view(request, visitor, "overview", None, span)
         return _answer(request, answer)
 
     async def show_minutes(request: Request) -> Response:
-        visitor, span = desk.require(request, Role.VIEWER, "minutes"), _span(request, desk.now())
+        visitor = desk.require(request, Role.VIEWER, "minutes")
+        span = await _asked_span(desk, request)
         client = _client(request)
         if client is None:
             raise HTTPException(400, "Whose minutes? Name a client.")
-        answer = await _look(
-            desk, lambda history: client_minutes(history, client, span.since, span.until, visitor.role, **_how(desk))
+        answer = await desk.look(
+            lambda history: client_minutes(history, client, span.since, span.until, visitor.role, **_how(desk))
         )
         desk.note_view(request, visitor, "minutes", client, span)
         return _answer(request, answer)
 
     async def show_summary(request: Request) -> Response:
         visitor, month = desk.require(request, Role.VIEWER, "summary"), _month(request, desk.now())
-        answer = await _look(desk, lambda history: summary(history, month, visitor.role, names=desk.names))
+        answer = await desk.look(lambda history: summary(history, month, visitor.role, names=desk.names))
         desk.note_view(request, visitor, f"summary {month:%Y-%m}")
         return _answer(request, answer)
 
@@ -75,8 +72,8 @@ def data_routes(desk: Desk) -> list[Route]:
         kind = request.url.path.rpartition(".")[2]
         has_evidence = request.query_params.get("evidence") == "1"
         visitor = desk.require(request, Role.ANALYST if has_evidence else Role.VIEWER, f"export {kind}")
-        span, client = _span(request, desk.now()), _client(request)
-        chosen = await _look(desk, lambda history: _chosen(history, span, client, visitor.role, desk.names))
+        span, client = await _asked_span(desk, request), _client(request)
+        chosen = await desk.look(lambda history: _chosen(history, span, client, visitor.role, desk.names))
         desk.note(request, visitor, f"export {kind}", 200, client, span, evidence=has_evidence)
         name = f"mutewatch-{span.since:%Y%m%d}-{span.until:%Y%m%d}.{kind}"
         return StreamingResponse(
@@ -94,16 +91,6 @@ def data_routes(desk: Desk) -> list[Route]:
     ]
 
 
-async def _look(desk: Desk, make: Callable[[History], T]) -> T:
-    """Return what `make` makes of the store, on another thread. Raises StoreAwayError."""
-
-    def look() -> T:
-        with desk.store.look() as history:
-            return make(history)
-
-    return await to_thread.run_sync(look, limiter=desk.limiter)
-
-
 def _how(desk: Desk) -> dict[str, Any]:
     return {"names": desk.names, "guesses": desk.settings.guesses}
 
@@ -117,14 +104,17 @@ def _answer(request: Request, payload: dict[str, Any]) -> Response:
     return Response(body, media_type="application/json", headers={"ETag": tag})
 
 
-def _span(request: Request, now: datetime) -> Span:
-    """Return the span that is asked for; without one, the week that ends with today. HTTPException 400."""
-    end = now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
-    until = _time(request, "until") or end
-    span = Span(_time(request, "since") or until - FIRST_SHOWN, until)
-    if not timedelta(0) < span.until - span.since <= LONGEST:
+async def _asked_span(desk: Desk, request: Request) -> Span:
+    """Return the span that is asked for; by default the week that ends with the store's last day. HTTPException 400."""
+    since, until = _time(request, "since"), _time(request, "until")
+    if until is None:
+        known = await desk.look(lambda history: history.span())
+        last = known[1] if known else desk.now()
+        until = last.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    since = since or until - FIRST_SHOWN
+    if not timedelta(0) < until - since <= LONGEST:
         raise HTTPException(400, f"Ask for a span of at most {LONGEST.days} days, since before until.")
-    return span
+    return Span(since, until)
 
 
 def _time(request: Request, name: str) -> datetime | None:

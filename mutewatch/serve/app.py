@@ -25,7 +25,7 @@ from mutewatch.serve.api import data_routes
 from mutewatch.serve.desk import Desk
 from mutewatch.serve.guard import Guard, problem
 from mutewatch.serve.login import login_routes
-from mutewatch.serve.page import page_routes
+from mutewatch.serve.page import Assets, page_routes
 from mutewatch.serve.reading import StoreAwayError
 
 logger = logging.getLogger("mutewatch.serve")
@@ -33,8 +33,10 @@ logger = logging.getLogger("mutewatch.serve")
 
 def build_app(desk: Desk) -> ASGIApp:
     """Return the application that answers at this desk."""
+    assets = Assets()
+    pages = [*page_routes(desk, assets), *login_routes(desk, assets)]
     app = Starlette(
-        routes=[*page_routes(desk), *login_routes(desk), *data_routes(desk), Route("/healthz", _healthz)],
+        routes=[*pages, *data_routes(desk), Route("/healthz", _healthz)],
         exception_handlers={
             HTTPException: _refused,
             StoreAwayError: _store_away,

@@ -9,17 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeVar
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from mutewatch.history import History
 from mutewatch.identity import Names
 from mutewatch.report.payload import Role, shown_name
 from mutewatch.serve.access import Access, TooManyError, Visitor
 from mutewatch.serve.reading import ReadOnlyStore
 
+T = TypeVar("T")
 Audit = Callable[[datetime, str, str, dict[str, object]], None]  # when, who, what, details; raises OperatorError
 REPEATED_WITHIN: Final = timedelta(minutes=15)
 VIEWS_REMEMBERED: Final = 1000
@@ -59,7 +61,7 @@ class Desk:
     ) -> None:
         self.settings, self.store, self.access, self.names, self.now = settings, store, access, names, now
         self._audit = audit
-        self.limiter = CapacityLimiter(LOOKS)
+        self._limiter = CapacityLimiter(LOOKS)
         self._views: OrderedDict[tuple[object, ...], datetime] = OrderedDict()
 
     @property
@@ -90,6 +92,15 @@ class Desk:
             self.note(request, visitor, what, 403)
             raise HTTPException(403, "Evidence is for analysts.")
         return visitor
+
+    async def look(self, make: Callable[[History], T]) -> T:
+        """Return what `make` makes of the store, on another thread. Raises StoreAwayError."""
+
+        def look() -> T:
+            with self.store.look() as history:
+                return make(history)
+
+        return await to_thread.run_sync(look, limiter=self._limiter)
 
     def note(
         self,

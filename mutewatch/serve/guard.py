@@ -4,7 +4,7 @@
 |---|---|
 | Host is a name that this server is known by | DNS rebinding: a page of another site that had its name point here |
 | no request for data from a page of another site (Sec-Fetch-Site) | what it could learn from the time that takes |
-| POST only from our own pages (Origin) | being logged in or out by another site |
+| POST only from our own pages (Origin, Sec-Fetch-Site) | being logged in or out by another site |
 | bodies of at most 4 KiB, with their length told | memory |
 | Content-Security-Policy: nothing but our own files | script in a name from the wire; anything that leaves the page |
 """
@@ -74,8 +74,9 @@ def _refusal(method: str, path: str, headers: Headers) -> Response | None:
 
 
 def _is_own_form(headers: Headers) -> bool:
-    """Browsers name the origin of a form; what does not is no browser, and has no use for a session."""
+    """Browsers say where a form is from; what does not is no browser, and has no use for a session."""
     try:
-        return urlsplit(headers.get("origin", "")).netloc == headers.get("host", "") != ""
+        own = urlsplit(headers.get("origin", "")).netloc == headers.get("host", "") != ""
     except ValueError:
-        return False
+        own = False
+    return own or headers.get("sec-fetch-site") == "same-origin"

@@ -4,7 +4,6 @@ The link of the start carries its secret behind `#`, which browsers do not send;
 takes it out of the address. It holds good once, so the browser's history has no use for it.
 """
 
-from importlib.resources import files
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -16,17 +15,18 @@ from starlette.routing import Route
 
 from mutewatch.serve.access import SESSION_LIFE, TooManyError
 from mutewatch.serve.desk import Desk, too_many
+from mutewatch.serve.page import Assets, login_page
 
 BODY_SECONDS: Final = 5.0
 WRONG: Final = '<p role="alert">That token is not known, or the link was used before.</p>'
 
 
-def login_routes(desk: Desk) -> list[Route]:
+def login_routes(desk: Desk, assets: Assets) -> list[Route]:
     """Return GET and POST /login, and POST /logout."""
-    page = files("mutewatch.serve").joinpath("login.html").read_text(encoding="utf-8")
+    page, page_again = login_page(assets), login_page(assets, WRONG)
 
     async def show(_request: Request) -> Response:
-        return HTMLResponse(page.replace("<!-- remark -->", ""))
+        return HTMLResponse(page)
 
     async def log_in(request: Request) -> Response:
         token = (await _fields(request)).get("token", "").strip()
@@ -36,7 +36,7 @@ def login_routes(desk: Desk) -> list[Route]:
             raise too_many() from None
         if begun is None:
             desk.note(request, None, "login", 401)
-            return HTMLResponse(page.replace("<!-- remark -->", WRONG), 401)
+            return HTMLResponse(page_again, 401)
         cookie, visitor = begun
         desk.note(request, visitor, "login", 200)
         answer = RedirectResponse("/", 303)

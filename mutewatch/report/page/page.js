@@ -1,6 +1,6 @@
 // The page: the answer in words, the list of clients, one client's day, the month. Texts go in as text nodes only.
 performance.mark("mutewatch-start");
-const POLL_MS = 10000;
+const POLL_MS = Number(document.body.dataset.poll);
 const PAGE_ROWS = 50;
 const source = document.body.dataset.mode === "live" ? served() : inlined();
 const state = { all: null, day: null, clients: [], client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged" };
