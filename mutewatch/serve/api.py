@@ -11,6 +11,7 @@ Times are whole seconds since 1970. An answer has an ETag: who has it already is
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +34,7 @@ from mutewatch.sinks.jsonl import JsonLinesSink
 LONGEST: Final = timedelta(days=31)
 FIRST_SHOWN: Final = timedelta(days=7)  # to who names no span
 DAY: Final = timedelta(days=1)
+MONTH: Final = re.compile("(19[789]|20[0-9])[0-9]-(0[1-9]|1[0-2])")
 LONGEST_NAME: Final = 1024  # characters of a client's name
 EXPORTS: Final[dict[str, tuple[type[CsvSink | JsonLinesSink], str]]] = {
     "csv": (CsvSink, "text/csv; charset=utf-8"),
@@ -128,10 +130,9 @@ def _time(request: Request, name: str) -> datetime | None:
 
 def _month(request: Request, now: datetime) -> date:
     text = request.query_params.get("month", f"{now:%Y-%m}")
-    try:
-        return datetime.strptime(text, "%Y-%m").date()
-    except ValueError:
-        raise HTTPException(400, "month: write it as 2026-03.") from None
+    if not MONTH.fullmatch(text):
+        raise HTTPException(400, "month: write it as 2026-03.")
+    return date.fromisoformat(f"{text}-01")
 
 
 def _client(request: Request) -> str | None:
@@ -157,11 +158,15 @@ def _exported(desk: Desk, kind: str, clients: list[str], span: Span, *, has_evid
             until = min(since + DAY, span.until)
             with desk.store.look() as history:
                 found = list(history.minutes(client, since, until))
-            sink.write(found if has_evidence else [redacted(one, desk.names) for one in found])
+            sink.write([_given(desk, one) if has_evidence else redacted(one, desk.names) for one in found])
             yield file.getvalue()
             file.seek(0)
             file.truncate()
             since = until
+
+
+def _given(desk: Desk, finding: Finding) -> Finding:
+    return finding if desk.settings.guesses else replace(finding, guess=None)
 
 
 def redacted(finding: Finding, names: Names) -> Finding:

@@ -23,6 +23,7 @@ from mutewatch.tables import SCHEMA_VERSION, meta
 
 LOOK_SECONDS: Final = 10.0  # a year of a large site takes longer: ask for less at a time
 LOCK_SECONDS: Final = 2.0  # for somebody else's lock
+NO_TABLES: Final = "The store has no tables yet: `mutewatch live` or `mutewatch scan --store` makes them."
 
 
 class StoreAwayError(Exception):
@@ -87,9 +88,11 @@ def _postgresql(location: str) -> Engine:
 
 def _check_version(connection: Connection) -> None:
     version = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar()
+    if version is None:
+        raise StoreAwayError(NO_TABLES)
     if version != str(SCHEMA_VERSION):
-        told = f"is of version {version}, not {SCHEMA_VERSION}" if version else "has no tables yet"
-        raise StoreAwayError(f"The store {told}: `mutewatch report` says more.")
+        told = f"The store is of version {version}, not {SCHEMA_VERSION}: `mutewatch report` brings up an older one."
+        raise StoreAwayError(told)
 
 
 def _reason(error: DBAPIError) -> str:
@@ -100,4 +103,6 @@ def _reason(error: DBAPIError) -> str:
         return "The store is locked by another program just now."
     if "unable to open" in said:
         return "There is no store yet: `mutewatch live` or `mutewatch scan --store` makes one."
+    if "no such table" in said or "does not exist" in said:
+        return NO_TABLES
     return "The store cannot be read just now."
