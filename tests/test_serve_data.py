@@ -1,6 +1,7 @@
 """What the served page's data says, what it costs who asks too much, and what is written down about it."""
 
 import csv
+import fcntl
 import io
 import json
 import sqlite3
@@ -292,7 +293,7 @@ def test_an_audit_log_that_cannot_be_written_is_the_operators_to_mend(tmp_path: 
 
 
 def test_a_log_that_somebody_has_put_aside_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, lock = tmp_path / "a.log", log_file.fcntl.flock
+    log, lock = tmp_path / "a.log", fcntl.flock
     log.touch()
 
     def locked_late(descriptor: int, how: int) -> None:
@@ -300,6 +301,6 @@ def test_a_log_that_somebody_has_put_aside_is_not_written_on(tmp_path: Path, mon
         if not (tmp_path / "a.log.1").exists():
             log.rename(tmp_path / "a.log.1")
 
-    monkeypatch.setattr(log_file.fcntl, "flock", locked_late)
+    monkeypatch.setattr(fcntl, "flock", locked_late)
     log_file.append(log, {"line": 1})
     assert (log.read_text(), (tmp_path / "a.log.1").read_text()) == ('{"line": 1}\n', "")
