@@ -34,8 +34,8 @@ fix: $(VENV)/.dev  ## format, and mend what can be mended
 sample: $(VENV)/.dev  ## play the sample meeting again and write the bundled files
 	$(BIN)/python -m tests.meeting mutewatch/sample
 
-clean:  ## remove the environment
-	rm -rf $(VENV) $(OTHER)
+clean:  ## remove the environment, and what the demo wrote
+	rm -rf $(VENV) $(OTHER) mutewatch-demo
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'

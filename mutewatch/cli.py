@@ -20,8 +20,11 @@ from mutewatch.cli_options import (
     ShowClientsOption,
     SignatureOption,
     StateOption,
+    StoreOption,
 )
+from mutewatch.cli_report import report
 from mutewatch.cli_serve import serve
+from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -73,7 +76,9 @@ def scan(
         Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Also keep the findings in this SQLite file, or PostgreSQL by URL.")
+    ] = None,
     engine: EngineOption = "native",
     address: AddressOption = None,
     rotated: RotatedOption = False,
@@ -109,7 +114,7 @@ def scan(
         keylogs=tuple(keylog or ()),
         format=Format(output_format),
         output=output,
-        store=store,
+        store=store_location(store) if store else None,
         engine=engine,
         addresses=tuple(address or ()),
         rotated=rotated,
@@ -147,11 +152,13 @@ def convert(
 
 
 @app.command()
-def demo() -> None:
-    """Judge the bundled sample: a synthetic meeting of twenty minutes."""
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the report goes.")] = Path("mutewatch-demo"),
+) -> None:
+    """Judge the bundled sample, a synthetic meeting of twenty minutes, and write a report of it."""
     from mutewatch.commands.demo import demo as run
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(folder))
 
 
 @app.command()
@@ -308,24 +315,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-@app.command()
-def report(
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
-    output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
-    ] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    state: StateOption = None,
-) -> None:
-    """Show what a store holds: live findings, or those of `scan --store`."""
-    from mutewatch.commands.output import Format
-    from mutewatch.commands.report import report as run
-    from mutewatch.config import StateDirectory, default_state
-
-    run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+app.command()(report)
 
 
 app.command()(serve)
@@ -334,10 +324,7 @@ app.command()(serve)
 @app.command()
 def prune(
     config: ConfigOption = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to prune. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much is due.")] = False,
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="The clock is right, though far ahead of the store's newest message.")
@@ -347,14 +334,14 @@ def prune(
     """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
     from mutewatch.commands.prune import prune as run
 
-    raise typer.Exit(run(config, state, store, dry_run=dry_run, trust_clock=trust_clock))
+    chosen = store_location(store) if store else None
+    raise typer.Exit(run(config, state, chosen, dry_run=dry_run, trust_clock=trust_clock))
 
 
 @app.command()
 def doctor(state: StateOption = None) -> None:
     """Show what is installed and set up here, and what is missing for what."""
     from mutewatch.commands.doctor import doctor as run
-    from mutewatch.config import default_state
 
     raise typer.Exit(run(state or default_state()))
 

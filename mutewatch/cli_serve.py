@@ -5,16 +5,11 @@ from typing import Annotated
 
 import typer
 
-from mutewatch.cli_options import StateOption
+from mutewatch.cli_options import StateOption, StoreOption
 
 
 def serve(
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store", help="The store to show: path or URL. (default: that of `mutewatch live`)", show_default=False
-        ),
-    ] = None,
+    store: StoreOption = None,
     listen: Annotated[str, typer.Option("--listen", help="Address and port.")] = "127.0.0.1:8480",
     new_token: Annotated[
         tuple[str, str] | None,
@@ -40,8 +35,8 @@ def serve(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A reverse proxy does TLS, and says whom it speaks for.")
     ] = False,
-    activity: Annotated[
-        bool, typer.Option("--activity/--no-activity", help="Show analysts what could be inferred.")
+    guesses: Annotated[
+        bool, typer.Option("--guesses/--no-guesses", help="Show analysts what could be inferred.")
     ] = True,
     poll: Annotated[
         float, typer.Option("--poll", min=0.1, max=3600, help="Seconds after which a page looks again.")
@@ -56,13 +51,13 @@ def serve(
     from mutewatch.commands.serve import ServeOptions
     from mutewatch.commands.serve import new_token as make
     from mutewatch.commands.serve import serve as run
-    from mutewatch.config import default_state
+    from mutewatch.config import StateDirectory, default_state, store_location
 
     root = state or default_state()
     if new_token is not None:
         raise typer.Exit(make(root, token_file, *new_token))
     options = ServeOptions(
-        store=store,
+        store=store_location(store) if store else StateDirectory(root).store_location,
         listen=listen,
         token_file=token_file,
         hosts=tuple(host or ()),
@@ -70,7 +65,7 @@ def serve(
         tls_key=tls_key,
         is_behind_proxy=behind_proxy,
         needs_token=not no_token,
-        guesses=activity,
+        guesses=guesses,
         poll_seconds=poll,
     )
     raise typer.Exit(run(root, options))

@@ -209,7 +209,7 @@ def build_recorder(
     periods: Periods = FOR_A_WHILE,
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
-    store = Store(state.store, LIVE_LOCK_SECONDS)
+    store = Store(state.store_location, LIVE_LOCK_SECONDS)
     recorder = Recorder(build_pipeline(state, options), store, policies, periods)
     recorder.restore(now)
     return recorder

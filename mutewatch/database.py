@@ -65,7 +65,10 @@ def open_engine(location: Path | str, lock_seconds: float) -> Engine:
 
 def shown(location: Path | str) -> str:
     """Return `location` without its password."""
-    return str(location) if isinstance(location, Path) else _url(location).render_as_string(hide_password=True)
+    if isinstance(location, Path):
+        return str(location)
+    url = _url(location)  # its query may have a password, too
+    return url.set(query={"host": host} if (host := url.query.get("host")) else {}).render_as_string()
 
 
 def _url(location: Path | str) -> URL:

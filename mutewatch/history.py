@@ -110,7 +110,8 @@ class History:
         """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
         version = findings.c.record["client_version"].as_string().label("version")
         told = select(findings.c.signature, version, findings.c.verdict).where(*_within(since, until)).subquery()
-        rows = self._connection.execute(select(*told.c, func.count()).group_by(*told.c).order_by(*told.c))
+        keys = (told.c.signature, told.c.version, told.c.verdict)
+        rows = self._connection.execute(select(*keys, func.count()).group_by(*keys).order_by(*keys))
         return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
 
     def expired(self, since: datetime, until: datetime) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: Debian's server on a socket in a temporary directory, and databases in it.
+"""A PostgreSQL of the tests' own: Debian's server on a socket in a temporary directory, and places in it.
 
 Nothing of it outlives the tests, so it need not reach the disk (fsync off).
 """
@@ -47,18 +47,18 @@ class PostgreSQL:
             file.write(f"unix_socket_directories = '{self.folder}'\n")
         self.start()
 
-    def new_database(self) -> str:
-        """Return the URL of an empty database."""
+    def new_place(self) -> str:
+        """Return a URL under which nothing is yet: of a role that may make tables in a schema of its own."""
         name = f"t{next(self._numbers)}"
-        self.query("postgres", f"CREATE DATABASE {name}")
+        self.query(f"CREATE ROLE {name} LOGIN; CREATE SCHEMA AUTHORIZATION {name}")
         return self.url(name)
 
-    def url(self, database: str, user: str = "tests") -> str:
-        return f"postgresql+psycopg://{user}@/{database}?host={self.folder}"
+    def url(self, user: str) -> str:
+        return f"postgresql+psycopg://{user}@/postgres?host={self.folder}"
 
-    def query(self, database: str, sql: str) -> str:
+    def query(self, sql: str) -> str:
         """Run SQL as the owner of everything; return what psql prints, unadorned."""
-        return self._run("psql", "-h", self.folder, "-U", "tests", "-d", database, "-XAtqc", sql)
+        return self._run("psql", "-h", self.folder, "-U", "tests", "-d", "postgres", "-XAtqc", sql)
 
     def _run(self, program: str, *arguments: object) -> str:
         """Run a program of PostgreSQL, which refuses to be root."""

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mutewatch.report.payload import Role
 from mutewatch.serve.tokens import TokenFile
 from tests.facts import START
-from tests.serve_process import Server, Watched, chromium, running
+from tests.report_browser import Watched, watched
+from tests.report_browser import browser as chromium
+from tests.serve_process import Server, running
 from tests.serve_support import SECRETS, finding, record
 from tests.test_sinks import naughty
 
@@ -26,9 +29,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield it
 
 
-@pytest.fixture
-def browser() -> Iterator[Watched]:
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
     with chromium() as it:
+        yield it
+
+
+@pytest.fixture
+def browser(started: Any) -> Iterator[Watched]:
+    with watched(started) as it:
         yield it
 
 
@@ -48,7 +57,7 @@ def test_the_link_opens_the_page_which_shows_what_is_recorded_meanwhile(
     record(tmp_path / "mutewatch.db", *(finding(number) for number in (6, 7)))
     flagged(browser, 7)
     browser.page.wait_for_selector("#day-words >> text=7 flagged")
-    assert browser.complaints == []
+    assert browser.faults == []
     assert [url for url in browser.requests if not url.startswith(f"{server.url}/")] == []
     secret = server.link.partition("#")[2]
     assert [url for url in browser.requests if secret in url.partition("#")[0]] == []
@@ -88,7 +97,7 @@ def test_a_viewer_logs_in_by_a_form_and_the_browser_never_gets_what_is_not_for_v
     assert "flagged" in data
     assert [secret for secret in SECRETS if secret in data] == []
     assert token not in "".join(answers)
-    assert browser.complaints == []
+    assert browser.faults == []
 
 
 def test_a_session_that_ends_leads_back_to_the_form(server: Server, browser: Watched, tmp_path: Path) -> None:
@@ -114,7 +123,9 @@ def test_a_page_of_another_origin_reads_nothing_and_frames_nothing(server: Serve
         frame = "url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }"
         with browser.page.expect_event("console", lambda said: "frame-ancestors" in said.text):
             browser.page.evaluate(frame, f"{server.url}/")
-        post = f"fetch('{server.url}/logout', {{method: 'POST', credentials: 'include', mode: 'no-cors'}}).catch(() => 0)"
+        post = (
+            f"fetch('{server.url}/logout', {{method: 'POST', credentials: 'include', mode: 'no-cors'}}).catch(() => 0)"
+        )
         browser.page.evaluate(post)
     browser.page.goto(server.url)
     browser.page.wait_for_selector("body[data-ready]")
@@ -127,11 +138,10 @@ def test_names_from_the_wire_run_nothing_in_the_page(tmp_path: Path, shared: Pat
     record(tmp_path / "mutewatch.db", *found)
     with running(tmp_path) as server:
         assert server.link
-        browser.page.on("dialog", lambda dialog: browser.complaints.append(dialog.message))
         browser.page.goto(server.link)
         browser.page.wait_for_selector("body[data-ready]")
         flagged(browser, len(names))
-        assert browser.complaints == []
+        assert browser.faults == []
         assert [url for url in browser.requests if not url.startswith(f"{server.url}/")] == []
 
 

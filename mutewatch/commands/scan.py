@@ -48,7 +48,7 @@ class ScanOptions:
     keylogs: tuple[Path, ...] = ()
     format: Format = Format.TABLE
     output: Path | None = None
-    store: Path | None = None
+    store: Path | str | None = None
     engine: str = "native"
     addresses: tuple[str, ...] = ()
     rotated: bool = False
@@ -89,7 +89,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
 
 def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> None:
     """Say what cannot work before anything is written."""
-    given = (judging.mute_file, options.store)
+    given = (judging.mute_file, options.store if isinstance(options.store, Path) else None)
     check_files(options.output, [*paths, *judging.signatures, *filter(None, given)], options.keylogs)
     if options.verify and STDIN in paths:
         raise OperatorError("--verify reads a capture twice, and standard input can be read once: name a file")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mutewatch.audit import audit
-from mutewatch.config import StateDirectory, open_state
+from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
 from mutewatch.identity import Names, load_or_create_key
 
@@ -35,9 +35,9 @@ STOP_SECONDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the operator said; None for what was not."""
+    """What the operator chose; None for what was not said."""
 
-    store: str | None
+    store: Path | str
     listen: str
     token_file: Path | None
     hosts: tuple[str, ...]
@@ -85,7 +85,7 @@ def serve(root: Path, options: ServeOptions) -> int:
     access = Access(tokens, anonymous=None if options.needs_token else Role.VIEWER)
     desk = Desk(
         _settings(options, host),
-        ReadOnlyStore(_location(options.store, state)),
+        ReadOnlyStore(options.store),
         access,
         Names(load_or_create_key(state.client_key)),
         partial(audit, state.root),
@@ -176,12 +176,6 @@ def _settings(options: ServeOptions, host: str) -> "Settings":
         guesses=options.guesses,
         poll_seconds=options.poll_seconds,
     )
-
-
-def _location(store: str | None, state: StateDirectory) -> Path | str:
-    if store is None:
-        return state.store
-    return store if "://" in store else Path(store)
 
 
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:

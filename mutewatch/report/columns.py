@@ -107,7 +107,8 @@ def evidence_columns(findings: Sequence[Finding], texts: Texts) -> Payload:
     plain: dict[str, Callable[[Finding], Any]] = {
         "frame": lambda one: one.source.origin.frame if one.source else None,
         "tcp_stream": lambda one: one.source.origin.tcp_stream if one.source else None,
-        "ordinal": lambda one: one.source.origin.ordinal if one.source else None,
+        # a frame is easier to find than the number of a message, which would be a fifth of what remains
+        "ordinal": lambda one: one.source.origin.ordinal if one.source and one.source.origin.frame is None else None,
         "offset": lambda one: one.source.origin.offset if one.source else None,
         "sha256": lambda one: one.source.body_sha256 if one.source and one.verdict in WITH_HASH else None,
         "sent_sha256": lambda one: one.source.sent_sha256 if one.source else None,
@@ -128,7 +129,7 @@ def _guess(guess: ActivityGuess, texts: Texts) -> tuple[Any, ...]:
     likeliest = sorted(guess.probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
     return (
         texts.number(guess.label),
-        tuple((texts.number(label), round(probability, 3)) for label, probability in likeliest),
+        tuple((texts.number(label), round(probability, 2)) for label, probability in likeliest),
         texts.number(guess.reason),
         guess.minutes,
         guess.minutes_missing,

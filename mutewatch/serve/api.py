@@ -170,6 +170,6 @@ def _given(desk: Desk, finding: Finding) -> Finding:
 
 
 def redacted(finding: Finding, names: Names) -> Finding:
-    """Return what a viewer may have of a finding: the verdict under a pseudonym, and on what words it rests."""
+    """Return what a viewer may have of a finding: when it was, and the verdict, under a pseudonym."""
     client = shown_name(finding.client, Role.VIEWER, names)
-    return replace(finding, client=client, call="", values=(), source=None, guess=None)
+    return replace(finding, client=client, call="", reason="", mute=None, values=(), source=None, guess=None)

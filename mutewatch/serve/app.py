@@ -25,7 +25,7 @@ from mutewatch.serve.api import data_routes
 from mutewatch.serve.desk import Desk
 from mutewatch.serve.guard import Guard, problem
 from mutewatch.serve.login import login_routes
-from mutewatch.serve.page import Assets, page_routes
+from mutewatch.serve.page import KEPT, Assets, page_routes
 from mutewatch.serve.reading import StoreAwayError
 
 logger = logging.getLogger("mutewatch.serve")
@@ -36,7 +36,7 @@ def build_app(desk: Desk) -> ASGIApp:
     assets = Assets()
     pages = [*page_routes(desk, assets), *login_routes(desk, assets)]
     app = Starlette(
-        routes=[*pages, *data_routes(desk), Route("/healthz", _healthz)],
+        routes=[*pages, *data_routes(desk), Route("/healthz", _healthz), Route("/favicon.ico", _no_icon)],
         exception_handlers={
             HTTPException: _refused,
             StoreAwayError: _store_away,
@@ -50,6 +50,11 @@ def build_app(desk: Desk) -> ASGIApp:
 async def _healthz(_request: Request) -> Response:
     """It answers; whether there is a store is another matter, and not everybody's."""
     return JSONResponse({"status": "ok"})
+
+
+async def _no_icon(_request: Request) -> Response:
+    """Browsers ask for one unbidden."""
+    return Response(status_code=204, headers=KEPT)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

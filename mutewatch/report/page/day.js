@@ -43,7 +43,7 @@ function Timeline({ onChoose, onEnter }) {
     const roles = ["max-gain", "min-gain", "mean-gain"].map((role) => minutes.values.findIndex((value) => value.role === role));
     const others = minutes.values.map((value, i) => [value, i]).filter(([value]) => !value.role);
     choice.replaceChildren();
-    if (roles.some((i) => i >= 0)) choice.append(make("option", { value: "gain" }, "gain of the microphone"));
+    if (roles.some((i) => i >= 0)) choice.append(make("option", { value: "gain" }, "gain"));
     for (const [value, i] of others) choice.append(make("option", { value: String(i) }, `${value.name}, ${value.unit}`));
     choice.disabled = choice.options.length < 2;
     byId("gain-track").hidden = !choice.options.length;
@@ -75,7 +75,8 @@ function Timeline({ onChoose, onEnter }) {
     holder.replaceChildren();
     if (byId("gain-track").hidden || !holder.clientWidth) return;
     const { rows, isGain } = series();
-    const unit = isGain ? "gain, dB (high = quiet)" : choice.selectedOptions[0]?.textContent;
+    const unit = isGain ? "gain in dB: high = quiet" : choice.selectedOptions[0].textContent;
+    byId("unit").textContent = unit;
     const dots = { show: rows[0].length < 400, size: 5 };
     const line = (label, colour, width, more = {}) => ({ label, stroke: colour, width, points: { ...dots, show: false }, ...more });
     const lines = isGain
@@ -83,14 +84,14 @@ function Timeline({ onChoose, onEnter }) {
       : [line(unit, palette.mean, 2, { points: { ...dots, fill: palette.mean } })];
     const axis = { stroke: palette.soft, grid: { stroke: palette.line, width: 1 }, ticks: { stroke: palette.line, width: 1 }, font: "12px system-ui, sans-serif" };
     chart = new uPlot({
-      width: holder.clientWidth, height: 190, padding: [14, 0, 0, 0], legend: { show: false }, ms: 1,
+      width: holder.clientWidth, height: 190, padding: [14, 0, 0, 0], legend: { show: false },
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
       scales: { x: { time: true, range: () => view }, y: { range: (_, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, { min: { pad: 0.12 }, max: { pad: 0.12 } })) } },
       series: [{}, ...lines],
       bands: isGain ? [{ series: [1, 2], fill: withAlpha(palette.band, 0.28) }] : [],
       axes: [
         { ...axis, values: (_, times) => times.map(clock), space: 70 },
-        { ...axis, size: gutter(), label: unit, labelSize: 18, labelFont: "12px system-ui, sans-serif", labelGap: 0 },
+        { ...axis, size: gutter() },
       ],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
       hooks: { drawClear: [drawFlags], draw: [drawMark], setSelect: [(plot) => {

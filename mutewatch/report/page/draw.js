@@ -84,7 +84,7 @@ function drawTotals(canvas, totals) {
     if (!totals[name]) continue;
     const wide = Math.max(3, (width * totals[name]) / all);
     pen.fillStyle = fillOf(name);
-    pen.fillRect(x, 0, Math.max(1, wide - 2), height);
+    pen.fillRect(x, height * (1 - HEIGHTS[name]), Math.max(1, wide - 2), height * HEIGHTS[name]);
     x += wide;
   }
 }

@@ -116,8 +116,9 @@ function daysWithData(all) {
 
 function firstDay(all) {
   const days = [...daysWithData(all)].sort((a, b) => a[0] - b[0]);
-  const flagged = days.filter(([, n]) => n);
-  return (flagged.at(-1) || days.at(-1) || [dayOf(all.until - 1)])[0];
+  const most = Math.max(0, ...days.map(([, n]) => n));
+  const worst = source.isLive ? null : days.findLast(([, n]) => n && n === most); // live, the newest is what matters
+  return (worst || days.at(-1) || [dayOf(all.until - 1)])[0];
 }
 
 const observer = new IntersectionObserver((entries) => {
@@ -162,7 +163,7 @@ function listClients() {
     const all = Object.values(client.minutes).reduce((sum, n) => sum + n, 0);
     const row = make("button", { type: "button", class: "client", tabindex: "-1" },
       make("span", { class: "name", title: client.name }, wire(client.name)),
-      make("span", { class: "number" }, make("b", {}, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
+      make("span", { class: "number" }, make("b", { class: client.minutes.flagged ? null : "none" }, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
       make("canvas", { role: "img", "aria-label": `${client.apps.join(", ")}: ${told}` }));
     row.client = client;
     return row;
@@ -338,7 +339,7 @@ function guessSentence(minutes, i) {
   const guess = minutes.guess(i);
   if (!guess) return null;
   const [label, likely, reason, used, missing, model] = guess;
-  const odds = likely.map(([text, p]) => `${minutes.texts[text]} ${p > 0.99 ? ">99" : Math.round(p * 100)} %`).join(", ");
+  const odds = likely.map(([text, p]) => `${minutes.texts[text]} ${p >= 1 ? ">99" : Math.round(p * 100)} %`).join(", ");
   const from = `from ${count(used, "minute")}${missing ? `, ${missing} missing` : ""}`;
   const what = label !== null ? odds : odds ? `not decided: ${odds}` : "no guess";
   return `${what} (${[reason === null ? null : minutes.texts[reason], from, minutes.texts[model]].filter(Boolean).join("; ")})`;

@@ -1,0 +1,395 @@
+"""The report in a real browser: what it counts, how it is worked, and that no name from the wire ever runs.
+
+Golden images of the strips are written anew with `MUTEWATCH_GOLDEN=write python -m pytest tests/test_report_page.py`.
+"""
+
+import base64
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutewatch.commands.scan import ScanOptions, scan
+from mutewatch.compose import PipelineOptions
+from mutewatch.history import History
+from mutewatch.identity import Names
+from mutewatch.records import Finding, Verdict
+from mutewatch.report.build import ReportOptions, static_report
+from mutewatch.report.payload import Role
+from mutewatch.store import Store
+from tests.report_browser import Watched, browser, watched
+from tests.report_scene import DAY, day_of, finding, name_of, write_store
+
+pytestmark = pytest.mark.browser
+
+SAMPLE = Path(__file__).parents[1] / "mutewatch/sample/meeting.pcapng"
+GOLDEN = Path(__file__).parent / "golden"
+CLIENTS = 30
+LOUD = 24  # of 255: how far a colour of a golden image may be off, for other versions of the browser
+FINDINGS: list[Finding] = [
+    *(one for number in range(CLIENTS) for one in day_of(name_of(number), number)),
+    finding("a quiet client", 600, Verdict.UNMUTED, day=DAY + timedelta(days=1)),
+]
+
+
+def page_of(store: Path, output: Path, options: ReportOptions | None = None, names: Names | None = None) -> Path:
+    with Store(store) as opened, opened.begin() as connection:
+        output.write_text(static_report(History(connection), options or ReportOptions(), names))
+    return output
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def meeting(folder: Path) -> Path:
+    """The sample meeting, scanned and shown."""
+    store = folder / "meeting.db"
+    scan([SAMPLE], ScanOptions(folder / "state", store=store), PipelineOptions(show_clients=True))
+    return page_of(store, folder / "meeting.html")
+
+
+@pytest.fixture(scope="module")
+def many(folder: Path) -> Path:
+    """Thirty clients of a day, and one of the next."""
+    return page_of(write_store(folder / "many.db", FINDINGS), folder / "many.html")
+
+
+@pytest.fixture
+def it(chromium: Any) -> Iterator[Watched]:
+    """A watched page; whatever a test does, nothing may be amiss and nothing asked of anybody."""
+    with watched(chromium) as page:
+        yield page
+        assert page.faults == []
+        assert {url.partition(":")[0] for url in page.requests} <= {"file", "blob"}
+        assert len([url for url in page.requests if url.startswith("file")]) == 1
+
+
+def chosen(it: Watched) -> str:
+    return str(it.page.locator("#evidence-title").inner_text())
+
+
+def view(it: Watched) -> str:
+    """What the strip of verdicts shows, to see that a zoom changed it."""
+    return str(it.page.evaluate("document.getElementById('strip-verdict').toDataURL()"))
+
+
+# What it says
+
+
+def test_a_newcomer_reads_which_minutes_how_bad_and_what_now(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    lead = it.page.locator("#lead").inner_text()
+    assert lead.startswith("16 of 19 minutes: audio-derived data left while the client was muted.")
+    assert "First 09:00, last until 09:20 UTC on 2 March 2026. 1 client, Webex." in lead
+    advice = it.page.locator("#advice").inner_text()
+    for word in ("Mute in hardware", "Update the client", "Stop it at the gateway", "works council", "Wireshark"):
+        assert word in advice
+    unseen = it.page.locator("#unseen").inner_text()
+    assert "19 of 20 minutes that clients counted were seen (95 %)" in unseen
+    assert "Missing: 1 minute" in unseen
+    assert "16 flagged" in it.page.locator("#legend").inner_text()
+    assert "16 flagged minutes of 1 client (of 1 seen) on 1 day." in it.page.locator("#month-lead").inner_text()
+    assert "not reported" in it.page.locator("#month-apps").inner_text()
+
+
+def test_the_counts_of_the_page_are_the_stores(it: Watched, many: Path) -> None:
+    it.open(many)
+    counted = Counter(one.verdict.value for one in FINDINGS)
+    assert it.numbers("#legend li") == [f"{counted[v]:,} {v}" for v in Verdict if counted[v]]
+    flagged = Counter(one.client for one in FINDINGS if one.verdict is Verdict.FLAGGED)
+    rows = dict(zip(it.numbers(".client .name"), it.numbers(".client .number"), strict=True))
+    assert rows == {name: f"▲ {flagged[name]} of 1440 minutes" for name in map(name_of, range(CLIENTS))}
+    assert it.numbers("#minutes caption small") == [f"1 to 50 of {max(flagged.values())}"]
+    month = it.numbers("#month-clients tbody tr")
+    assert len(month) == CLIENTS
+    assert month[0].split()[1] == str(max(flagged.values()))
+
+
+def test_a_store_without_flags_does_not_say_clean(it: Watched, folder: Path) -> None:
+    store = write_store(
+        folder / "unknown.db", [finding("a", 1, Verdict.MUTE_UNKNOWN), finding("a", 2, Verdict.MISSING)]
+    )
+    it.open(page_of(store, folder / "unknown.html"))
+    assert it.page.locator("#lead").inner_text().startswith("Nothing was judged.")
+    assert "Mute state unknown: 1 minute. Not clean." in it.page.locator("#unseen").inner_text()
+    assert "Say who was muted" in it.page.locator("#advice").inner_text()
+
+
+def test_only_what_is_in_sight_is_drawn_and_the_rest_when_it_comes_into_sight(it: Watched, many: Path) -> None:
+    it.open(many)
+    drawn = "[...document.querySelectorAll('.client')].filter(row => row.isDrawn).length"
+    assert it.page.evaluate(drawn) < CLIENTS
+    it.page.locator(".client").last.scroll_into_view_if_needed()
+    it.page.wait_for_function("[...document.querySelectorAll('.client')].at(-1).isDrawn")
+
+
+# How it is worked
+
+
+def test_a_click_on_a_minute_opens_its_evidence(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    strip = it.page.locator("#strip-verdict")
+    box = strip.bounding_box()
+    strip.click(position={"x": box["width"] * 0.5, "y": 10})
+    assert chosen(it) == "09:10:00 to 09:11:00 UTC: ▲ flagged"
+    facts = it.page.locator("#evidence").inner_text()
+    for word in ("MW-MUTED-PART", "client-reported, server", "meeting.pcapng", "151", "audioMaxGain", "45 dB"):
+        assert word in facts
+    assert "169a38f6f9426f540b14c674937ca7baeba0f317ddee126e74c8dafa91f304fd" in facts
+    assert "09:10:00 to 09:11:00: flagged" in it.page.locator("#heard").inner_text()
+
+
+def test_a_click_on_the_chart_opens_the_same_minute(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    over = it.page.locator("#chart .u-over")
+    over.click(position={"x": over.bounding_box()["width"] * 0.5, "y": 60})
+    assert chosen(it) == "09:10:00 to 09:11:00 UTC: ▲ flagged"
+
+
+def test_keys_move_from_minute_to_minute_and_enter_opens_the_evidence(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    it.page.locator("#timeline").focus()
+    told = []
+    for key in ("Home", "ArrowRight", "End", "ArrowLeft", "Shift+ArrowLeft", "Home"):
+        it.page.keyboard.press(key)
+        told.append(chosen(it)[:5])
+    assert told == ["09:00", "09:01", "09:19", "09:18", "09:17", "09:00"]
+    for _ in range(10):
+        it.page.keyboard.press("Shift+ArrowRight")
+    assert chosen(it) == "09:14:00 to 09:15:00 UTC: ▲ flagged"  # past what was unmuted or missing
+    it.page.keyboard.press("Enter")
+    assert it.page.evaluate("document.activeElement.id") == "evidence"
+
+
+def drag(it: Watched, selector: str) -> None:
+    box = it.page.locator(selector).bounding_box()
+    y = box["y"] + box["height"] / 2
+    it.page.mouse.move(box["x"] + box["width"] * 0.4, y)
+    it.page.mouse.down()
+    it.page.mouse.move(box["x"] + box["width"] * 0.5, y, steps=3)
+    it.page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=3)
+    it.page.mouse.up()
+
+
+ZOOMS: dict[str, Callable[[Watched], None]] = {
+    "drag on a strip": lambda it: drag(it, "#strip-verdict"),
+    "drag on the chart": lambda it: drag(it, "#chart .u-over"),
+    "key": lambda it: (it.page.locator("#timeline").focus(), it.page.keyboard.press("+"))[1],
+    "button": lambda it: it.page.locator("#zoom-in").click(),
+}
+
+
+@pytest.mark.parametrize("zoom", ZOOMS)
+def test_a_zoom_is_undone_by_its_reset(it: Watched, meeting: Path, zoom: str) -> None:
+    it.open(meeting)
+    it.page.locator("#timeline").scroll_into_view_if_needed()
+    before = view(it)
+    ZOOMS[zoom](it)
+    assert view(it) != before
+    it.page.locator("#timeline").focus()
+    it.page.keyboard.press("0")
+    assert view(it) == before
+    it.page.locator("#zoom-day").click()
+    assert view(it) != before
+    it.page.locator("#zoom-fit").click()
+    assert view(it) == before
+
+
+def test_clients_are_filtered_by_text_verdict_and_app(it: Watched, many: Path) -> None:
+    it.open(many)
+    it.page.locator("#find").fill(name_of(7)[:14])
+    assert it.numbers(".client .name") == [name_of(7)]
+    assert it.page.locator("#shown").inner_text() == f"1 of {CLIENTS} clients"
+    it.page.locator("#find").fill("webex")
+    assert len(it.numbers(".client")) == CLIENTS
+    it.page.locator("#with-verdict").select_option("undecoded")
+    assert it.numbers(".client") == []
+    it.page.locator("#with-verdict").select_option("inert")
+    it.page.locator("#with-app").select_option("Webex")
+    assert len(it.numbers(".client")) == CLIENTS
+
+
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_another_client_is_opened(it: Watched, many: Path, way: str) -> None:
+    it.open(many)
+    names = it.numbers(".client .name")
+    if way == "mouse":
+        it.page.locator(".client").nth(3).click()
+    else:
+        it.page.locator(".client").first.focus()
+        for key in ("End", "Home", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+            it.page.keyboard.press(key)
+    it.page.wait_for_function("document.activeElement.id === 'day-title'")
+    assert it.page.locator("#day-title").inner_text() == f"{names[3]}, 2 March 2026"
+    assert it.page.locator(".client[aria-current]").inner_text().startswith(names[3])
+
+
+def test_days_with_data_are_stepped_through_or_chosen(it: Watched, many: Path) -> None:
+    it.open(many)
+    assert it.page.locator("#day-before").is_disabled()
+    it.page.locator("#day-after").click()
+    assert it.numbers(".client .name") == ["a quiet client"]
+    assert it.page.locator("#day-choice").input_value() == "2026-03-03"
+    assert it.page.locator("#minutes caption").inner_text() == "Minutes 1 to 1 of 1"
+    it.page.locator("#day-choice").fill("2026-03-02")
+    assert len(it.numbers(".client")) == CLIENTS
+    it.page.locator("#day-choice").fill("2026-03-09")
+    assert it.page.locator("#day-words").inner_text() == "Nothing on 9 March 2026."
+
+
+def test_the_table_pages_through_all_minutes_and_says_where_it_is(it: Watched, many: Path) -> None:
+    it.open(many)
+    it.page.locator("#table-verdict").select_option("")
+    seen = []
+    while True:
+        seen += it.numbers("#minutes tbody td:first-child")
+        if it.page.locator("#page-after").is_disabled():
+            break
+        it.page.locator("#page-after").click()
+    assert it.page.locator("#minutes caption").inner_text() == "Minutes 1401 to 1440 of 1440"
+    assert len(set(seen)) == 1440
+    it.page.locator("#minutes tbody button").last.click()
+    assert chosen(it).startswith("23:58:40 to 23:59:40")
+
+
+def test_the_hash_is_copied(it: Watched, meeting: Path) -> None:
+    it.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    it.open(meeting)
+    it.page.get_by_label("Copy the hash").click()
+    it.page.wait_for_function("document.querySelector('.copy').textContent === 'Copied'")
+    assert it.page.evaluate("navigator.clipboard.readText()").startswith("543b6dd9ba72da70")
+
+
+def test_the_theme_is_toggled(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    assert it.page.evaluate("document.documentElement.dataset.theme") == "light"
+    it.page.locator("#theme").click()
+    assert it.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert it.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 28)"
+
+
+# For whom, and from whom
+
+
+def test_a_viewers_page_works_without_what_it_may_not_show(it: Watched, folder: Path) -> None:
+    store = write_store(folder / "viewer.db", [finding("Ada Lovelace", n) for n in range(5)])
+    names = Names(b"k" * 32)
+    it.open(page_of(store, folder / "viewer.html", ReportOptions(role=Role.VIEWER), names))
+    assert it.numbers(".client .name") == [names.pseudonym("Ada Lovelace")]
+    assert "Evidence is for analysts." in it.page.locator("#evidence").inner_text()
+    assert not it.page.locator("#strip-mute").is_visible()
+    assert not it.page.locator("#chart").is_visible()
+    assert it.numbers("#minutes thead th") == ["From (UTC)", "Verdict"]
+    assert "Ada" not in it.page.content()
+
+
+def test_naughty_strings_are_shown_as_they_are_and_run_nowhere(it: Watched, shared: Path, folder: Path) -> None:
+    strings = json.loads((shared / "corpora/naughty-strings.json").read_text(encoding="utf-8"))
+    assert len(strings) == 515
+    told = [text.encode("utf-8", "replace").decode() for text in strings]
+    findings = [
+        replace(finding(text or "empty", n % 1400, call=f"{text}{n}", file=text, reason=text or "none"), minute=str(n))
+        for n, text in enumerate(told)
+    ]
+    store = write_store(folder / "naughty.db", findings)
+    with Store(store) as opened:
+        for n, text in enumerate(told):
+            opened.record_input(f"{text}{n}", {"matched": 1}, text or None)
+    it.open(page_of(store, folder / "naughty.html"))
+    names = {one.client for one in findings}
+    shown = it.page.evaluate("[...document.querySelectorAll('.client .name')].map(name => name.textContent)")
+    assert set(shown) == names
+    for text in ("<script>alert(0)</script>", "<img src=x onerror=alert(1) />", "'; DROP TABLE users; --"):
+        it.page.locator("#find").fill("")
+        row = it.page.evaluate_handle(
+            "text => [...document.querySelectorAll('.client')].find(row => row.textContent.includes(text))", text
+        ).as_element()
+        if row is None:
+            continue
+        row.click()
+        it.page.wait_for_function("text => document.getElementById('day-title').textContent.includes(text)", arg=text)
+        assert text in it.page.locator("#evidence").text_content()
+    assert it.page.evaluate("document.querySelectorAll('main img, main script, main iframe, main a[href]').length") == 0
+    assert it.page.evaluate("typeof window.__pwned") == "undefined"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_people_out(chromium: Any, meeting: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra 'test')")
+    with watched(chromium, color_scheme=scheme) as it:
+        it.open(meeting)
+        it.page.locator("details summary").click()
+        found = axe.Axe().run(it.page).response
+    assert found["passes"]
+    grave = [
+        (one["id"], [node["target"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert grave == []
+
+
+def test_it_prints_whole_light_and_unpaged(chromium: Any, many: Path, tmp_path: Path) -> None:
+    with watched(chromium, color_scheme="dark") as it:
+        it.open(many)
+        it.page.pdf(path=str(tmp_path / "a.pdf"), format="A4")
+        assert (tmp_path / "a.pdf").read_bytes()[:5] == b"%PDF-"
+        assert it.page.evaluate("document.documentElement.dataset.theme") == "dark"  # as it was before
+        it.page.emulate_media(media="print")
+        it.page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+        rows = it.page.locator("#minutes tbody tr").count()
+        assert it.numbers("#minutes caption small") == [f"1 to {rows} of {rows}"]
+        assert rows > 50
+        assert it.page.evaluate("[...document.querySelectorAll('.client')].every(row => row.isDrawn)")
+        assert it.faults == []
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_wider_than_the_window(chromium: Any, meeting: Path, width: int) -> None:
+    with watched(chromium, viewport={"width": width, "height": 800}) as it:
+        it.open(meeting)
+        assert it.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("strip", ["strip-verdict", "strip-mute", "strip-missing", "totals"])
+def test_the_strips_look_as_they_did(it: Watched, meeting: Path, strip: str) -> None:
+    it.open(meeting)
+    url = it.page.evaluate(f"document.getElementById('{strip}').toDataURL()")
+    golden = GOLDEN / f"report-{strip}.png"
+    if os.environ.get("MUTEWATCH_GOLDEN") == "write":
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_bytes(base64.b64decode(url.partition(",")[2]))
+    kept = f"data:image/png;base64,{base64.b64encode(golden.read_bytes()).decode()}"
+    it.page.goto("about:blank")
+    assert it.page.evaluate(DIFFERENCE, [kept, url]) <= LOUD
+
+
+DIFFERENCE = """async (urls) => {
+  const pixels = await Promise.all(urls.map(async (url) => {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const pen = canvas.getContext("2d");
+    pen.drawImage(image, 0, 0);
+    return pen.getImageData(0, 0, image.width, image.height).data;
+  }));
+  const [a, b] = pixels;
+  if (a.length !== b.length) return 255;
+  return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
+}"""
