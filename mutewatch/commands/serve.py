@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mutewatch.serve.tokens import TokenFile
 
 CONNECTIONS = 64  # at a time; a browser opens six
-HEAD_BYTES = 16 << 10  # of a request's first line and headers
 IDLE_SECONDS = 5
 STOP_SECONDS = 3
 
@@ -74,6 +73,7 @@ def serve(root: Path, options: ServeOptions) -> int:
     from mutewatch.serve.access import Access
     from mutewatch.serve.app import build_app
     from mutewatch.serve.desk import Desk
+    from mutewatch.serve.guard import HEAD_BYTES
     from mutewatch.serve.reading import ReadOnlyStore
     from mutewatch.serve.tokens import FILE, TokenFile
 

@@ -5,7 +5,7 @@
 | Host is a name that this server is known by | DNS rebinding: a page of another site that had its name point here |
 | no request for data from a page of another site (Sec-Fetch-Site) | what it could learn from the time that takes |
 | POST only from our own pages (Origin, Sec-Fetch-Site) | being logged in or out by another site |
-| bodies of at most 4 KiB, with their length told | memory |
+| heads of at most 16 KiB; bodies of at most 4 KiB, with their length told | memory |
 | Content-Security-Policy: nothing but our own files | script in a name from the wire; anything that leaves the page |
 """
 
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES: Final = 4096  # a token of 43 characters and its name
+HEAD_BYTES: Final = 16 << 10  # browsers send one or two KiB
 DATA_PATHS: Final = ("/api/", "/export.")
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 POLICY: Final = (
@@ -52,7 +53,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refused = _refusal(scope["method"], scope["path"], Headers(scope=scope))
+        refused = _refusal(scope, Headers(scope=scope))
         await (refused or self._app)(scope, receive, send_guarded)
 
 
@@ -62,7 +63,10 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 
 
-def _refusal(method: str, path: str, headers: Headers) -> Response | None:
+def _refusal(scope: Scope, headers: Headers) -> Response | None:
+    method, path = scope["method"], scope["path"]
+    if len(path) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers.raw) > HEAD_BYTES:
+        return problem(431, f"Addresses and headers have at most {HEAD_BYTES} bytes.", {"Connection": "close"})
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_BYTES:
         return problem(413, f"Bodies have at most {BODY_BYTES} bytes.", {"Connection": "close"})
