@@ -122,6 +122,7 @@ def scan(
         verify=verify,
         fail_on_flagged=fail_on == "flagged",
         require_match=require_match,
+        show_hosts=show_clients,
     )
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))

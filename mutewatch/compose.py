@@ -27,6 +27,7 @@ from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
+from mutewatch.uninspected import Passed, Reason, Tally, add_to
 
 logger = logging.getLogger("mutewatch.live")
 
@@ -97,6 +98,7 @@ class Recorder:
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
         self._fed: dict[int, _Fed] = {}  # by identity: of calls that failed, and not seen again since
+        self._tally = Tally(pipeline.names.pseudonym)
         self._has_only_counts = False  # of some message nothing but the counts will be kept
 
     def restore(self, now: datetime) -> None:
@@ -132,6 +134,11 @@ class Recorder:
     def forget(self, exchanges: Sequence[Exchange]) -> None:
         """These were given up: what they said is not to be committed later, as if they had been recorded."""
         given_up = [self._fed.pop(id(exchange), None) for exchange in exchanges]
+        for exchange in exchanges:
+            host = self.pipeline.host_pattern(exchange.host) if exchange.host else None
+            if exchange.status is None and host:
+                at = exchange.sent_at
+                self._tally.add(Passed(at, at, exchange.client, host, Reason.NOT_RECORDED))
         gone = {id(decoded) for one in given_up if one for decoded in one.facts}
         self._facts = [decoded for decoded in self._facts if id(decoded) not in gone]
 
@@ -179,6 +186,15 @@ class Recorder:
                 self.pipeline.counts.unstorable += 1
         self.store.record((), (), {LIVE: counts_record(self.pipeline.counts)})
 
+    def note(self, passed: Sequence[Passed]) -> None:
+        """Keep what was not inspected. Raises sqlalchemy's DBAPIError while the store is away; nothing is lost then."""
+        for one in passed:
+            self._tally.add(one)
+        if self._tally.rows:
+            with self.store.begin() as connection:
+                add_to(connection, LIVE, self._tally)
+            self._tally.clear()
+
     def use(self, policies: Policies, periods: Periods) -> None:
         """From now on, decide by these policies, and keep for these periods."""
         self.policies, self.retention.periods = policies, periods
@@ -197,6 +213,7 @@ class Recorder:
         try:
             self._findings += self.pipeline.finish()
             self._commit(with_counts=True)
+            self.note(())
         finally:
             self.store.close()
 

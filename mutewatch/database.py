@@ -173,8 +173,16 @@ def _upsert_statement(dialect: str, table: Table, columns: tuple[str, ...], also
     )
 
 
+class Encoded(str):
+    """JSON already."""
+
+    __slots__ = ()
+
+
 def json_text(value: Any) -> str:
     """JSON of `value`; half of a surrogate pair, which UTF-8 does not have, as an escape."""
+    if isinstance(value, Encoded):
+        return value
     try:
         return to_json(value).decode()  # a third of the time of Python's own
     except PydanticSerializationError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -24,7 +25,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.identity import CANARY
 from mutewatch.migrations import prepare
 from mutewatch.records import Decoded, Finding
-from mutewatch.rollup import leaving, open_again
+from mutewatch.rollup import leaving, open_again, roll_up
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
 from mutewatch.tables import daily, findings, inputs, last_by_key, messages, microseconds
 
@@ -86,6 +87,13 @@ class Store:
         with self._engine.begin() as connection:
             database.upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
 
+    def roll_up(self, now: datetime) -> None:
+        """Count all hours that are over at `now`, one transaction each."""
+        is_counted = True
+        while is_counted:
+            with self._engine.begin() as connection:
+                is_counted = roll_up(connection, now)
+
     def begin(self) -> AbstractContextManager[Connection]:
         """A transaction of its own, for what is not done here."""
         return self._engine.begin()
@@ -146,8 +154,16 @@ def _message_row(decoded: Decoded) -> Record:
         "body_sha256": source.body_sha256,
         "seen_at_us": microseconds(source.seen_at),
         "address": source.address or "",
-        "facts": _decoded.dump_python(decoded, mode="json"),
+        "facts": _facts(decoded),
     }
+
+
+def _facts(decoded: Decoded) -> Any:
+    """As JSON, in one go: half of the time of going by way of Python's values."""
+    try:
+        return database.Encoded(_decoded.dump_json(decoded), "utf-8")
+    except PydanticSerializationError:  # half of a surrogate pair
+        return _decoded.dump_python(decoded, mode="json")
 
 
 def _finding_row(finding: Finding, newest_us: int) -> Record:

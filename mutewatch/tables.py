@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 SCHEMA_VERSION: Final = 3
 HOUR_US: Final = 3_600_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What PostgreSQL keeps in no text: NUL and halves of surrogate pairs. Each is kept as the mark, which is no
 # character, and four hex digits; and so is the mark itself, so that all texts come back as they were.
@@ -146,4 +147,7 @@ def last_by_key(rows: "list[dict[str, Any]]", table: Table) -> "list[dict[str, A
 
 def microseconds(time: datetime | None) -> int:
     """Since 1970; 0 for None."""
-    return 0 if time is None else round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    if time is None:
+        return 0
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -25,7 +25,13 @@ class Watched:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("body[data-ready]", timeout=60_000)
 
-    def numbers(self, selector: str) -> list[str]:
+    def expect(self, selector: str) -> Any:
+        """What playwright waits for, without evaluating texts in the page: its policy forbids that."""
+        from playwright.sync_api import expect
+
+        return expect(self.page.locator(selector))
+
+    def texts(self, selector: str) -> list[str]:
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
 

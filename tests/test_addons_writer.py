@@ -18,6 +18,7 @@ from addons.writer import Writer
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 from mutewatch.retention import Periods, Tidied
+from mutewatch.uninspected import Passed
 from tests.live_support import wait_until
 
 QUICK = WriterLimits(retry_seconds=0.01, status_seconds=0.01)
@@ -56,6 +57,9 @@ class Fake:
         self.forgotten += [e.body or b"" for e in exchanges]
 
     def use(self, policies: Policies, periods: Periods) -> None:
+        pass
+
+    def note(self, passed: Sequence[Passed]) -> None:
         pass
 
     def tidy(self, now: datetime) -> Tidied:
@@ -389,7 +393,7 @@ def test_old_rows_are_deleted_step_by_step_and_counted(tmp_path: Path) -> None:
 
 def test_while_a_message_waits_one_step_is_done_and_no_more(tmp_path: Path) -> None:
     queue: SimpleQueue[Item | None] = SimpleQueue()
-    committer = Committer(queue, Journal(tmp_path), QUICK, lambda: NOW, dict)
+    committer = Committer(queue, SimpleQueue(), Journal(tmp_path), QUICK, lambda: NOW, dict)
     recorder = Fake()
     recorder.to_tidy = [Tidied(1)] * 100
     committer._tidy(recorder)

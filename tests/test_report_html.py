@@ -103,9 +103,7 @@ def test_a_span_cuts_minutes_and_counts_alike(store: Path) -> None:
 
 
 def test_a_viewers_file_holds_no_name_value_evidence_or_guess(tmp_path: Path) -> None:
-    secret = finding(
-        "Ada Lovelace", 1, Verdict.FLAGGED, call="secret-call", file="secret.pcapng", reason="secret reason"
-    )
+    secret = finding("Ada Lovelace", 1, call="secret-call", file="secret.pcapng", reason="secret reason")
     path = write_store(tmp_path / "a.db", [secret])
     page = made(path, ReportOptions(role=Role.VIEWER), names=Names(b"k" * 32))
     assert secret.source is not None

@@ -367,10 +367,11 @@ function tellTable(rowsOnPage = PAGE_ROWS) {
   const { minutes } = state;
   const table = byId("minutes");
   const rows = tableRows();
-  const pages = Math.max(1, Math.ceil(rows.length / rowsOnPage));
+  const size = Math.min(rowsOnPage, rows.length) || 1;
+  const pages = Math.max(1, Math.ceil(rows.length / size));
   state.page = Math.min(Math.max(state.page, 0), pages - 1);
-  const from = state.page * rowsOnPage;
-  const shown = rows.slice(from, from + rowsOnPage);
+  const from = state.page * size;
+  const shown = rows.slice(from, from + size);
   const what = state.tableVerdict ? `${state.tableVerdict} minutes` : "minutes";
   table.caption.replaceChildren(`${capital(what)} `, make("small", {}, rows.length ? `${from + 1} to ${from + shown.length} of ${rows.length}` : "none on this day"));
   const gains = ["max-gain", "mean-gain", "min-gain"].map((role) => minutes.values.findIndex((value) => value.role === role));
