@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,32 @@ def browser(started: Any) -> Iterator[Watched]:
         yield it
 
 
+@dataclass
+class Office:
+    """A server that several tests share, with a token for each role, and the file of these."""
+
+    server: Server
+    tokens: TokenFile
+    by_role: dict[Role, str]
+
+    def enter(self, browser: Watched, token: str) -> None:
+        """Log in by the form."""
+        browser.page.goto(self.server.url)
+        browser.page.fill("#token", token)
+        browser.page.get_by_role("button", name="Log in").click()
+        browser.page.wait_for_selector("body[data-ready]")
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    state = tmp_path_factory.mktemp("office")
+    record(state / "mutewatch.db", *(finding(number) for number in range(1, 6)))
+    tokens = TokenFile(state / "serve.tokens")
+    by_role = {role: tokens.add(role, role.value, START) for role in Role}
+    with running(state, "--poll", "0.2") as server:
+        yield Office(server, tokens, by_role)
+
+
 def flagged(page: Watched, number: int) -> None:
     """Wait until the page says so."""
     page.page.wait_for_selector(f"#legend >> text={number} flagged")
@@ -64,10 +91,8 @@ def test_the_link_opens_the_page_which_shows_what_is_recorded_meanwhile(
     assert secret not in (tmp_path / "audit.log").read_text()
 
 
-def test_evidence_is_there_for_an_analyst(server: Server, browser: Watched) -> None:
-    assert server.link
-    browser.page.goto(server.link)
-    browser.page.wait_for_selector("body[data-ready]")
+def test_evidence_is_there_for_an_analyst(office: Office, browser: Watched) -> None:
+    office.enter(browser, office.by_role[Role.ANALYST])
     browser.page.locator("#minutes tbody tr").first.click()
     assert "secret-file.pcap" in browser.page.locator("#evidence-body").inner_text()
 
@@ -82,39 +107,28 @@ def test_a_link_that_was_used_is_told_and_a_token_is_asked_for(server: Server, b
     browser.page.wait_for_selector("[role=alert] >> text=was used before")
 
 
-def test_a_viewer_logs_in_by_a_form_and_the_browser_never_gets_what_is_not_for_viewers(
-    server: Server, browser: Watched, tmp_path: Path
-) -> None:
-    token = TokenFile(tmp_path / "serve.tokens").add(Role.VIEWER, "anna", START)
+def test_a_viewers_browser_never_gets_what_is_not_for_viewers(office: Office, browser: Watched) -> None:
     answers: list[str] = []
     browser.page.on("response", lambda answer: answers.append(answer.url + (answer.text() if answer.ok else "")))
-    browser.page.goto(server.url)
-    browser.page.fill("#token", token)
-    browser.page.get_by_role("button", name="Log in").click()
-    browser.page.wait_for_selector("body[data-ready]")
+    office.enter(browser, office.by_role[Role.VIEWER])
     flagged(browser, 5)
     data = "".join(answer for answer in answers if "/api/" in answer)
     assert "flagged" in data
     assert [secret for secret in SECRETS if secret in data] == []
-    assert token not in "".join(answers)
+    assert office.by_role[Role.VIEWER] not in "".join(answers)
     assert browser.faults == []
 
 
-def test_a_session_that_ends_leads_back_to_the_form(server: Server, browser: Watched, tmp_path: Path) -> None:
-    tokens = TokenFile(tmp_path / "serve.tokens")
-    token = tokens.add(Role.VIEWER, "anna", START)
-    browser.page.goto(server.url)
-    browser.page.fill("#token", token)
-    browser.page.get_by_role("button", name="Log in").click()
-    browser.page.wait_for_selector("body[data-ready]")
-    tokens.path.unlink()
+def test_a_session_that_ends_leads_back_to_the_form(office: Office, browser: Watched) -> None:
+    path = office.tokens.path
+    office.enter(browser, office.tokens.add(Role.VIEWER, "guest", START))
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "guest" not in line))
     browser.page.wait_for_selector("input#token")
 
 
-def test_a_page_of_another_origin_reads_nothing_and_frames_nothing(server: Server, browser: Watched) -> None:
-    assert server.link
-    browser.page.goto(server.link)
-    browser.page.wait_for_selector("body[data-ready]")
+def test_a_page_of_another_origin_reads_nothing_and_frames_nothing(office: Office, browser: Watched) -> None:
+    office.enter(browser, office.by_role[Role.ANALYST])
+    server = office.server
     with other_site() as other:
         browser.page.goto(other)
         for options in ({}, {"credentials": "include"}, {"credentials": "include", "mode": "no-cors"}):

@@ -17,7 +17,6 @@ from mutewatch.errors import OperatorError
 from mutewatch.records import Verdict
 from mutewatch.report.payload import Role
 from mutewatch.serve.desk import REPEATED_WITHIN, Settings
-from mutewatch.serve.reading import ReadOnlyStore, StoreAwayError
 from mutewatch.sinks.record import finding_record
 from tests.facts import START
 from tests.serve_support import ANNA, DAY, OWN_FORM, Served, finding, record
@@ -102,23 +101,6 @@ def test_a_locked_store_is_told(served: Served, monkeypatch: pytest.MonkeyPatch)
     assert "locked" in served.client(VIEWER).get("/api/overview").json()["detail"]
     locking.close()
     assert served.client(VIEWER).get("/api/overview").status_code == 200
-
-
-def test_nothing_can_be_written_by_looking(served: Served) -> None:
-    with (
-        pytest.raises(StoreAwayError),
-        ReadOnlyStore(served.store).look() as history,
-    ):
-        history._connection.exec_driver_sql("DELETE FROM findings")
-
-
-def test_a_look_that_takes_too_long_is_stopped(served: Served) -> None:
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    store = ReadOnlyStore(served.store, look_seconds=0.05)
-    with pytest.raises(StoreAwayError, match="took too long"), store.look() as history:
-        history._connection.exec_driver_sql(endless)
-    with store.look() as history:
-        assert history.span() is not None
 
 
 # What is asked for
