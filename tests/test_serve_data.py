@@ -1,19 +1,14 @@
 """What the served page's data says, what it costs who asks too much, and what is written down about it."""
 
 import csv
-import fcntl
 import io
 import json
 import sqlite3
-import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from mutewatch import log_file
-from mutewatch.audit import LONGEST_TEXT, audit
-from mutewatch.errors import OperatorError
 from mutewatch.records import Verdict
 from mutewatch.report.payload import Role
 from mutewatch.serve.desk import REPEATED_WITHIN, Settings
@@ -259,30 +254,3 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_adds(tmp_path: Pat
 def test_without_a_proxy_nobody_says_where_they_are_from(served: Served) -> None:
     served.client(VIEWER, {"X-Forwarded-For": "203.0.113.9"}).get("/api/overview")
     assert json.loads(served.audited())["from"] == "testclient"
-
-
-def test_the_audit_log_is_private_and_its_fields_are_short(tmp_path: Path) -> None:
-    audit(tmp_path, START, "x\n" * 400, "report", {"file": "y" * 400, "since": None})
-    line = json.loads((tmp_path / "audit.log").read_text())
-    assert (len(line["who"]), len(line["file"]), "since" in line) == (LONGEST_TEXT, LONGEST_TEXT, False)
-    assert stat.S_IMODE((tmp_path / "audit.log").stat().st_mode) == 0o600
-
-
-def test_an_audit_log_that_cannot_be_written_is_the_operators_to_mend(tmp_path: Path) -> None:
-    (tmp_path / "audit.log").symlink_to("/dev/null")
-    with pytest.raises(OperatorError, match="cannot write the audit log"):
-        audit(tmp_path, START, "x", "report")
-
-
-def test_a_log_that_somebody_has_put_aside_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, lock = tmp_path / "a.log", fcntl.flock
-    log.touch()
-
-    def locked_late(descriptor: int, how: int) -> None:
-        lock(descriptor, how)
-        if not (tmp_path / "a.log.1").exists():
-            log.rename(tmp_path / "a.log.1")
-
-    monkeypatch.setattr(fcntl, "flock", locked_late)
-    log_file.append(log, {"line": 1})
-    assert (log.read_text(), (tmp_path / "a.log.1").read_text()) == ('{"line": 1}\n', "")
