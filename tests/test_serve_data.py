@@ -158,6 +158,11 @@ def test_an_export_is_a_file_for_spreadsheets(served: Served) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="mutewatch-20260302-20260303.csv"'
 
 
+def test_an_export_of_nobodys_minutes_has_its_header(served: Served) -> None:
+    text = served.client(VIEWER).get("/export.csv", params=DAY | {"client": "nobody"}).text
+    assert (text.startswith("verdict,"), text.count("\n")) == (True, 1)
+
+
 def test_names_from_the_wire_break_no_answer_and_no_line(served: Served, shared: Path) -> None:
     names = naughty(shared)
     found = [finding(n % 1400, client=name, call=name, minute=str(n)) for n, name in enumerate(names)]

@@ -12,9 +12,10 @@ Times are whole seconds since 1970. An answer has an ETag: who has it already is
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -148,21 +149,25 @@ def _chosen(history: History, span: Span, client: str | None, role: Role, names:
     return [one for one in found if client is None or shown_name(one, role, names) == client]
 
 
-def _exported(desk: Desk, kind: str, clients: list[str], span: Span, *, has_evidence: bool) -> Iterator[str]:
+async def _exported(desk: Desk, kind: str, clients: list[str], span: Span, *, has_evidence: bool) -> AsyncIterator[str]:
     """Yield the export, one client's day at a time: a reader that is slow must not hold the store's log."""
     file = io.StringIO()
     sink = EXPORTS[kind][0](file)
+
+    def write(history: History, client: str, since: datetime, until: datetime) -> None:
+        for finding in history.minutes(client, since, until):
+            sink.write([_given(desk, finding) if has_evidence else redacted(finding, desk.names)])
+
     for client in clients:
         since = span.since
         while since < span.until:
             until = min(since + DAY, span.until)
-            with desk.store.look() as history:
-                found = list(history.minutes(client, since, until))
-            sink.write([_given(desk, one) if has_evidence else redacted(one, desk.names) for one in found])
+            await desk.look(partial(write, client=client, since=since, until=until))
             yield file.getvalue()
             file.seek(0)
             file.truncate()
             since = until
+    yield file.getvalue()  # of nobody's minutes, the header
 
 
 def _given(desk: Desk, finding: Finding) -> Finding:

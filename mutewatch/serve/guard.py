@@ -24,8 +24,8 @@ HEAD_BYTES: Final = 16 << 10  # browsers send one or two KiB
 DATA_PATHS: Final = ("/api/", "/export.")
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
