@@ -178,6 +178,7 @@ class _MessageReader:
             ends_at,
             _interval_number(_find(audio.number, scope)),
             tuple(values[: self.budget.limits.values]),
+            _version(_find(audio.client_version, scope)),
         )
 
     def _mute_event(self, mute: Mute, scope: Scope) -> MuteEvent:
@@ -228,6 +229,15 @@ class _MessageReader:
         if len(text) > limit:  # keep it distinct from others with the same beginning
             text = f"{text[: limit - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return text
+
+
+# Digits first and few other characters, so that no name of a person, place or device passes for a version.
+_VERSION = re.compile(r"\d[0-9A-Za-z.+-]{0,31}")
+
+
+def _version(value: Any) -> str | None:
+    """Return what a client says of the version of its app, if that can be one."""
+    return value if isinstance(value, str) and _VERSION.fullmatch(value) else None
 
 
 def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:

@@ -4,7 +4,7 @@ Reads only; any number of readers may look while the gateway writes. Times are U
 the end of the minute, in the client's clock. The canary's findings are nobody's and in none of this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -140,11 +140,15 @@ class History:
         """Return what was read into the store, by name: `name`, `counts`, `error`."""
         return [dict(row) for row in self._connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
 
-    def uninspected(self, since: datetime, until: datetime) -> list[Uninspected]:
+    def uninspected(
+        self, since: datetime, until: datetime, addresses: Collection[str] | None = None
+    ) -> list[Uninspected]:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
         columns = uninspected.c
         dated = and_(columns.started_at_us < microseconds(until), columns.ended_at_us >= max(1, microseconds(since)))
         query = select(uninspected).where(or_(dated, columns.ended_at_us == 0))
+        if addresses is not None:
+            query = query.where(columns.address.in_(addresses))
         order = (columns.started_at_us, columns.input, columns.address, columns.host, columns.reason)
         return [
             Uninspected(

@@ -115,6 +115,7 @@ def judge(minute: ClientMinute) -> Finding:
         mute=minute.mute,
         values=minute.report.values if minute.report else (),
         source=minute.report.source if minute.report else None,
+        client_version=minute.report.client_version if minute.report else None,
     )
 
 

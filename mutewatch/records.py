@@ -180,6 +180,7 @@ class AudioReport:
     ends_at: datetime
     number: int | None  # the client's own count of intervals, from which gaps are known
     values: tuple[AudioValue, ...]
+    client_version: str | None = None  # of the app, by its own word
 
 
 class Scope(StrEnum):
@@ -322,6 +323,7 @@ class Finding:
     values: tuple[AudioValue, ...]
     source: Source | None
     guess: ActivityGuess | None = None
+    client_version: str | None = None  # of the app, by its own word
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -156,7 +156,7 @@ def _walk(
                 for batch in batches:
                     for index in wanted.choose(sift(batch)).tolist():
                         take(batch, index)
-            frames = walk.packets
+            frames = walk.frames
         finally:
             source.close()
 

@@ -21,6 +21,7 @@ from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
 from pcap_tools.capture.sift import DNS_PORTS, METHODS, QUIC_PORT, Sifted, Wanted, hash_flow, sift
+from pcap_tools.capture.stream_numbers import StreamNumbers
 from pcap_tools.connection import Basis, Connection, Place, place
 from pcap_tools.ends import Key, flow_key, in_order
 from pcap_tools.http.host import named_host
@@ -63,8 +64,8 @@ class FlowTable:
         for address in self._known.addresses if self._by_address else ():
             self._wanted.add_address(address)
 
-    def take(self, batches: Iterable[Batch]) -> Found:
-        """Take the packets of one chunk; yield the messages that are complete with it."""
+    def take(self, batches: Iterable[Batch], numbers: StreamNumbers) -> Found:
+        """Take the packets of one chunk of the file that `numbers` is of; yield the messages that are complete."""
         chosen: list[tuple[int, Batch, int]] = []  # frame, and where it is
         looked_at: dict[int, Segment | Datagram | None] = {}  # by frame
         recent: list[tuple[Sifted, Positions]] = []
@@ -79,6 +80,7 @@ class FlowTable:
             for earlier, taken in (*self._recent, *recent[:-1]):
                 passed = np.setdiff1d(earlier.tcp[np.isin(earlier.flows, fresh)], taken)
                 chosen += _places(earlier, passed)
+        numbers.take((sifted for sifted, _ in recent), looked_at)
         self._recent = recent
         yield from self._let_go()
         stale: set[int] = set()

@@ -35,6 +35,7 @@ class ReadLimits:
     expansion_free: int = 64 * MiB  # a compressed capture may give this much, and beyond it ...
     expansion_ratio: int = 200  # ... this many times its size; real captures 1.1 to 20
     streams: int = 100_000  # names, addresses and streams remembered while reading a capture
+    conversations: int = 200_000  # TCP conversations of one file that are numbered, some 150 bytes each
     open_flows: int = 2_000  # of telemetry hosts at once, some 36 KiB each; more, and the most silent one is closed
     waiting: int = 10_000  # requests held back until their response is seen; then passed on without a status
     waiting_bytes: int = 64 * MiB  # the same, by their bodies

@@ -23,6 +23,7 @@ from pcap_tools.keylog_file import diagnose
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
 if TYPE_CHECKING:
+    from pcap_tools.capture.stream_numbers import StreamNumbers
     from pcap_tools.connection import Connection
     from pcap_tools.flows import Found
     from pcap_tools.http.message import HttpMessage
@@ -69,7 +70,8 @@ class _File:
     """One file of a capture, and what came of it."""
 
     path: Path
-    first_frame: int  # how many packets the earlier files hold
+    first_frame: int  # how many frames the earlier files hold
+    streams: "StreamNumbers"
     damage: tuple[str, int | None] | None = None
     is_readable: bool = True
 
@@ -127,10 +129,12 @@ class _Reading:
 
     def _pass(self) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
         """Go through all files once."""
+        from pcap_tools.capture.stream_numbers import StreamNumbers
+
         self._files.clear()
         before = behind = 0
         for path in self._paths:
-            self._files.append(_File(path, before))
+            self._files.append(_File(path, before, StreamNumbers(self._limits.conversations)))
             before, consumed = yield from self._walk(self._files[-1], behind)
             behind += consumed
         yield from self._exchanges(self._table.finish())
@@ -152,7 +156,7 @@ class _Reading:
             for batches in walk.chunks():
                 if self._reads_once:
                     self._poll_keys()
-                yield from self._exchanges(self._table.take(batches))
+                yield from self._exchanges(self._table.take(batches, file.streams))
                 self._options.on_bytes(behind + source.consumed)
                 self._options.on_chosen(self._table.chosen)
         finally:
@@ -160,7 +164,7 @@ class _Reading:
         if walk.framing.wholeness is not Wholeness.COMPLETE:
             file.damage = (walk.framing.reason or "unreadable", walk.framing.offset)
             file.is_readable = walk.framing.wholeness is Wholeness.INCOMPLETE
-        return file.first_frame + walk.packets, source.consumed
+        return walk.frames, source.consumed
 
     def _exchanges(self, found: "Found") -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
         from pcap_tools.http.exchange import Route, to_exchange
@@ -170,10 +174,11 @@ class _Reading:
             file, frame = self._locate(message.last.frame)
             route = Route(
                 self._door,
-                file,
+                str(file.path),
                 _text(connection.client[0]),
                 connection.server[1],
                 sni=connection.server_name,
+                tcp_stream=file.streams.number(connection.client, connection.server, message.last.frame),
                 client_port=connection.client[1],
                 is_tls=connection.is_tls,
                 connection=self._name(connection),
@@ -185,12 +190,12 @@ class _Reading:
 
     def _name(self, connection: "Connection") -> str:
         file, frame = self._locate(connection.tally.first.frame)
-        return f"{file}#{frame}"
+        return f"{file.path}#{frame}"
 
-    def _locate(self, frame: int) -> tuple[str, int]:
+    def _locate(self, frame: int) -> tuple[_File, int]:
         """Return which file a packet is in, and its number there."""
-        at = bisect_right(self._files, frame - 1, key=lambda file: file.first_frame) - 1
-        return str(self._files[at].path), frame - self._files[at].first_frame
+        file = self._files[bisect_right(self._files, frame - 1, key=lambda file: file.first_frame) - 1]
+        return file, frame - file.first_frame
 
     def _account(self) -> Iterator[tuple[Exchange, None]]:
         """Say of every chosen flow what became of it; a dark one gives an exchange of its own."""
@@ -226,7 +231,7 @@ class _Reading:
     ) -> Flow:
         file, first = self._locate(one.tally.first.frame)
         return Flow(
-            file=file,
+            file=str(file.path),
             client=_text(one.client[0]),
             client_port=one.client[1],
             server=_text(one.server[0]),

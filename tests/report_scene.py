@@ -19,6 +19,7 @@ from mutewatch.records import (
     Verdict,
 )
 from mutewatch.store import Store
+from mutewatch.uninspected import Passed, Tally, replace_all
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 TSA = SignatureRef("webex.tsa.v1", 1, "Webex", "captured")
@@ -96,11 +97,16 @@ def name_of(number: int) -> str:
     return f"client-{hashlib.sha256(str(number).encode()).hexdigest()[:12]}"
 
 
-def write_store(path: Path, findings: Sequence[Finding]) -> Path:
-    """A store with these findings, and one input they are from."""
+def write_store(path: Path, findings: Sequence[Finding], passed: Sequence[Passed] = ()) -> Path:
+    """A store with these findings, one input they are from, and what of it was not inspected."""
+    tally = Tally(str)
+    for one in passed:
+        tally.add(one)
     with Store(path) as store:
         for start in range(0, len(findings), 5000):
             store.record((), findings[start : start + 5000])
+        with store.begin() as connection:
+            replace_all(connection, "meeting.pcapng", tally)
         store.record_input("meeting.pcapng", {"matched": len(findings), "decoded": len(findings)}, None)
     return path
 

@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.history import History
 from mutewatch.identity import Names
-from mutewatch.records import Finding, Verdict
+from mutewatch.records import Finding, Origin, Verdict
 from mutewatch.report.build import ReportOptions, static_report
 from mutewatch.report.payload import Role
+from mutewatch.sinks.record import wireshark_filter
 from mutewatch.store import Store
+from mutewatch.tables import inputs
+from mutewatch.uninspected import Passed
 from tests.report_browser import Watched, browser, watched
-from tests.report_scene import DAY, day_of, finding, name_of, write_store
+from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, write_store
 
 pytestmark = pytest.mark.browser
 
@@ -136,6 +140,17 @@ def test_only_what_is_in_sight_is_drawn_and_the_rest_when_it_comes_into_sight(it
     assert it.page.evaluate(drawn) < CLIENTS
     it.page.locator(".client").last.scroll_into_view_if_needed()
     it.expect("li:last-child .client").to_have_js_property("isDrawn", True)
+
+
+def test_what_was_not_inspected_stands_in_words_and_beside_the_client(it: Watched, folder: Path) -> None:
+    passed = [Passed(end_of(2), end_of(9), "client-0123456789ab", "tsa*.webex.com", "QUIC", 2)]
+    store = write_store(folder / "closed.db", [finding(name_of(1), n) for n in range(12)], passed)
+    it.open(page_of(store, folder / "closed.html"))
+    assert (
+        "Not inspected: 2 to tsa*.webex.com, QUIC (2 March 2026 00:02 to 00:09)."
+        in it.page.locator("#unseen").inner_text()
+    )
+    assert it.page.locator("#strip-closed").get_attribute("aria-label") == "Not inspected: 00:02 to 00:09, QUIC"
 
 
 # How it is worked
@@ -267,12 +282,20 @@ def test_the_table_pages_through_all_minutes_and_says_where_it_is(it: Watched, m
     assert chosen(it).startswith("23:58:40 to 23:59:40")
 
 
-def test_the_hash_is_copied(it: Watched, meeting: Path) -> None:
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("Copy the hash", "543b6dd9ba72da705dbe98b236fbdfc0e01e7521f95dd189bbb6da0bdecd47e5"),
+        ("Copy the Wireshark filter", wireshark_filter(Origin("pcap", frame=54))),
+    ],
+)
+def test_evidence_is_copied(it: Watched, meeting: Path, label: str, text: str) -> None:
     it.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     it.open(meeting)
-    it.page.get_by_label("Copy the hash").click()
-    it.expect(".copy").to_have_text("Copied")
-    assert it.page.evaluate("navigator.clipboard.readText()").startswith("543b6dd9ba72da70")
+    button = it.page.get_by_label(label)
+    button.click()
+    it.expect(f'[aria-label="{label}"]').to_have_text("Copied")
+    assert it.page.evaluate("navigator.clipboard.readText()") == text
 
 
 def test_the_theme_is_toggled(it: Watched, meeting: Path) -> None:
@@ -301,26 +324,45 @@ def test_a_viewers_page_works_without_what_it_may_not_show(it: Watched, folder: 
 def test_naughty_strings_are_shown_as_they_are_and_run_nowhere(it: Watched, shared: Path, folder: Path) -> None:
     strings = json.loads((shared / "corpora/naughty-strings.json").read_text(encoding="utf-8"))
     assert len(strings) == 515
-    told = [text.encode("utf-8", "replace").decode() for text in strings]
-    findings = [
-        replace(finding(text or "empty", n % 1400, call=f"{text}{n}", file=text, reason=text or "none"), minute=str(n))
-        for n, text in enumerate(told)
-    ]
-    store = write_store(folder / "naughty.db", findings)
-    with Store(store) as opened:
-        for n, text in enumerate(told):
-            opened.record_input(f"{text}{n}", {"matched": 1}, text or None)
+    told = [text.encode("utf-8", "replace").decode() or "empty" for text in strings]
+    findings = [replace(finding(text, n), minute=str(n)) for n, text in enumerate(told)]
+    for n, text in enumerate(told):
+        guess = guess_of(text, 0.9, end_of(n))
+        findings.append(finding("everything", n, call=text, file=text, reason=text, guess=guess))
+    passed = [Passed(end_of(n), end_of(n + 1), text, text, text) for n, text in enumerate(told)]
+    store = write_store(folder / "naughty.db", findings, passed)
+    rows = [{"name": f"{text}{n}", "counts": {"matched": 1}, "error": text} for n, text in enumerate(told)]
+    with Store(store) as opened, opened.begin() as connection:
+        connection.execute(insert(inputs), rows)
     it.open(page_of(store, folder / "naughty.html"))
-    names = {one.client for one in findings}
     shown = it.page.evaluate("[...document.querySelectorAll('.client .name')].map(name => name.textContent)")
-    assert set(shown) == names
-    for text in ("<script>alert(0)</script>", "<img src=x onerror=alert(1) />", "'; DROP TABLE users; --"):
-        number = told.index(next(one for one in told if text.split("(")[0] in one))
-        it.page.locator(".client").nth(shown.index(told[number])).click()
-        it.expect("#day-title").to_contain_text(told[number].strip())
-        assert told[number] in it.page.locator("#evidence").text_content()
+    assert set(shown) == {"everything", *told}
+    assert shown[0] == "everything"  # it has most flagged minutes, and is open
+    walked = it.page.evaluate(WALK)
+    assert len(walked) == len(told)
+    assert [text for text, names in zip(told, walked, strict=True) if names.count(text) < 2] == []  # call and file
+    for n in range(0, len(shown), 40):
+        it.page.locator(".client").nth(n).click()
+        it.expect("#day-title").to_be_focused()
+        assert it.page.locator("#day-title").text_content() == f"{shown[n]}, 2 March 2026"
+    unseen = it.page.locator("#unseen").text_content()
+    assert [text for text in told if text not in unseen] == []
     assert it.page.evaluate("document.querySelectorAll('main img, main script, main iframe, main a[href]').length") == 0
     assert it.page.evaluate("typeof window.__pwned") == "undefined"
+
+
+# Opens the evidence of each minute, from the first to the last, and tells the names from the wire in it.
+WALK = """() => {
+  const press = (key) => document.getElementById("timeline").dispatchEvent(new KeyboardEvent("keydown", { key }));
+  const told = [];
+  press("Home");
+  for (let before = null; ; press("ArrowRight")) {
+    const evidence = document.getElementById("evidence").textContent;
+    if (evidence === before) return told;
+    told.push([...document.querySelectorAll("#evidence dd bdi")].map((name) => name.textContent));
+    before = evidence;
+  }
+}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

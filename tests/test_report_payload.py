@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -26,13 +26,13 @@ CLOSED = Uninspected("client-0123456789ab", "tsa*.webex.com", "QUIC", end_of(3),
 class Closed(History):
     """A history with one thing that was not inspected."""
 
-    def uninspected(self, since: object, until: object) -> list[Uninspected]:
-        return [CLOSED]
+    def uninspected(self, since: object, until: object, addresses: Collection[str] | None = None) -> list[Uninspected]:
+        return [CLOSED] if addresses is None or CLOSED.address in addresses else []
 
 
 FINDINGS = [
     *day_of(name_of(1), 1),
-    finding("Ada Lovelace", 5, call="secret-call"),
+    replace(finding("Ada Lovelace", 5, call="secret-call"), client_version="44.6.0"),
     finding("Ada Lovelace", 6, Verdict.MISSING),
     finding("Ada Lovelace", 7, guess=guess_of("cooking", 0.8, end_of(7))),
     replace(finding("nobody", 8, Verdict.UNDECODED), starts_at=None, ends_at=None),
@@ -165,8 +165,10 @@ def test_the_month_adds_up(history: History) -> None:
     assert told["days"][1]["minutes"] == told["totals"]
     assert sum(client["flagged"] for client in told["clients"]) == told["totals"]["flagged"] == flagged
     assert {client["days"] for client in told["clients"]} == {1}
+    webex = {"app": "Webex", "signature": "webex.tsa.v1"}
     assert told["apps"] == [
-        {"app": "Webex", "signature": "webex.tsa.v1", "version": None, "flagged": flagged, "minutes": len(FINDINGS) - 1}
+        webex | {"version": None, "flagged": flagged - 1, "minutes": len(FINDINGS) - 2},
+        webex | {"version": "44.6.0", "flagged": 1, "minutes": 1},
     ]
 
 

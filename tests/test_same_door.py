@@ -31,7 +31,7 @@ from tests.meeting.client import client_context, connect_through, play
 from tests.meeting.script import OTHER, Message, meeting, truth
 from tests.meeting.server import MeetingServer, connect_proxy
 
-DOOR_FIELDS = ("origin", "address", "seen_at")  # where and when it was seen; all else must agree
+DOOR_FIELDS = ("origin", "wireshark_filter", "address", "seen_at")  # where and when it was seen; all else must agree
 START_SECONDS = 60
 
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # OpenSSL: X509_V_FLAG_NO_CHECK_TIME

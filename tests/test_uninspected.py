@@ -1,5 +1,6 @@
 """What was not inspected: kept with its time, under pseudonyms and host patterns, once, and never without bound."""
 
+import ssl
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -113,8 +114,9 @@ def test_of_flows_only_what_stayed_closed_is_kept() -> None:
 def test_a_scan_keeps_the_pattern_of_the_host_and_a_pseudonym(tmp_path: Path, show_hosts: bool) -> None:
     (tmp_path / "capture").mkdir()
     paths, keylog = VARIANTS["keylog_empty"]().write(tmp_path / "capture")
+    assert keylog is not None
     options = ScanOptions(
-        tmp_path / "state", keylog, Format.JSONL, tmp_path / "out", tmp_path / "s.db", show_hosts=show_hosts
+        tmp_path / "state", (keylog,), Format.JSONL, tmp_path / "out", tmp_path / "s.db", show_hosts=show_hosts
     )
     for _ in range(2):
         scan(paths, options, PipelineOptions(activity=False))
@@ -147,9 +149,14 @@ def test_while_the_store_is_away_it_is_kept_and_then_written_once(tmp_path: Path
 def test_the_live_proxy_keeps_what_it_let_pass(live: Scene) -> None:
     with live.proxy(script=addon_path(), live={"activity": False, "max_body": 1024}) as proxy:
         assert proxy.post(TELEMETRY, b"x" * 5000) == 204
-        proxy.wait_status(too_large=1, recorded=1)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            proxy.post(TELEMETRY, b"first", trusting=live.upstream.ca_file)
+        for _ in range(2):
+            assert proxy.post(TELEMETRY, b"next", trusting=live.upstream.ca_file) == 204
+        proxy.wait_status(too_large=1, recorded=1, pinned=2)
+        assert proxy.stop() == 0
     with Store(proxy.state / "mutewatch.db") as store:
-        (found,) = told(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    assert (found.host, found.reason, found.number, found.input) == (PATTERN, "too large", 1, LIVE)
-    assert found.address is not None
-    assert found.address.startswith("client-")
+        found = told(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    assert {one.reason: one.number for one in found} == {"too large": 1, "certificate refused": 1, "pinned": 2}
+    assert {(one.host, one.input) for one in found} == {(PATTERN, LIVE)}
+    assert all(one.address is not None and one.address.startswith("client-") for one in found)

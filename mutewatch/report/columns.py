@@ -50,9 +50,9 @@ def steps(numbers: Sequence[int]) -> list[int]:
     return [now - before for before, now in zip((0, *numbers), numbers, strict=False)]
 
 
-def seconds(time: datetime) -> int:
+def seconds(at: datetime) -> int:
     """Since 1970."""
-    return round(time.timestamp())
+    return round(at.timestamp())
 
 
 def times_and_verdicts(findings: Sequence[Finding]) -> Payload:
@@ -96,6 +96,7 @@ def evidence_columns(findings: Sequence[Finding], texts: Texts) -> Payload:
         "rule": lambda one: one.rule,
         "reason": lambda one: one.reason,
         "call": lambda one: one.call or None,
+        "client_version": lambda one: one.client_version,
         "app": lambda one: one.signature.app,
         "signature": lambda one: f"{one.signature.id}, version {one.signature.version} ({one.signature.confidence})",
         "basis": lambda one: ", ".join(one.mute.bases) if one.mute and one.mute.bases else None,

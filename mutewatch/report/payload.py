@@ -11,7 +11,7 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      "flagged": {"first", "last"} | None,           # start of the first flagged minute, end of the last
      "coverage": {"counted", "seen", "judged"},     # minutes the clients counted; whose report was seen; with a verdict
      "undated": {verdict: number},                  # findings without a time: in no span
-     "uninspected": [{"reason", "host", "number", "first", "last"}],   # by reason and host; times or None
+     "uninspected": [{"reason", "host", "number", "first", "last"}],   # host "": not known; times or None
      "inputs": [{"name": str | None, "error": str | None, "matched", "decoded", "undecoded", "unread", "dark"}],
      "clients": [{"name", "apps": [str], "minutes": {verdict: minutes},
                   "hours": [hour, verdict number, minutes, ...]}]}      # flat triples; hour counts from since // 3600
@@ -24,8 +24,8 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      # and for an analyst:
      "muted", "unmuted", "unknown": seconds,
      "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain"}],
-     "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent":
-                  numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
+     "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent",
+                  "client_version": numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
      "guess": numbers of `guesses`, "guesses": [[label, [[label, probability], ...], reason, minutes,
                   minutes missing, model], ...],    # labels, reason, model: numbers of `texts` or None
      "texts": [str]}
@@ -62,7 +62,7 @@ from mutewatch.report.columns import (
     times_and_verdicts,
     value_columns,
 )
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import load_signatures, telemetry_hosts
 
 TOP_CLIENTS: Final = 50
 INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
@@ -104,7 +104,7 @@ def overview(
         "flagged": span and {"first": seconds(span[0]), "last": seconds(span[1])},
         "coverage": _coverage(totals),
         "undated": history.undated(),
-        "uninspected": _by_reason(history.uninspected(since, until)),
+        "uninspected": _by_reason(history.uninspected(since, until), role),
         "inputs": [_input(row, role) for row in history.inputs()],
         "clients": [
             {
@@ -132,7 +132,7 @@ def client_minutes(
     stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
     found = [one for one in history.minutes(stored, since, until) if one.ends_at] if stored is not None else []
     addresses = {one.source.address for one in found if one.source and one.source.address}
-    closed = [one for one in history.uninspected(since, until) if one.address in addresses]
+    closed = history.uninspected(since, until, addresses)
     told = {"client": client, "since": seconds(since), "until": seconds(until), **times_and_verdicts(found)}
     told["uninspected"] = [
         [seconds(one.started_at), seconds(one.ended_at), one.reason]
@@ -178,7 +178,7 @@ def summary(history: History, month: date, role: Role, *, names: Names | None = 
         ],
         "apps": _apps(history, since, until),
         "days": _days(hours, since, until),
-        "uninspected": _by_reason(history.uninspected(since, until)),
+        "uninspected": _by_reason(history.uninspected(since, until), role),
         "expired": history.expired(since, until),
     }
 
@@ -231,11 +231,16 @@ def _triples(hours: Iterable[HourCount], first_hour: int) -> list[int]:
     return [number for (hour, verdict), n in sorted(counted.items()) for number in (hour, verdict, n)]
 
 
-def _by_reason(closed: Sequence[Uninspected]) -> list[Payload]:
-    """Without addresses and inputs: how much of which host could not be looked into, and why."""
+def _by_reason(closed: Sequence[Uninspected], role: Role) -> list[Payload]:
+    """Without addresses and inputs: how much of which host could not be looked into, and why.
+
+    A host's own name, which the operator chose to keep, may name a customer: a viewer sees patterns only.
+    """
+    patterns = telemetry_hosts()
     grouped: dict[tuple[str, str], list[Uninspected]] = {}
     for one in closed:
-        grouped.setdefault((one.reason, one.host), []).append(one)
+        is_shown = role is Role.ANALYST or one.host in patterns
+        grouped.setdefault((one.reason, one.host if is_shown else ""), []).append(one)
     return [
         {
             "reason": reason,

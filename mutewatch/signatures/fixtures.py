@@ -85,7 +85,8 @@ def _audio_line(report: AudioReport) -> str:
     values = " ".join(f"{value.name}={value.value:g} {value.unit}" for value in report.values)
     number = "" if report.number is None else f" #{report.number}"
     span = f"{_iso(report.starts_at)} to {_iso(report.ends_at)}"
-    return f"audio {report.client} {report.call or '?'}{number} {span} {values}"
+    version = f" by version {report.client_version}" if report.client_version else ""
+    return f"audio {report.client} {report.call or '?'}{number} {span} {values}{version}"
 
 
 def _mute_line(event: MuteEvent) -> str:

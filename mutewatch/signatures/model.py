@@ -104,6 +104,7 @@ class Audio(Strict):
     period_seconds: float = Field(ge=1, le=3600)
     call: Expression
     client: Expression
+    client_version: Expression | None = Field(None, description="version of the client's app; by itself, no name in it")
     groups: tuple[FieldGroup, ...] = Field(min_length=1)
 
 

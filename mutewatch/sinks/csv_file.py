@@ -16,13 +16,14 @@ COLUMNS: Final = (
         "signature",
         "confidence",
         "client",
+        "client_version",
         "call",
         "minute",
         "starts_at",
         "ends_at",
     ),
     *("muted_seconds", "unmuted_seconds", "unknown_seconds", "mute_basis", "values", "guess", "guess_probability"),
-    *("file", "frame", "tcp_stream", "ordinal", "offset", "body_sha256", "sent"),
+    *("file", "frame", "tcp_stream", "wireshark_filter", "ordinal", "offset", "body_sha256", "sent"),
 )
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 

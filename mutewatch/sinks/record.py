@@ -37,6 +37,7 @@ def finding_record(finding: Finding) -> Record:
         "signature_version": finding.signature.version,
         "confidence": finding.signature.confidence,
         "client": finding.client,
+        "client_version": finding.client_version,
         "call": finding.call or None,
         "minute": finding.minute,
         "starts_at": _time(finding.starts_at),
@@ -49,12 +50,21 @@ def finding_record(finding: Finding) -> Record:
         "values": {value.name: _value(value) for value in finding.values},
         "guess": _guess(finding.guess) if finding.guess else None,
         "origin": _origin(source.origin) if source else None,
+        "wireshark_filter": wireshark_filter(source.origin) if source else None,
         "seen_at": _time(source.seen_at) if source else None,
         "address": source.address if source else None,
         "body_sha256": source.body_sha256 if source else None,
         "sent": source.sent.value if source else None,
         "sent_sha256": source.sent_sha256 if source else None,
     }
+
+
+def wireshark_filter(origin: Origin) -> str | None:
+    """Return the display filter that shows where this was read, in the file it was read from; None: in no capture.
+
+    That is the frame with which the message ends: there Wireshark shows the message whole.
+    """
+    return None if origin.frame is None else f"frame.number == {origin.frame}"
 
 
 def finding_from_record(record: Record) -> Finding:
@@ -78,6 +88,7 @@ def finding_from_record(record: Record) -> Finding:
         ),
         _source_of(record, signature),
         _guess_of(record["guess"]),
+        record.get("client_version"),  # stores from before it was read
     )
 
 

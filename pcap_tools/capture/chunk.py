@@ -17,6 +17,8 @@ from pcap_tools.limits import ReadLimits
 
 _ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS, _SECRETS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 10, 6
+# Wireshark numbers these among the packets: journal, custom, events of sysdig. Observed with tshark 4.0
+_NUMBERED = np.array([9, 0xBAD, 0x40000BAD, 0x204, 0x216, 0x221, _OLD_PACKET, _SIMPLE_PACKET, _PACKET], np.uint32)
 _OPTIONS_AT = {_SECTION: 16, _INTERFACE: 8, _STATISTICS: 12}  # size of the fixed part that options follow
 _SMALLEST = {_SECTION: 16, _INTERFACE: 8, _OLD_PACKET: 20, _SIMPLE_PACKET: 4, _STATISTICS: 12, _SECRETS: 8, _PACKET: 20}
 _TLS_KEY_LOG = 0x544C534B
@@ -34,9 +36,10 @@ class State:
     """What the part of the file behind us says of the part ahead. `on_secrets` takes key logs as they come."""
 
     limits: ReadLimits
-    frames_before: int  # packets in earlier files of the same capture
+    frames_before: int  # frames in earlier files of the same capture
     on_secrets: Callable[[bytes], None]
     packets: int = 0
+    frames: int = 0  # packets, and what else Wireshark gives a number
     magic: bytes = b""
     order: str = "<"
     interfaces: list[Interface] = field(default_factory=list)
@@ -176,7 +179,8 @@ class Chunk:
             if fault is not None:
                 good, why = int(chosen[sound]), fault
             runs.append((kind, chosen, captured))
-        ordinals = np.cumsum(is_packet) - 1
+        is_frame = np.isin(kinds, _NUMBERED)
+        ordinals = np.cumsum(is_frame) - 1
         for kind, chosen, captured in runs:
             sound = int(np.searchsorted(chosen, good))
             chosen, captured = chosen[:sound], captured[:sound]  # noqa: PLW2901 - up to the damage
@@ -184,6 +188,7 @@ class Chunk:
                 at = chosen[mine]
                 self._add(heads[at], captured[mine], _LAYOUTS[kind], interface, ordinals[at])
         self._state.packets += int(np.count_nonzero(is_packet[:good]))
+        self._state.frames += int(np.count_nonzero(is_frame[:good]))
         self.used = int(heads[good])
         if why is not None:
             raise _DamageError(why)
@@ -302,11 +307,12 @@ class Chunk:
         interface: Interface,
         ordinals: Positions | None = None,
     ) -> None:
-        """Make a batch; `ordinals` count from the first packet that the walk has not counted yet."""
-        first = self._state.frames_before + self._state.packets + 1
+        """Make a batch; `ordinals` count from the first frame that the walk has not counted yet."""
+        first = self._state.frames_before + self._state.frames + 1
         if ordinals is None:
             ordinals = np.arange(len(heads), dtype=np.intp)
             self._state.packets += len(heads)
+            self._state.frames += len(heads)
         if len(heads):
             self.batches.append(
                 Batch(self._buffer, heads, captured, ordinals + first, layout, interface, self._state.order)

@@ -48,7 +48,7 @@ def _ignore(_secrets: bytes) -> None:
 class Walk:
     """One pass over one capture. Iterate `chunks()`; afterwards `framing` is the verdict.
 
-    `frames_before`: packets in earlier files of the same capture. `on_secrets` takes the key log of each
+    `frames_before`: frames in earlier files of the same capture. `on_secrets` takes the key log of each
     Decryption Secrets Block as it comes.
     """
 
@@ -68,6 +68,11 @@ class Walk:
     def packets(self) -> int:
         """How many were seen so far."""
         return self._state.packets
+
+    @property
+    def frames(self) -> int:
+        """The last frame.number that Wireshark would give so far, with those of the files before."""
+        return self._state.frames_before + self._state.frames
 
     def chunks(self) -> Iterator[list[Batch]]:
         """Yield the packets chunk by chunk; stops at the end or where the file is damaged."""

@@ -38,6 +38,7 @@ from pcap_tools.capture.packets import (
 )
 
 Mask = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint64]
 
 DNS_PORTS = (53, 5353)
 QUIC_PORT = 443
@@ -48,6 +49,7 @@ _MOST_TAGS = 2  # VLAN tags that are read here; more go the slow way
 _BITS = 20  # of a flow's hash
 _FACTOR, _SHIFT = 2654435761, 32 - _BITS  # multiplicative hashing
 _PORT_FACTOR = 40503
+_ODD = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # 64-bit mixing, as splitmix64 does
 
 _FIRST_BYTES = np.zeros(256, np.bool_)
 _FIRST_BYTES[[0x16, *(method[0] for method in METHODS)]] = True
@@ -77,8 +79,21 @@ _IP = _layout(
     protocol6=("u1", 6),
     source6=(">u4", 20),
     target6=(">u4", 36),
+    source_high=(">u8", 8),
+    source_low=(">u8", 16),
+    target_high=(">u8", 24),
+    target_low=(">u8", 32),
 )
-_TRANSPORT = _layout(16, source=(">u2", 0), target=(">u2", 2), datagram=("u1", 8), offset=("u1", 12))
+_TRANSPORT = _layout(
+    16,
+    source=(">u2", 0),
+    target=(">u2", 2),
+    sequence=(">u4", 4),
+    acknowledged=(">u4", 8),
+    datagram=("u1", 8),
+    offset=("u1", 12),
+    flags=("u1", 13),
+)
 _PAYLOAD = _layout(8, word=(">u4", 0), first=("u1", 0), sixth=("u1", 5))
 
 
@@ -91,6 +106,9 @@ class Sifted:
     flows: Positions  # hash of the flow of each of `tcp`
     sources: Positions  # hash of the address that each of `tcp` comes from
     targets: Positions  # and goes to
+    headers: Any  # of each of `tcp`, by field
+    source_ends: Hashes  # of address and port that each of `tcp` comes from
+    target_ends: Hashes  # and goes to
     has_payload: Mask  # of each of `tcp`
     is_tls: Mask  # of each of `tcp`: does its payload begin with a record of encrypted TLS?
     begun: Positions  # which of `tcp` may begin a conversation
@@ -169,7 +187,8 @@ def sift(batch: Batch) -> Sifted:
     none, no = np.zeros(0, np.intp), np.zeros(0, np.bool_)
     if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
         every = np.ones(len(batch.heads), np.bool_)
-        return Sifted(batch, none, none, none, none, no, no, none, none, none, none, none, every)
+        headers, ends = np.zeros(0, _TRANSPORT), np.zeros(0, np.uint64)
+        return Sifted(batch, none, none, none, none, headers, ends, ends, no, no, none, none, none, none, none, every)
     view = _View(batch)
     start = batch.heads + batch.layout.data
     end = start + batch.captured
@@ -188,7 +207,9 @@ def sift(batch: Batch) -> Sifted:
     others[udp] = _is_wanted_datagram(datagrams, is_quic)
     quic = udp[is_quic]
     segments = view.read(_TRANSPORT, transport[tcp])
-    flows, sources, targets = _flows(view.read(_IP, ip[tcp]), segments)
+    headers = view.read(_IP, ip[tcp])
+    flows, sources, targets = _flows(headers, segments)
+    source_ends, target_ends = _ends(headers, segments)
     header_size = (segments["offset"] >> 4).astype(np.intp) * 4
     payloads, length = transport[tcp] + header_size, size[tcp] - header_size
     ends = np.minimum(payloads + length, end[tcp])
@@ -199,6 +220,9 @@ def sift(batch: Batch) -> Sifted:
         flows=flows,
         sources=sources,
         targets=targets,
+        headers=segments,
+        source_ends=source_ends,
+        target_ends=target_ends,
         has_payload=length > 0,
         is_tls=is_tls,
         begun=begun,
@@ -219,6 +243,27 @@ def _flows(ip: Any, transport: Any) -> tuple[Positions, Positions, Positions]:
     factor, shift = np.uint32(_FACTOR), np.uint32(_SHIFT)
     flows = ((source + target) * factor + ports * np.uint32(_PORT_FACTOR)) >> shift
     return flows, (source * factor) >> shift, (target * factor) >> shift
+
+
+def _ends(ip: Any, transport: Any) -> tuple[Hashes, Hashes]:
+    """Return the hashes, as `hash_end` makes them, of where each packet comes from and of where it goes."""
+    is_v6 = ip["first"] >> 4 == 6
+    found = []
+    for side in ("source", "target"):
+        low = np.where(is_v6, ip[f"{side}_low"], ip[side]).astype(np.uint64)
+        high = np.where(is_v6, ip[f"{side}_high"], 0).astype(np.uint64)
+        ends = (low ^ (high * np.uint64(_ODD[0]))) * np.uint64(_ODD[1]) + transport[side].astype(np.uint64)
+        ends = (ends ^ (ends >> np.uint64(31))) * np.uint64(_ODD[2])
+        found.append(ends ^ (ends >> np.uint64(29)))
+    return found[0], found[1]
+
+
+def hash_end(address: bytes, port: int) -> int:
+    """The hash of address and port in 64 bits: of a million ends, two share one in 1 of 30 million captures."""
+    value, mask = int.from_bytes(address, "big"), (1 << 64) - 1
+    end = (((value & mask) ^ ((value >> 64) * _ODD[0] & mask)) * _ODD[1] + port) & mask
+    end = (end ^ (end >> 31)) * _ODD[2] & mask
+    return end ^ (end >> 29)
 
 
 def _begin(view: "_View", payloads: Positions, length: Positions) -> tuple[Positions, Mask]:

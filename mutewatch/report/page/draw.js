@@ -160,26 +160,36 @@ function drawGuesses(canvas, width, height, minutes, from, to) {
   const { pen } = prepare(canvas, width, height);
   background(pen, width, height);
   const place = (time) => ((time - from) / (to - from)) * width;
-  const labels = [];
-  for (let i = 0; i < minutes.count; i++) labels.push(guessWords(minutes, i));
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
-  for (const label of new Set(labels.filter(Boolean))) {
-    eachRun(minutes, (i) => labels[i] === label, (start, end) => {
-      if (end < from || start > to) return;
-      const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
-      const isSure = !label.startsWith("(") && !label.endsWith("?");
-      pen.fillStyle = isSure ? palette.band : palette.card;
-      pen.globalAlpha = isSure ? 0.45 : 1;
-      pen.fillRect(left, 1, Math.max(1, right - left - 1), height - 2);
-      pen.globalAlpha = 1;
-      pen.strokeStyle = isSure ? palette.mean : palette.soft;
-      if (right - left > 3) pen.strokeRect(left + 0.5, 1.5, right - left - 2, height - 3);
-      pen.fillStyle = palette.ink;
-      const room = right - left - 10;
-      if (room > 14) pen.fillText(fitted(pen, label, room), left + 5, height / 2 + 0.5);
-    });
+  for (const { label, start, end } of guessRuns(minutes)) {
+    if (end < from || start > to) continue;
+    const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
+    const isSure = !label.startsWith("(") && !label.endsWith("?");
+    pen.fillStyle = isSure ? palette.band : palette.card;
+    pen.globalAlpha = isSure ? 0.45 : 1;
+    pen.fillRect(left, 1, Math.max(1, right - left - 1), height - 2);
+    pen.globalAlpha = 1;
+    pen.strokeStyle = isSure ? palette.mean : palette.soft;
+    if (right - left > 3) pen.strokeRect(left + 0.5, 1.5, right - left - 2, height - 3);
+    pen.fillStyle = palette.ink;
+    const room = right - left - 10;
+    if (room > 14) pen.fillText(fitted(pen, label, room), left + 5, height / 2 + 0.5);
   }
+}
+
+/** Neighbouring minutes of one guess. */
+function guessRuns(minutes) {
+  const runs = [];
+  for (let i = 0; i < minutes.count; i++) {
+    const label = guessWords(minutes, i);
+    if (!label) continue;
+    const start = minutes.end[i] - (minutes.length[i] || 60);
+    const last = runs.at(-1);
+    if (last && last.label === label && start - last.end <= 5) last.end = minutes.end[i];
+    else runs.push({ label, start, end: minutes.end[i] });
+  }
+  return runs;
 }
 
 function fitted(pen, words, room) {

@@ -71,7 +71,7 @@ function unseen(told) {
   if (undated) lines.push(`Without a time, so in no count here: ${count(undated, "finding")}.`);
   for (const one of told.uninspected) {
     const when = one.first ? ` (${dayName(one.first)} ${clock(one.first)} to ${one.last && dayOf(one.last) !== dayOf(one.first) ? `${dayName(one.last)} ` : ""}${one.last ? clock(one.last) : "?"})` : "";
-    lines.push(`Not inspected: ${one.number.toLocaleString("en-GB")} to ${one.host}, ${one.reason}${when}.`);
+    lines.push(`Not inspected: ${one.number.toLocaleString("en-GB")} to ${one.host || "hosts not known"}, ${one.reason}${when}.`);
   }
   if (!told.uninspected.length) lines.push("Not inspected: nothing is known of.");
   const broken = (told.inputs || []).filter((input) => input.error).length;
@@ -308,7 +308,7 @@ function factList(minutes, i) {
   tell("Byte", plain("offset"));
   if (plain("sha256")) tell("SHA-256 of body", make("code", {}, plain("sha256")), copyButton(plain("sha256"), "Copy the hash"));
   if (plain("sent_sha256")) tell("SHA-256 of what left", make("code", {}, plain("sent_sha256")));
-  const filter = minutes.words("filter", i);
+  const filter = plain("frame") && `frame.number == ${plain("frame")}`; // as `wireshark_filter` of sinks/record.py
   if (filter) tell("Wireshark filter", make("code", {}, filter), copyButton(filter, "Copy the Wireshark filter"));
   return make("div", {}, list);
 }
