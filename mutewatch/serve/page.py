@@ -52,7 +52,7 @@ def page_routes(desk: Desk, assets: Assets) -> list[Route]:
     async def show(request: Request) -> Response:
         visitor = desk.require(request, Role.VIEWER, "page")
         try:
-            await desk.look(lambda history: history.span())
+            await desk.look(lambda _history: None)
         except StoreAwayError as away:
             return away_page(str(away))
         desk.note_view(request, visitor, "page")

@@ -572,9 +572,8 @@ async function begin() {
   wireUp();
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   await load(null);
-  const month = await source.summary(null);
-  byId("month").hidden = !month;
-  if (month) tellMonth(month);
+  const month = source.summary(null).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) tellMonth(told); });
+  if (!source.isLive) await month; // of a large store a server may need seconds for it, or refuse
   await chooseDay(firstDay(state.all));
   drawSwatches();
   drawTotals(byId("totals"), state.all.totals);
