@@ -5,13 +5,13 @@ as a whole. Neither holds anything a client sent. Rules: only the writer's threa
 full) is counted by the caller and never stops recording.
 """
 
-import errno
 import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from mutewatch import log_file
 from mutewatch.config import LIVE_STATUS
 
 LOG = "live.log"
@@ -26,21 +26,8 @@ class Journal:
 
     def event(self, at: datetime, event: str, fields: Mapping[str, object]) -> None:
         """Append one line. Raises OSError."""
-        line = json.dumps({"at": at.isoformat(), "event": event, **fields}) + "\n"
-        log = self._folder / LOG
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            before = os.fstat(descriptor).st_size
-            try:
-                _write_all(descriptor, line.encode())
-            except OSError:
-                os.ftruncate(descriptor, before)  # half a line would spoil the next one too
-                raise
-            size = os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
-        if size >= self._log_bytes:
-            log.replace(log.with_suffix(".log.1"))
+        record = {"at": at.isoformat(), "event": event, **fields}
+        log_file.append(self._folder / LOG, record, log_bytes=self._log_bytes)
 
     def status(self, at: datetime, fields: Mapping[str, object]) -> None:
         """Replace the status file. Raises OSError."""
@@ -49,14 +36,7 @@ class Journal:
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            _write_all(descriptor, text.encode())
+            log_file.write_all(descriptor, text.encode())
         finally:
             os.close(descriptor)
         new.replace(self._folder / LIVE_STATUS)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """A disk that is almost full takes a part of what it is given. Raises OSError then."""
-    written = os.write(descriptor, data)
-    if written < len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

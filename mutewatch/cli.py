@@ -22,6 +22,7 @@ from mutewatch.cli_options import (
     StateOption,
 )
 from mutewatch.cli_report import report
+from mutewatch.cli_serve import serve
 from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
@@ -315,11 +316,8 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-app.command()(report)
-
-
-for keeping in (prune, backup, forget):
-    app.command()(keeping)
+for command in (report, serve, prune, backup, forget):
+    app.command()(command)
 
 
 @app.command()

@@ -38,12 +38,14 @@ def report(
 
     With -o FILE.html, as one page that opens without a network: see docs/report.md.
     """
+    from mutewatch.commands.audited import audit_command
     from mutewatch.commands.output import Format
     from mutewatch.config import StateDirectory, default_state, store_location
 
     directory = StateDirectory(state or default_state())
     location = store_location(store) if store else directory.store_location
     is_page = output_format == "html" or (output_format is None and output is not None and output.suffix == ".html")
+    audit_command(directory.root, "report", {"format": "html" if is_page else output_format or "table", "role": role})
     if not is_page:
         if since or until or month or role == "viewer" or not guesses:
             raise OperatorError("--since, --until, --month, --role and --guesses are for pages: add -o report.html")

@@ -71,10 +71,10 @@ def test_no_other_distribution_owns_one_of_our_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["scan"], ["live"], ["canary"], ["signatures", "list"], ["classifier", "train"]]
+    "arguments", [[], ["scan"], ["serve"], ["live"], ["canary"], ["signatures", "list"], ["classifier", "train"]]
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    heavy = ("mitmproxy", "torch", "numpy", "sqlalchemy", "pyshark", "scapy", "cryptography")
+    heavy = ("mitmproxy", "torch", "numpy", "sqlalchemy", "pyshark", "scapy", "cryptography", "starlette")
     code = (
         "import sys; sys.argv = ['mutewatch', *sys.argv[1:]]\n"
         "from mutewatch.cli import main\n"

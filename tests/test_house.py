@@ -32,6 +32,7 @@ def test_the_wheel_holds_every_room_and_the_data_files(tmp_path: Path) -> None:
     expected |= {"mutewatch/sample/meeting.pcapng", "mutewatch/signatures/webex_tsa_v1.toml"}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "classifier/weights").iterdir()}
     expected |= {"classifier/configuration.toml", "mutewatch/py.typed"}
+    expected |= {f"mutewatch/serve/login.{kind}" for kind in ("html", "css", "js")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "mutewatch/report").rglob("*.[jhc][2s]*")}
     assert expected - held == set()
 

@@ -30,6 +30,7 @@ def static_page(blocks: Iterable[tuple[str, Any]]) -> str:
     )
     return _template().render(
         mode="static",
+        poll_ms=None,
         style_url=None,
         script_url=None,
         csp=Markup(policy),  # noqa: S704 (made above, of hashes)
@@ -39,11 +40,10 @@ def static_page(blocks: Iterable[tuple[str, Any]]) -> str:
     )
 
 
-def live_page(script_url: str, style_url: str) -> str:
-    """Return the page that asks its server for `api/overview`, `api/minutes` and `api/summary`."""
-    return _template().render(
-        mode="live", csp=None, style=None, scripts=(), blocks=(), script_url=script_url, style_url=style_url
-    )
+def live_page(script_url: str, style_url: str, poll_ms: int = 10_000) -> str:
+    """Return the page that asks its server for `api/overview`, `api/minutes` and `api/summary`, every `poll_ms`."""
+    urls = {"script_url": script_url, "style_url": style_url}
+    return _template().render(mode="live", poll_ms=poll_ms, csp=None, style=None, scripts=(), blocks=(), **urls)
 
 
 @cache

@@ -84,10 +84,17 @@ function inlined() {
 /** The same from the server, a day at a time; a day's minutes are asked for again when the overview has changed. */
 function served() {
   const known = new Map();
+  const last = {}; // what was answered to the newest request of each kind: the browser is told to keep nothing
   const get = async (what, query) => {
-    const answer = await fetch(`api/${what}?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" } });
+    const address = `api/${what}?${new URLSearchParams(query)}`;
+    const before = last[what]?.address === address ? last[what] : null;
+    const answer = await fetch(address, { headers: before ? { "If-None-Match": before.tag } : {} });
+    if (answer.status === 304) return before.payload;
+    if (answer.status === 401) location.assign("/login");
     if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
-    return answer.json();
+    const payload = await answer.json();
+    last[what] = { address, tag: answer.headers.get("ETag"), payload };
+    return payload;
   };
   const key = (client, day) => `${client.name} ${day} ${JSON.stringify(client.minutes)}`;
   return {

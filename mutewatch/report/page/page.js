@@ -1,6 +1,6 @@
 // The page: the answer in words, the list of clients, one client's day, the month. Texts go in as text nodes only.
 performance.mark("mutewatch-start");
-const POLL_MS = 10000;
+const POLL_MS = Number(document.body.dataset.poll);
 const PAGE_ROWS = 50;
 const source = document.body.dataset.mode === "live" ? served() : inlined();
 const state = { all: null, day: null, clients: [], client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged", stripWidth: null };
@@ -574,9 +574,8 @@ async function begin() {
   wireUp();
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   await load(null);
-  const month = await source.summary(null);
-  byId("month").hidden = !month;
-  if (month) tellMonth(month);
+  const month = source.summary(null).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) tellMonth(told); });
+  if (!source.isLive) await month; // of a large store a server may need seconds for it, or refuse
   await chooseDay(firstDay(state.all));
   drawSwatches();
   drawTotals(byId("totals"), state.all.totals);
