@@ -69,7 +69,7 @@ def scan(
     mute: MuteOption = None,
     assume: AssumeOption = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+        Literal["table", "jsonl", "csv", "parquet"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
@@ -314,7 +314,7 @@ def report(
         typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
     ] = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+        Literal["table", "jsonl", "csv", "parquet"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     state: StateOption = None,
