@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(ca_app, name="ca")
+app.command()(show)
 
 
 def _print_version(wanted: bool) -> None:

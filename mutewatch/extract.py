@@ -135,7 +135,7 @@ class _MessageReader:
             yield self.undecoded(f"{len(elements):,} elements, limit {limit}", limit)
 
     def _elements(self, scope: Scope) -> list[Any]:
-        found = _search(self.message.each, scope)
+        found = search(self.message.each, scope)
         if found is None or found == []:
             if self.message.each_required:
                 raise DecodeError(f"nothing at {self.message.each}")
@@ -144,19 +144,19 @@ class _MessageReader:
 
     def _payload(self, scope: Scope) -> Any:
         for way in self.message.payload:
-            found = _search(way.path, scope)
+            found = search(way.path, scope)
             if found is not None:
                 return decode.run_steps(found, way.steps, self.budget)
         raise DecodeError(f"nothing at {' or '.join(way.path for way in self.message.payload)}")
 
     def _facts(self, scope: Scope, position: int) -> Iterator[Fact]:
         for mute in self.message.mute:
-            if _search(mute.when, scope) is True:
+            if search(mute.when, scope) is True:
                 yield self._mute_event(mute, scope)
         audio = self.message.audio
-        if audio is None or _search(audio.when, scope) is not True:
+        if audio is None or search(audio.when, scope) is not True:
             return
-        intervals = _search(audio.intervals, scope)
+        intervals = search(audio.intervals, scope)
         if not isinstance(intervals, list):
             raise DecodeError(f"nothing at {audio.intervals}")
         for number, interval in enumerate(intervals[: self.budget.limits.elements], 1):
@@ -173,7 +173,7 @@ class _MessageReader:
     def _audio_report(self, audio: Audio, scope: Scope, position: int, earlier: timedelta) -> Iterator[Fact]:
         values: list[AudioValue] = []
         for group in audio.groups:
-            found, faults = _values(group, scope)
+            found, faults = values_of(group, scope)
             values += found
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
@@ -194,7 +194,7 @@ class _MessageReader:
         )
 
     def _mute_event(self, mute: Mute, scope: Scope) -> MuteEvent:
-        muted = _search(mute.muted, scope)
+        muted = search(mute.muted, scope)
         if not isinstance(muted, bool):
             raise DecodeError(f"{mute.muted}: {decode.describe_type(muted)} instead of true or false")
         participant = self._identifier(_find(mute.participant, scope))
@@ -257,9 +257,9 @@ def _version(value: Any) -> str | None:
     return value if isinstance(value, str) and _VERSION.fullmatch(value) else None
 
 
-def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:
+def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:
     """The numbers of a group, and what was wrong with those that are there and are no numbers."""
-    found = _search(group.objects, scope)
+    found = search(group.objects, scope)
     objects = found if isinstance(found, list) else [found]
     values: list[AudioValue] = []
     strange = (item for item in objects if item is not None and not isinstance(item, dict))
@@ -297,7 +297,7 @@ def _plain_path(expression: str) -> tuple[str, ...] | None:
     return keys if all(_PLAIN_KEY.fullmatch(key) for key in keys) else None
 
 
-def _search(expression: str, scope: Scope) -> Any:
+def search(expression: str, scope: Scope) -> Any:
     keys = _plain_path(expression)
     if keys is not None:  # most are, and looking keys up one by one is ten times as fast
         found: Any = scope
@@ -312,7 +312,7 @@ def _search(expression: str, scope: Scope) -> Any:
 
 
 def _find(expression: str | None, scope: Scope) -> Any:
-    return None if expression is None else _search(expression, scope)
+    return None if expression is None else search(expression, scope)
 
 
 def _interval_number(value: Any) -> int | None:

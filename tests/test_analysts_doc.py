@@ -28,15 +28,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert len(COMMANDS) == len(commands("pip") + commands("mutewatch") + commands("tshark")) == 4
+    assert len(COMMANDS) == len(commands("pip") + commands("mutewatch") + commands("tshark")) == 5
 
 
-@pytest.mark.parametrize("command", commands("mutewatch"))
+@pytest.mark.parametrize("command", commands("mutewatch scan"))
 def test_a_command_runs(command: str, folder: Path) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'table')")
     result = run(command, folder)
     assert (result.returncode, "FLAGGED" in result.stderr) == (0, True), result.stderr
     assert (folder / shlex.split(command)[-1]).stat().st_size > 1_000
+
+
+def test_it_shows_the_values_of_the_frame(folder: Path) -> None:
+    (command,) = commands("mutewatch show")
+    assert "audioMaxGain" in run(command, folder).stdout
 
 
 def test_the_code_runs_block_by_block_and_leads_to_the_packet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
