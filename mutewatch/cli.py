@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(ca_app, name="ca")
+app.command()(show)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,7 +75,7 @@ def scan(
     mute: MuteOption = None,
     assume: AssumeOption = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+        Literal["table", "jsonl", "csv", "parquet"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     store: Annotated[

@@ -12,7 +12,7 @@ from mutewatch.errors import OperatorError
 def report(
     store: StoreOption = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv", "html"] | None,
+        Literal["table", "jsonl", "csv", "parquet", "html"] | None,
         typer.Option(
             "--format", "-f", help="What to make. (default: html for FILE.html, else table)", show_default=False
         ),

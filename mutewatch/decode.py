@@ -46,7 +46,8 @@ def remove_content_encoding(body: bytes, encoding: str | None, budget: Budget) -
         elif name == "deflate":
             body = _inflate(body, zlib.MAX_WBITS, budget, "deflate")
         else:
-            raise DecodeError(f"unsupported content-encoding {shorten(name)}")
+            known = name if name in ("br", "zstd", "compress") else "of another name"  # it is the client's word
+            raise DecodeError(f"unsupported content-encoding {known}")
     return body
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -75,19 +75,31 @@ def unknown_message(exchange: Exchange, signature: Signature, names: Names, foun
     seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
     source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), seen_at, address)
     what = "names audio-derived values" if found else "cannot be searched for audio-derived values"
-    reason = (
-        f"{decode.shorten(exchange.method, 12)} {_shape(exchange.path)}: no message of the signature, and it {what}"
-    )
+    reason = f"{_method(exchange.method)} {_shape(exchange.path)}: no message of the signature, and it {what}"
     return Decoded(source, undecoded=(Undecoded(source, reason, len(exchange.body or b""), 0, address),))
 
 
-_WORD = re.compile(r"[a-z._-]{1,24}|v\d{1,2}", re.IGNORECASE)
+# Of a path nobody knows, only these words are told; any other may be somebody's name.
+_WORDS: Final = (
+    *("api", "metric", "metrics", "telemetry", "telemetrics", "event", "events", "stat", "stats", "log", "logs"),
+    *("report", "reports", "client", "clients", "clientmetrics", "media", "quality", "audio", "call", "calls"),
+    *("meeting", "meetings", "conference", "locus", "loci", "participant", "participants", "controls", "user"),
+    *("users", "device", "devices", "session", "sessions", "batch", "upload", "collect", "diagnostics", "trace"),
+)
+_VERSION_SEGMENT = re.compile(r"v\d{1,2}", re.IGNORECASE)
+_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "WEBSOCKET", *("GET", "HEAD", "OPTIONS"))
 
 
 def _shape(path: str) -> str:
-    """Return a path without the segments that may name somebody: all but words and versions become `*`."""
-    segments = [part if _WORD.fullmatch(part) else part and "*" for part in path.split("/")]
+    """Return a path without the segments that may name somebody: all but common words and versions become `*`."""
+    segments = [
+        part if part.lower() in _WORDS or _VERSION_SEGMENT.fullmatch(part) else part and "*" for part in path.split("/")
+    ]
     return decode.shorten("/".join(segments), 80)
+
+
+def _method(name: str) -> str:
+    return name if name in _METHODS else "*"
 
 
 class _MessageReader:
@@ -100,7 +112,7 @@ class _MessageReader:
     def undecoded(self, reason: str, element: int = 0, scope: Scope | None = None) -> Undecoded:
         call, at = None, None
         if scope is not None:
-            call = self._identifier(_find(self.message.call, scope))
+            call = self._call(self.message.call, scope)
             at = _time_or_none(_find(self.message.at, scope))
         client = self.source.address
         return Undecoded(self.source, reason, len(self.exchange.body or b""), element, client, call, at)
@@ -123,7 +135,7 @@ class _MessageReader:
             yield self.undecoded(f"{len(elements):,} elements, limit {limit}", limit)
 
     def _elements(self, scope: Scope) -> list[Any]:
-        found = _search(self.message.each, scope)
+        found = search(self.message.each, scope)
         if found is None or found == []:
             if self.message.each_required:
                 raise DecodeError(f"nothing at {self.message.each}")
@@ -132,19 +144,19 @@ class _MessageReader:
 
     def _payload(self, scope: Scope) -> Any:
         for way in self.message.payload:
-            found = _search(way.path, scope)
+            found = search(way.path, scope)
             if found is not None:
                 return decode.run_steps(found, way.steps, self.budget)
         raise DecodeError(f"nothing at {' or '.join(way.path for way in self.message.payload)}")
 
     def _facts(self, scope: Scope, position: int) -> Iterator[Fact]:
         for mute in self.message.mute:
-            if _search(mute.when, scope) is True:
+            if search(mute.when, scope) is True:
                 yield self._mute_event(mute, scope)
         audio = self.message.audio
-        if audio is None or _search(audio.when, scope) is not True:
+        if audio is None or search(audio.when, scope) is not True:
             return
-        intervals = _search(audio.intervals, scope)
+        intervals = search(audio.intervals, scope)
         if not isinstance(intervals, list):
             raise DecodeError(f"nothing at {audio.intervals}")
         for number, interval in enumerate(intervals[: self.budget.limits.elements], 1):
@@ -161,7 +173,7 @@ class _MessageReader:
     def _audio_report(self, audio: Audio, scope: Scope, position: int, earlier: timedelta) -> Iterator[Fact]:
         values: list[AudioValue] = []
         for group in audio.groups:
-            found, faults = _values(group, scope)
+            found, faults = values_of(group, scope)
             values += found
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
@@ -173,7 +185,7 @@ class _MessageReader:
         yield AudioReport(
             self.source,
             self._client(audio.client, scope),
-            self._identifier(_find(audio.call, scope)) or UNKNOWN_CALL,
+            self._call(audio.call, scope) or UNKNOWN_CALL,
             ends_at - timedelta(seconds=audio.period_seconds),
             ends_at,
             _interval_number(_find(audio.number, scope)),
@@ -182,14 +194,15 @@ class _MessageReader:
         )
 
     def _mute_event(self, mute: Mute, scope: Scope) -> MuteEvent:
-        muted = _search(mute.muted, scope)
+        muted = search(mute.muted, scope)
         if not isinstance(muted, bool):
             raise DecodeError(f"{mute.muted}: {decode.describe_type(muted)} instead of true or false")
+        participant = self._identifier(_find(mute.participant, scope))
         return MuteEvent(
             self.source,
             self._client(mute.client, scope),
-            self._identifier(_find(mute.call, scope)),
-            self._identifier(_find(mute.participant, scope)),
+            self._call(mute.call, scope),
+            self.names.participant(participant) if participant else None,
             self._time(mute.at, scope),
             muted,
             mute.scope,
@@ -207,6 +220,10 @@ class _MessageReader:
     def _client(self, expression: str | None, scope: Scope) -> str:
         name = self._identifier(_find(expression, scope))
         return self.names.pseudonym(name) if name else self.source.address or UNKNOWN_CLIENT
+
+    def _call(self, expression: str | None, scope: Scope) -> str | None:
+        name = self._identifier(_find(expression, scope))
+        return self.names.call(name) if name else None
 
     def _time(self, expression: str | None, scope: Scope) -> datetime:
         """The time at `expression`; without one, when the request was sent."""
@@ -240,9 +257,9 @@ def _version(value: Any) -> str | None:
     return value if isinstance(value, str) and _VERSION.fullmatch(value) else None
 
 
-def _values(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:
+def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[str]]:
     """The numbers of a group, and what was wrong with those that are there and are no numbers."""
-    found = _search(group.objects, scope)
+    found = search(group.objects, scope)
     objects = found if isinstance(found, list) else [found]
     values: list[AudioValue] = []
     strange = (item for item in objects if item is not None and not isinstance(item, dict))
@@ -280,7 +297,7 @@ def _plain_path(expression: str) -> tuple[str, ...] | None:
     return keys if all(_PLAIN_KEY.fullmatch(key) for key in keys) else None
 
 
-def _search(expression: str, scope: Scope) -> Any:
+def search(expression: str, scope: Scope) -> Any:
     keys = _plain_path(expression)
     if keys is not None:  # most are, and looking keys up one by one is ten times as fast
         found: Any = scope
@@ -290,11 +307,12 @@ def _search(expression: str, scope: Scope) -> Any:
     try:
         return _INTERPRETER.visit(_compiled(expression), scope)
     except (JMESPathError, TypeError, ValueError, RecursionError) as error:
-        raise DecodeError(f"{expression}: {decode.shorten(str(error), 80)}") from None
+        # The library's own words would quote what it was looking at.
+        raise DecodeError(f"{expression}: {type(error).__name__}") from None
 
 
 def _find(expression: str | None, scope: Scope) -> Any:
-    return None if expression is None else _search(expression, scope)
+    return None if expression is None else search(expression, scope)
 
 
 def _interval_number(value: Any) -> int | None:
@@ -313,7 +331,7 @@ def _parse_time(value: Any) -> datetime:
         time = datetime.fromisoformat(value)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise DecodeError(f"time: {decode.shorten(value)!r} is not ISO 8601") from None
+        raise DecodeError(f"time: {len(value)} characters that are not ISO 8601") from None
     if not 2000 <= time.year < 2100:
         raise DecodeError(f"time: the year {time.year}")
     return time

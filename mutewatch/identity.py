@@ -1,8 +1,9 @@
-"""Pseudonyms for the people behind the traffic.
+"""Pseudonyms for the people behind the traffic, and for the calls they are in.
 
-A client's name on the wire (a user id, an IP address) is replaced by a keyed hash before it reaches a
-record that is kept or shown. The same key gives the same pseudonym at every door, so that live findings
-and a later replay of the capture agree; changing the key makes old and new findings unlinkable.
+A client's name on the wire (a user id, an IP address), the id of a call and that of a participant are each
+replaced by a keyed hash before they reach a record that is kept or shown. The same key gives the same pseudonym at
+every door, so that live findings and a later replay of the capture agree; changing the key makes old and new
+findings unlinkable.
 """
 
 import hashlib
@@ -27,8 +28,18 @@ class Names:
         """Return the pseudonym of `name`: "client-" and 12 hex digits (48 bits) of HMAC-SHA256."""
         if self._key is None:
             return name if name != CANARY else f"client-{name}"  # nobody hides behind the canary's name
-        digest = hmac.new(self._key, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
-        return f"client-{digest[:12]}"
+        return f"client-{self._keyed(name)}"
+
+    def call(self, name: str) -> str:
+        """Return the pseudonym of a call's id, "call-" and 16 hex digits: the same wherever the call is named."""
+        return name if self._key is None else f"call-{self._keyed(f'call {name}', 16)}"
+
+    def participant(self, name: str) -> str:
+        """Return the pseudonym of the id under which others may mute a client."""
+        return name if self._key is None else f"participant-{self._keyed(f'participant {name}', 16)}"
+
+    def _keyed(self, name: str, digits: int = 12) -> str:
+        return hmac.new(self._key or b"", name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:digits]
 
 
 class CanaryNames(Names):
@@ -40,6 +51,8 @@ class CanaryNames(Names):
     def pseudonym(self, name: str) -> str:
         """Return the canary's name."""
         return CANARY
+
+    # Its call id is made for one run and nobody else's: with no key it stays as it is, and the run knows it again.
 
 
 def load_or_create_key(path: Path) -> bytes:

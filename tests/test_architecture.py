@@ -12,8 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("addons", "pcap_tools", "classifier", "certs")
 NEIGHBOURS = {"addons": {"certs"}}  # there is no live door without certificates
-# The composition root: the only modules of the core that know the rooms.
-ROOT_MODULES = ("mutewatch/__main__.py", "mutewatch/cli.py", "mutewatch/compose.py", "mutewatch/commands/")
+# The composition root: the only modules of the core that know the rooms. `api` is to notebooks what `cli` is to a
+# terminal; `feeding` is what both do with a file.
+ROOT_MODULES = (
+    *("mutewatch/__main__.py", "mutewatch/cli.py", "mutewatch/compose.py", "mutewatch/commands/"),
+    *("mutewatch/api.py", "mutewatch/feeding.py"),
+)
 NOT_IN_THE_CORE = ("mitmproxy", "scapy", "pyshark", "torch", "socket", "asyncio")
 
 

@@ -27,10 +27,11 @@ class Format(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 def print_findings(findings: Sequence[Finding], summary: Summary, output_format: Format, file: TextIO) -> None:
-    """Print findings and summary; beside CSV, which has no place for it, the summary goes to stderr."""
+    """Print findings and summary; beside CSV and Parquet, which have no place for it, the summary goes to stderr."""
     if output_format is Format.JSONL:
         lines = JsonLinesSink(file)
         lines.write(findings)
@@ -43,6 +44,11 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
         cells.write(findings)
         cells.flush()
         print(*summary.lines(), sep="\n", file=sys.stderr)
+    elif output_format is Format.PARQUET:
+        from mutewatch.sinks.parquet import write_rows
+
+        write_rows(findings, file.buffer)
+        print(*summary.lines(), sep="\n", file=sys.stderr)
     else:
         console = Console(file=file, highlight=False)
         table = TableSink(console)
@@ -51,6 +57,25 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
         console.print()
         for line in summary.lines():
             console.print(line, markup=False)
+
+
+def write_parquet(findings: Iterable[Finding], path: Path) -> None:
+    """Write findings to a Parquet file, mode 0600. OperatorError without pyarrow, or if the file cannot be made."""
+    from mutewatch.sinks.parquet import write_rows
+
+    with replacing(path) as file:
+        write_rows(findings, file)
+
+
+def check_format(output_format: Format, output: Path | None) -> None:
+    """Raise OperatorError if Parquet is wanted and cannot be written: without pyarrow, or to a terminal."""
+    if output_format is not Format.PARQUET:
+        return
+    from mutewatch.sinks.parquet import schema
+
+    schema()
+    if output is None:
+        raise OperatorError("--format parquet writes a file: name it with --output FILE")
 
 
 def check_files(output: Path | None, inputs: Iterable[Path], keylogs: Iterable[Path]) -> None:

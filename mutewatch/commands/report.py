@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from mutewatch.commands.output import Format, check_files, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, check_format, open_output, print_findings
 from mutewatch.config import LIVE_STATUS
 from mutewatch.errors import OperatorError
 from mutewatch.pipeline import Counts
+from mutewatch.records import Finding
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, add_counts
 
@@ -16,9 +17,17 @@ def report(location: Path | str, output_format: Format, output: Path | None, sta
 
     `state`: where the live proxy keeps its counters if its store is no file beside them.
     """
+    check_format(output_format, output)
+    check_files(output, [location] if isinstance(location, Path) else [], ())
+    findings, summary = load(location, state)
+    with open_output(output) as file:
+        print_findings(findings, summary, output_format, file)
+
+
+def load(location: Path | str, state: Path | None = None) -> tuple[list[Finding], Summary]:
+    """Return all findings of a store, and what was read into it. OperatorError if there is no such store."""
     if isinstance(location, Path) and not location.is_file():
         raise OperatorError(f"no store at {location}: `mutewatch scan --store {location} FILE` makes one")
-    check_files(output, [location] if isinstance(location, Path) else [], ())
     with Store(location) as store:
         findings = list(store.findings())
         expired = store.daily()
@@ -28,8 +37,7 @@ def report(location: Path | str, output_format: Format, output: Path | None, sta
     summary = Summary(inputs=inputs, counts=counts, live=_live_counters(beside / LIVE_STATUS) if beside else None)
     summary.take(findings)
     summary.take_expired(expired)
-    with open_output(output) as file:
-        print_findings(findings, summary, output_format, file)
+    return findings, summary
 
 
 def _live_counters(status: Path) -> dict[str, int] | None:

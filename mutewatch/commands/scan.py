@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from hashlib import sha256
@@ -13,21 +13,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mutewatch.commands.output import Format, check_files, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, check_format, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import StateDirectory, default_state, open_state
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import OperatorError
+from mutewatch.feeding import Feed, in_order
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Decoded, Finding, Flow, Unidentified, Verdict
+from mutewatch.records import Decoded, Finding, Verdict
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
-from mutewatch.summary import InputSummary, Summary, counts_record, difference
+from mutewatch.summary import Summary
 from mutewatch.uninspected import Tally, of_capture, replace_all
-from pcap_tools import STDIN, read_inputs
+from pcap_tools import STDIN
 from pcap_tools.files import open_input
 
-_WHATEVER_NAME = ("address", "QUIC")  # these bases hold whatever the host's name is
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
 
 
@@ -74,7 +74,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
         is_whole = _scan_files(paths, options, pipeline, store, summary, early)
         last = pipeline.finish()
-        findings = sorted({finding.key: finding for finding in (*early.findings, *last)}.values(), key=_order)
+        findings = in_order((*early.findings, *last))
         summary.take(findings)
         if store:
             store.record((), findings)
@@ -93,6 +93,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
 
 def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> None:
     """Say what cannot work before anything is written."""
+    check_format(options.format, options.output)
     given = (judging.mute_file, options.store if isinstance(options.store, Path) else None)
     check_files(options.output, [*paths, *judging.signatures, *filter(None, given)], options.keylogs)
     if options.verify and STDIN in paths:
@@ -142,9 +143,7 @@ def _scan_files(
     try:
         with _progress(paths, pipeline) as begin:
             for group in _groups(paths, options):
-                name = " ".join(map(str, group))
-                summary.inputs.append(InputSummary(name, {}, f"{name}: not read to its end: interrupted"))
-                summary.inputs[-1] = _scan_group(group, pipeline, store, options, summary, early, begin(group))
+                _scan_group(group, pipeline, store, options, summary, early, begin(group))
     except KeyboardInterrupt:
         return False
     return True
@@ -166,89 +165,47 @@ def _scan_group(
     summary: Summary,
     early: _Early,
     progress: "_InputProgress",
-) -> InputSummary:
+) -> None:
     """Feed one input: a file, or all files of a rotated capture."""
-    before = counts_record(pipeline.counts)
     facts: list[Decoded] = []
-    flows: list[Flow] = []
     bodies: Counter[bytes] = Counter()
-    unidentified: Counter[Unidentified] = Counter()
-    error = None
     reading = ReadOptions(
         options.keylogs,
-        pipeline.is_host,
-        options.addresses,
-        options.follow,
+        addresses=options.addresses,
+        follow=options.follow,
         on_bytes=progress.on_bytes,
         on_chosen=progress.on_chosen,
-        on_flow=flows.append,
-        on_skipped=summary.skipped.update,
-        on_unidentified=unidentified.update,
     )
-    try:
-        for exchange in read_inputs(paths, reading, engine=options.engine, as_one=options.rotated):
-            facts += pipeline.feed(exchange)
-            if options.follow and exchange.sent_at:
-                early.take(pipeline.advance(exchange.sent_at))
-            if options.verify and exchange.method and exchange.body:
-                bodies[sha256(exchange.body).digest()] += 1
-            if store is None:
-                facts.clear()
-            elif len(facts) >= FACTS_AT_ONCE:
+    feed = Feed(paths, pipeline, summary, reading, options.engine)
+    for exchange, said in feed.run(as_one=options.rotated):
+        if options.follow and exchange.sent_at:
+            early.take(pipeline.advance(exchange.sent_at))
+        if options.verify and exchange.method and exchange.body:
+            bodies[sha256(exchange.body).digest()] += 1
+        if store is not None:
+            facts += said
+            if len(facts) >= FACTS_AT_ONCE:
                 store.record(facts, ())
                 facts.clear()
-    except InputError as fault:
-        error = str(fault)
     if store is not None:
         store.record(facts, ())
-    if options.verify and flows:
+        _store_uninspected(store, feed, pipeline, options)
+    if options.verify and feed.flows:
         from pcap_tools.verify import second_opinion
 
-        opinion = second_opinion(paths, flows, bodies, reading)
+        opinion = second_opinion(paths, feed.flows, bodies, feed.reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
-    summary.unidentified.update(unidentified)
-    summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
-    ours = [flow for flow in flows if _is_ours(flow, pipeline)]
-    summary.other_flows += len(flows) - len(ours)
-    summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
-    name = " ".join(map(str, paths))
-    if store is not None:
-        _store_uninspected(store, name, ours, unidentified, pipeline, options)
-    return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
 
 
-def _store_uninspected(
-    store: Store,
-    name: str,
-    flows: Sequence[Flow],
-    unidentified: Counter[Unidentified],
-    pipeline: Pipeline,
-    options: ScanOptions,
-) -> None:
+def _store_uninspected(store: Store, feed: Feed, pipeline: Pipeline, options: ScanOptions) -> None:
     """Keep which flows of an input stayed closed, in the place of what an earlier run knew of it."""
     tally = Tally(pipeline.names.pseudonym)
     shown_host = (lambda host: host) if options.show_hosts else pipeline.host_pattern
-    for passed in of_capture(flows, unidentified, shown_host):
+    for passed in of_capture(feed.ours, feed.unidentified, shown_host):
         tally.add(passed)
     with store.begin() as connection:
-        replace_all(connection, name, tally)
-
-
-def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
-    """Is this a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
-    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
-
-
-def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
-    """Did a flow to an address that the operator named stay closed, of which nobody else knows whose it is?"""
-    is_known = flow.host is not None and pipeline.is_host(flow.host)
-    return flow.basis == "address" and not flow.messages and not is_known
-
-
-def _order(finding: Finding) -> tuple[str, str, str, float, str]:
-    at = finding.ends_at.timestamp() if finding.ends_at else 0.0
-    return (finding.client, finding.call, finding.signature.id, at, finding.minute)
+        replace_all(connection, feed.name, tally)
 
 
 def _dark(summary: Summary) -> str:

@@ -1,0 +1,86 @@
+"""Feeds saved traffic to a pipeline, input by input, and keeps the account: for `mutewatch scan` and the API.
+
+Part of the composition root: it brings the doors and the pipeline together. It prints nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mutewatch.errors import InputError
+from mutewatch.pipeline import Pipeline
+from mutewatch.ports import ReadOptions
+from mutewatch.records import Decoded, Exchange, Finding, Flow, Unidentified
+from mutewatch.summary import InputSummary, Summary, counts_record, difference
+from pcap_tools import read_inputs
+
+_WHATEVER_NAME = ("address", "QUIC")  # these bases hold whatever the host's name is
+
+
+class Feed:
+    """One input on its way through the pipeline: a file, or all files of a rotated capture.
+
+    Iterate `run()`; afterwards the summary has the input, with its error if it could not be read to its end,
+    `flows` all flows that were looked into, `ours` those of telemetry hosts, as they are on the wire, and
+    `unidentified` the flows of which nobody can say whose they are.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], pipeline: Pipeline, summary: Summary, options: ReadOptions, engine: str = "native"
+    ) -> None:
+        self.name = " ".join(map(str, paths))
+        self.flows: list[Flow] = []
+        self.ours: list[Flow] = []
+        self.unidentified: Counter[Unidentified] = Counter()
+        self.reading = replace(
+            options,
+            is_host=pipeline.is_host,
+            on_flow=self.flows.append,
+            on_skipped=summary.skipped.update,
+            on_unidentified=self.unidentified.update,
+        )
+        self._paths, self._pipeline, self._summary, self._engine = paths, pipeline, summary, engine
+
+    def run(self, *, as_one: bool = False) -> Iterator[tuple[Exchange, list[Decoded]]]:
+        """Yield each exchange with its facts; `as_one`: the files hold one capture. OperatorError, no InputError."""
+        before, name = counts_record(self._pipeline.counts), self.name
+        self._summary.inputs.append(InputSummary(name, {}, f"{name}: not read to its end: interrupted"))
+        error = None
+        try:
+            for exchange in read_inputs(self._paths, self.reading, engine=self._engine, as_one=as_one):
+                yield exchange, self._pipeline.feed(exchange)
+        except InputError as fault:
+            error = str(fault)
+        self._account()
+        self._summary.inputs[-1] = InputSummary(name, difference(counts_record(self._pipeline.counts), before), error)
+
+    def _account(self) -> None:
+        """Put the flows of telemetry hosts into the summary, under pseudonyms, and count the others."""
+        summary, pipeline = self._summary, self._pipeline
+        summary.hidden += sum(_is_hidden(flow, pipeline) for flow in self.flows)
+        summary.unidentified.update(self.unidentified)
+        self.ours = [flow for flow in self.flows if _is_ours(flow, pipeline)]
+        summary.other_flows += len(self.flows) - len(self.ours)
+        summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in self.ours]
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the last word on each minute, by client, call, signature and time."""
+    return sorted({finding.key: finding for finding in findings}.values(), key=_order)
+
+
+def _order(finding: Finding) -> tuple[str, str, str, float, str]:
+    at = finding.ends_at.timestamp() if finding.ends_at else 0.0
+    return (finding.client, finding.call, finding.signature.id, at, finding.minute)
+
+
+def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:
+    """Is it a telemetry host's flow as far as is known? A key log names everything that a client spoke with."""
+    return flow.host is None or flow.basis in _WHATEVER_NAME or pipeline.is_host(flow.host)
+
+
+def _is_hidden(flow: Flow, pipeline: Pipeline) -> bool:
+    """Did a flow to an address that the operator named stay closed, of which nobody else knows whose it is?"""
+    is_known = flow.host is not None and pipeline.is_host(flow.host)
+    return flow.basis == "address" and not flow.messages and not is_known
