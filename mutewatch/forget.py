@@ -19,9 +19,9 @@ from mutewatch.tables import findings, hourly, messages, uninspected
 
 STEP_ROWS: Final = 200
 _NAMED: Final = {
+    hourly: (hourly.c.client, None),
     messages: (messages.c.address, messages.c.facts),
     findings: (findings.c.client, findings.c.record),
-    hourly: (hourly.c.client, None),
     uninspected: (uninspected.c.address, None),
 }
 

@@ -23,6 +23,10 @@ from mutewatch.tables import HOUR_US, findings, hourly, meta, microseconds, open
 
 LATE: Final = timedelta(minutes=5)  # what comes after the end of an hour mostly comes by then: it opens the hour again
 
+# Made once: each commit of the live proxy asks this.
+_HAS_MOVED: Final = findings.c.left_hour.is_not(None)
+_LEFT: Final = select(findings.c.left_hour).where(_HAS_MOVED)
+
 Counted = tuple[int, str, str, str]  # ends_at_us, client, signature, verdict
 
 
@@ -34,11 +38,10 @@ def leaving(statement: Insert) -> dict[str, Any]:
 
 def open_again(connection: Connection, written: Iterable[int]) -> None:
     """Open the hours of findings that were just written, with these ends (microseconds), and those they left."""
-    moved = findings.c.left_hour.is_not(None)
     hours = {ends_at_us // HOUR_US for ends_at_us in written if ends_at_us > 0}
-    left = connection.execute(select(findings.c.left_hour).where(moved)).scalars().all()
+    left = [hour for (hour,) in connection.execute(_LEFT)]
     if left:
-        connection.execute(update(findings).where(moved).values(left_hour=None))
+        connection.execute(update(findings).where(_HAS_MOVED).values(left_hour=None))
     # In order, so that two who write the same hours wait for each other but not in a circle.
     upsert(connection, open_hours, [{"hour": hour} for hour in sorted(hours.union(left))])
 
