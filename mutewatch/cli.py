@@ -20,10 +20,10 @@ from mutewatch.cli_options import (
     ShowClientsOption,
     SignatureOption,
     StateOption,
-    StoreOption,
 )
 from mutewatch.cli_report import report
 from mutewatch.cli_serve import serve
+from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
@@ -320,23 +320,8 @@ app.command()(report)
 
 
 app.command()(serve)
-
-
-@app.command()
-def prune(
-    config: ConfigOption = None,
-    store: StoreOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much is due.")] = False,
-    trust_clock: Annotated[
-        bool, typer.Option("--trust-clock", help="The clock is right, though far ahead of the store's newest message.")
-    ] = False,
-    state: StateOption = None,
-) -> None:
-    """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
-    from mutewatch.commands.prune import prune as run
-
-    chosen = store_location(store) if store else None
-    raise typer.Exit(run(config, state, chosen, dry_run=dry_run, trust_clock=trust_clock))
+for keeping in (prune, backup, forget):
+    app.command()(keeping)
 
 
 @app.command()

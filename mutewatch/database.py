@@ -7,7 +7,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +71,12 @@ def shown(location: Path | str) -> str:
         return str(location)
     url = _url(location)  # its query may have a password, too
     return url.set(query={"host": host} if (host := url.query.get("host")) else {}).render_as_string()
+
+
+def file_of(location: Path | str) -> Path | None:
+    """Return SQLite's file; None for PostgreSQL."""
+    url = _url(location)
+    return Path(url.database) if url.drivername == "sqlite" and url.database else None
 
 
 def _url(location: Path | str) -> URL:
@@ -134,6 +142,20 @@ def empty_log(engine: Engine, lock_seconds: float) -> bool:
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={round(lock_seconds * 1000)}")
     return not busy
+
+
+def back_up(engine: Engine, destination: Path) -> None:
+    """Copy SQLite's file, as it is at one moment, into the empty file `destination`; writers go on meanwhile.
+
+    The copy is one file, looked through before this returns. Raises sqlite3.Error; OperatorError for a damaged copy.
+    """
+    with engine.connect() as source, closing(sqlite3.connect(destination)) as copy:
+        original: Any = source.connection.driver_connection
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # so that it needs no second file
+        found = copy.execute("PRAGMA integrity_check").fetchall()
+    if found != [("ok",)]:
+        raise OperatorError(f"the copy is damaged, and so may be the store: {found[0][0]}")
 
 
 def is_rows_fault(error: DBAPIError) -> bool:

@@ -42,6 +42,7 @@ class Store:
         """
         self.location = location
         self.name = database.shown(location)  # for people: without a password
+        self.path = database.file_of(location)  # None where it is no file
         self._newest_us = 0  # of the messages that were recorded here
         self._lock_seconds = lock_seconds
         self._engine = database.open_engine(location, lock_seconds)
@@ -104,6 +105,12 @@ class Store:
         Until then the log may hold what has been deleted.
         """
         return database.empty_log(self._engine, self._lock_seconds)
+
+    def back_up(self, destination: Path) -> None:
+        """Copy the store, as it is now, into the empty file `destination`. OperatorError where it is no file."""
+        if self.path is None:
+            raise OperatorError(f"{self.name} is PostgreSQL's to back up: pg_dump --format=custom --file=DEST URL")
+        database.back_up(self._engine, destination)
 
     def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
         """Yield the facts of the `limit` newest messages seen from `time` on."""

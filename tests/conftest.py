@@ -54,7 +54,12 @@ def postgresql() -> Iterator[PostgreSQL]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     """Where a new store is to be, in one database and in the other."""
+    return new_location(request, tmp_path)
+
+
+def new_location(request: pytest.FixtureRequest, folder: Path) -> Path | str:
+    """Where a new store is to be, in the database that the parameter names."""
     if request.param == "sqlite":
-        return tmp_path / "s.db"
+        return folder / "s.db"
     server: PostgreSQL = request.getfixturevalue("postgresql")
     return server.new_place()

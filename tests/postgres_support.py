@@ -8,7 +8,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")  # where Debian 12 has them
-SETTINGS = {"listen_addresses": "''", "fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
+FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class PostgreSQL:
     """One server. Every method may be called again."""
 
     folder: Path
+    settings: Mapping[str, str]
     _numbers: "count[int]" = field(default_factory=count)
 
     def start(self) -> None:
@@ -43,7 +44,8 @@ class PostgreSQL:
         """Make the server's files, and start it."""
         self._run("initdb", "-D", self.data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
+            file.writelines(f"{name} = {value}\n" for name, value in self.settings.items())
+            file.write("listen_addresses = ''\n")
             file.write(f"unix_socket_directories = '{self.folder}'\n")
         self.start()
 
@@ -74,13 +76,13 @@ class PostgreSQL:
 
 
 @contextmanager
-def running_postgresql() -> Iterator[PostgreSQL]:
+def running_postgresql(settings: Mapping[str, str] = FAST) -> Iterator[PostgreSQL]:
     """Yield a server; skip by name where it is not installed."""
     if not (PROGRAMS / "initdb").exists():
         pytest.skip("PostgreSQL 15 is not installed (Debian: apt install postgresql-15)")
     pytest.importorskip("psycopg", reason="psycopg is not installed (extra 'pg')")
     folder = Path(tempfile.mkdtemp(prefix="mutewatch-pg-"))  # short: the path of a socket has 107 bytes
-    server = PostgreSQL(folder)
+    server = PostgreSQL(folder, settings)
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")

@@ -74,16 +74,16 @@ def guess_of(label: str, probability: float, ends_at: datetime) -> ActivityGuess
     return ActivityGuess("model@1", label, {label: probability}, ends_at - MINUTE * 7, ends_at, 7, 0)
 
 
-def day_of(client: str, seed: int, day: datetime = DAY) -> Iterator[Finding]:
-    """A whole day of one client: stretches of every verdict, with gains that wander."""
+def day_of(client: str, seed: int, day: datetime = DAY, minutes: int = 1440) -> Iterator[Finding]:
+    """The first minutes of a client's day: stretches of every verdict, with gains that wander."""
     chance = random.Random(seed)
     number = 0
     mean = 30
     shares = dict.fromkeys(Verdict, 6) | {Verdict.FLAGGED: 30, Verdict.UNMUTED: 30, Verdict.UNDECODED: 0}
-    while number < 1440:
+    while number < minutes:
         (verdict,) = chance.choices(list(shares), list(shares.values()))
         label = chance.choice(ACTIVITIES)
-        for _ in range(min(chance.randint(2, 45), 1440 - number)):
+        for _ in range(min(chance.randint(2, 45), minutes - number)):
             mean = min(45, max(18, mean + chance.randint(-3, 3)))
             gains = (mean + chance.randint(2, 9), mean, mean - chance.randint(2, 9))
             ends_at = end_of(number, day)

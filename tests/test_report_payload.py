@@ -31,7 +31,7 @@ class Closed(History):
 
 
 FINDINGS = [
-    *day_of(name_of(1), 1),
+    *day_of(name_of(1), 1, minutes=600),
     replace(finding("Ada Lovelace", 5, call="secret-call"), client_version="44.6.0"),
     finding("Ada Lovelace", 6, Verdict.MISSING),
     finding("Ada Lovelace", 7, guess=guess_of("cooking", 0.8, end_of(7))),

@@ -25,7 +25,8 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      "muted", "unmuted", "unknown": seconds,
      "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain"}],
      "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent",
-                  "client_version": numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers; "sha256", "sent_sha256"},
+                  "client_version": numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers;
+                  "sha256", "sent_sha256"},
      "guess": numbers of `guesses`, "guesses": [[label, [[label, probability], ...], reason, minutes,
                   minutes missing, model], ...],    # labels, reason, model: numbers of `texts` or None
      "texts": [str]}

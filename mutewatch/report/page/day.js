@@ -77,7 +77,7 @@ function Timeline({ onChoose, onEnter }) {
     const { rows, isGain } = series();
     const unit = isGain ? "gain in dB: high = quiet" : choice.selectedOptions[0].textContent;
     byId("unit").textContent = unit;
-    const dots = { show: rows[0].length < 400, size: 5 };
+    const dots = { show: rows[0].length < 120, size: 5 };
     const line = (label, colour, width, more = {}) => ({ label, stroke: colour, width, points: { ...dots, show: false }, ...more });
     const lines = isGain
       ? [line("max", palette.band, 1), line("min", palette.band, 1), line("mean", palette.mean, 2, { points: { ...dots, fill: palette.mean } })]

@@ -145,13 +145,14 @@ function drawMute(canvas, width, height, minutes, from, to) {
     const [start, end] = [minutes.end[i] - length, minutes.end[i]];
     const muted = minutes.seconds("muted", i);
     if (muted === null || end < from || start > to) continue;
-    const wide = Math.max(1, place(end) - place(start) + 0.5);
+    const left = Math.round(place(start)); // whole pixels, so that no seams show between minutes
+    const wide = Math.max(1, Math.round(place(end)) - left);
     const high = (muted / length) * height;
     const strange = (minutes.seconds("unknown", i) / length) * height;
     pen.fillStyle = palette.muted;
-    pen.fillRect(place(start), height - high, wide, high);
+    pen.fillRect(left, height - high, wide, high);
     pen.fillStyle = fillOf("mute-unknown");
-    pen.fillRect(place(start), height - high - strange, wide, strange);
+    pen.fillRect(left, height - high - strange, wide, strange);
   }
 }
 

@@ -3,7 +3,7 @@ performance.mark("mutewatch-start");
 const POLL_MS = Number(document.body.dataset.poll);
 const PAGE_ROWS = 50;
 const source = document.body.dataset.mode === "live" ? served() : inlined();
-const state = { all: null, day: null, clients: [], client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged" };
+const state = { all: null, day: null, clients: [], client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged", stripWidth: null };
 const timeline = Timeline({ onChoose: showEvidence, onEnter: () => byId("evidence").focus() });
 
 // The answer
@@ -64,7 +64,7 @@ function unseen(told) {
   const { counted, seen, judged } = told.coverage;
   const totals = told.totals;
   if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}); ${judged.toLocaleString("en-GB")} could be judged.`);
-  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}; the report was sent or lost where nobody looked.` : "Missing: none.");
+  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}; counted by the client, but the report was not seen.` : "Missing: none.");
   lines.push(totals["mute-unknown"] ? `Mute state unknown: ${count(totals["mute-unknown"], "minute")}. Not clean.` : "Mute state unknown: none.");
   const undated = Object.values(told.undated || {}).reduce((sum, n) => sum + n, 0);
   lines.push(totals.undecoded ? `Undecoded: ${count(totals.undecoded, "message")} of known endpoints.` : "Undecoded: none.");
@@ -142,7 +142,7 @@ async function drawRow(row) {
 
 function paintRow(row, minutes) {
   const canvas = row.querySelector("canvas");
-  const width = canvas.clientWidth;
+  const width = state.stripWidth ??= canvas.clientWidth; // asked once: each answer would lay the list out anew
   if (!width) return;
   if (minutes) drawVerdicts(canvas, width, 22, minutes, state.day, state.day + DAY);
   else drawHours(canvas, width, 22, row.client.hours);
@@ -169,6 +169,7 @@ function listClients() {
     return row;
   });
   list.replaceChildren(...state.rows.map((row) => make("li", {}, row)));
+  state.stripWidth = null;
   markCurrent();
   const current = state.rows.find((row) => row.client.name === state.client?.name) || state.rows[0];
   if (current) { current.tabIndex = 0; if (hasFocus) current.focus({ preventScroll: true }); }
@@ -491,6 +492,7 @@ function redraw() {
   if (!state.all) return;
   drawSwatches();
   drawTotals(byId("totals"), state.all.totals);
+  state.stripWidth = null;
   for (const row of state.rows) if (row.isDrawn) paintRow(row, source.now(row.client, state.day));
   timeline.redraw();
 }

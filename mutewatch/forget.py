@@ -1,0 +1,82 @@
+"""One client leaves the store: its messages, minutes, counts by hour, and what of it was not inspected.
+
+By the name that the store has for it, as a client or as an address, wherever that stands: as a key, or in the text
+of a row's JSON. What names it is found first, by a walk through the tables, and then deleted in small steps, until a
+walk finds nothing. Counts by day are in nobody's name, and stay.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import ColumnElement, Table, Text, cast, delete, or_, select, tuple_
+
+from mutewatch.database import json_text
+from mutewatch.rollup import take_away
+from mutewatch.store import Store
+from mutewatch.tables import findings, hourly, messages, uninspected
+
+STEP_ROWS: Final = 200
+_NAMED: Final = {
+    messages: (messages.c.address, messages.c.facts),
+    findings: (findings.c.client, findings.c.record),
+    hourly: (hourly.c.client, None),
+    uninspected: (uninspected.c.address, None),
+}
+
+
+def count(store: Store, name: str) -> "Counter[str]":
+    """Return how many rows name `name`, by table."""
+    return Counter({table.name: len(_keys(store, table, name)) for table in _NAMED})
+
+
+def forget(store: Store, name: str) -> "Counter[str]":
+    """Delete all rows that name `name`; return how many, by table. Raises sqlalchemy's DBAPIError."""
+    gone: Counter[str] = Counter()
+    found = True
+    while found:  # the live proxy may write meanwhile
+        found = False
+        for table in _NAMED:
+            for step in _steps(_keys(store, table, name)):
+                found = True
+                gone[table.name] += _delete(store, table, step)
+    return gone
+
+
+def addresses(store: Store, name: str) -> list[str]:
+    """Return the addresses that the messages behind the minutes of the client `name` came from."""
+    query = select(findings.c.record).where(findings.c.client == name)
+    with store.begin() as connection:
+        found = {record["address"] for record in connection.execute(query).scalars()}
+    return sorted(found - {None, name})
+
+
+def _keys(store: Store, table: Table, name: str) -> list[tuple[object, ...]]:
+    with store.begin() as connection:
+        return [tuple(row) for row in connection.execute(select(*table.primary_key).where(_names(table, name)))]
+
+
+def _names(table: Table, name: str) -> ColumnElement[bool]:
+    column, document = _NAMED[table]
+    if document is None:
+        return column == name
+    texts = {json_text(name), json.dumps(name)}  # as either writes it
+    told = (cast(document, Text).contains(text, autoescape=True) for text in sorted(texts))
+    return or_(column == name, *told)
+
+
+def _steps(keys: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    for start in range(0, len(keys), STEP_ROWS):
+        yield keys[start : start + STEP_ROWS]
+
+
+def _delete(store: Store, table: Table, keys: list[tuple[object, ...]]) -> int:
+    gone = delete(table).where(tuple_(*table.primary_key).in_(keys))
+    with store.begin() as connection:
+        if table is not findings:
+            return connection.execute(gone).rowcount
+        counted = (findings.c.ends_at_us, findings.c.client, findings.c.signature, findings.c.verdict)
+        rows = [tuple(row) for row in connection.execute(gone.returning(*counted))]
+        take_away(connection, rows)  # of somebody else's, where only the row's text named this one
+        return len(rows)
