@@ -71,6 +71,7 @@ MEANINGS = {
     "expired": "Rows of the store that were deleted for their age",
     "tidy_failures": "Deletions of old rows that failed; they are tried again",
     "clock_doubted": "1 while nothing is deleted, because the clock is more than a day ahead of where it was",
+    "export_errors": "Failed tries to write flagged minutes to the export files; they are tried again",
     "journal_failures": "Lines of the log or status files that could not be written",
     "pending": "Exchanges taken and not yet committed or given up",
 }

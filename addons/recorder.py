@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from addons.export_files import NO_EXPORT, ExportFiles, ExportSettings
 from mutewatch import compose
 from mutewatch.config import StateDirectory
 from mutewatch.limits import DEFAULT_LIMITS
@@ -42,6 +43,7 @@ class LiveSettings:
     periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
     leaf_dir: Path | None = None  # of leaves made elsewhere; None: they are minted here
     passphrase_file: Path | None = None  # of the authority's keys; None: a systemd credential, or there is none
+    exports: ExportSettings = NO_EXPORT  # where flagged minutes are told of
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
     @property
@@ -79,6 +81,10 @@ class Recorder(Protocol):
         """Delete a few rows that have been kept for long enough, in some milliseconds. Called about once a second."""
         ...
 
+    def deliver(self) -> bool:
+        """Write some of what is to be exported to its files; is there perhaps more? Raise if that failed."""
+        ...
+
     def close(self) -> None:
         """Commit what is left and let go of the store."""
         ...
@@ -91,6 +97,12 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
+    files = ExportFiles(settings.exports)
     return compose.build_recorder(
-        StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
+        StateDirectory(settings.state),
+        options,
+        datetime.now(UTC),
+        settings.policies,
+        settings.periods,
+        files.write if files else None,
     )

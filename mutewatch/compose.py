@@ -6,7 +6,8 @@ it, and each is imported inside the function that needs it.
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from time import monotonic
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
 
+from mutewatch import outbox
 from mutewatch.config import StateDirectory
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
 from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
@@ -33,6 +35,7 @@ LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue t
 LIVE = "live"  # the name of the proxy among the inputs of a store
 # A record's own faults; every other error of the database is the store's: locked, full, read-only, damaged.
 UNSTORABLE = (DataError, IntegrityError, InterfaceError, ProgrammingError)
+DELIVERED_AT_ONCE = 1_000  # findings that an export is told of in one step: some ten milliseconds
 RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
 RESTORE_SECONDS = 15.0  # at most: a start that takes longer than `WriterLimits.start_seconds` fails
 
@@ -86,15 +89,31 @@ class _Fed:
     facts: list[Decoded]
 
 
+Export = Callable[[Sequence[Finding]], None]  # tells somebody of findings; raises OSError if it cannot
+
+
 class Recorder:
-    """Feeds live exchanges to the pipeline and commits what they said. For one thread."""
+    """Feeds live exchanges to the pipeline and commits what they said. For one thread.
+
+    `export` is told of flagged minutes once they are committed, at least once each (see `outbox.py`).
+    """
 
     def __init__(
-        self, pipeline: Pipeline, store: Store, policies: Policies = OBSERVE_ALL, periods: Periods = FOR_A_WHILE
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        policies: Policies = OBSERVE_ALL,
+        periods: Periods = FOR_A_WHILE,
+        export: Export | None = None,
     ) -> None:
         self.pipeline, self.store = pipeline, store
         self.policies = policies
         self.retention = Retention(store, periods)
+        self._export = export
+        if export is not None:
+            with store.begin() as connection:
+                outbox.prepare(connection)
+            store.before_findings = outbox.note
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
         self._fed: dict[int, _Fed] = {}  # by identity: of calls that failed, and not seen again since
@@ -193,11 +212,27 @@ class Recorder:
         """Delete a few rows that have been kept for long enough; call about once a second."""
         return self.retention.step(now)
 
+    def deliver(self) -> bool:
+        """Tell the export of the next findings that wait; is there perhaps more? Raises OSError and DBAPIError."""
+        if self._export is None:
+            return False
+        with self.store.begin() as connection:
+            waiting = outbox.waiting(connection, DELIVERED_AT_ONCE)
+        if not waiting:
+            return False
+        self._export([one.finding for one in waiting if one.finding is not None])
+        with self.store.begin() as connection:
+            outbox.cross_out(connection, waiting)
+        return True
+
     def close(self) -> None:
-        """Commit what is left and close the store."""
+        """Commit what is left, tell the export of it, and close the store."""
         try:
             self._findings += self.pipeline.finish()
             self._commit(with_counts=True)
+            with suppress(OSError):  # what it cannot be told of now, it is at the next start
+                while self.deliver():
+                    pass
         finally:
             self.store.close()
 
@@ -208,9 +243,10 @@ def build_recorder(
     now: datetime,
     policies: Policies = OBSERVE_ALL,
     periods: Periods = FOR_A_WHILE,
+    export: Export | None = None,
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
     store = Store(state.store, LIVE_LOCK_SECONDS)
-    recorder = Recorder(build_pipeline(state, options), store, policies, periods)
+    recorder = Recorder(build_pipeline(state, options), store, policies, periods, export)
     recorder.restore(now)
     return recorder

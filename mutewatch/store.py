@@ -10,7 +10,7 @@ One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
@@ -111,6 +111,8 @@ class Store:
         """
         self.path = path
         self._newest_us = 0  # of the messages that were recorded here
+        # what is to happen, in the same transaction, before findings are written; gets their rows
+        self.before_findings: Callable[[Connection, Sequence[Record]], None] = lambda _connection, _rows: None
         _create_private(path)
         self._lock_ms = round(lock_seconds * 1000)
         # hidden: the text of an error must not quote what a client sent
@@ -157,6 +159,7 @@ class Store:
             return
         with self._engine.begin() as connection:
             _upsert(connection, messages, message_rows)
+            self.before_findings(connection, finding_rows)
             _upsert(connection, findings, finding_rows)
             _upsert(connection, inputs, input_rows)
 

@@ -55,6 +55,9 @@ class SqliteRecorder:
     def tidy(self, now: datetime) -> Tidied:
         return Tidied()
 
+    def deliver(self) -> bool:
+        return False
+
     def tick(self, now: datetime) -> None:
         pass
 
