@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from mutewatch.cli_ca import app as ca_app
+from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
     ActivityOption,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(ca_app, name="ca")
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,7 +71,8 @@ def scan(
     mute: MuteOption = None,
     assume: AssumeOption = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
+        Literal["table", "jsonl", "csv", "eve", "ecs"],
+        typer.Option("--format", "-f", help="What to print; eve and ecs: flagged minutes for a SIEM."),
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,

@@ -12,14 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mutewatch.commands.output import Format, check_files, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, line_sink, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
-from mutewatch.ports import ReadOptions
+from mutewatch.ports import ReadOptions, Sink
 from mutewatch.records import Decoded, Finding, Flow, Verdict
-from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
 from pcap_tools import STDIN, read_inputs
@@ -68,7 +67,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         open_output(options.output, is_live=options.follow) as file,
         Store(options.store) if options.store else nullcontext() as store,
     ):
-        early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
+        early = _Early(line_sink(options.format, file))
         is_whole = _scan_files(paths, options, pipeline, store, summary, early)
         last = pipeline.finish()
         findings = sorted({finding.key: finding for finding in (*early.findings, *last)}.values(), key=_order)
@@ -98,9 +97,9 @@ def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions
 
 
 class _Early:
-    """What is found while a capture still grows: as JSON Lines it is printed at once, else at the end."""
+    """What is found while a capture still grows: as lines it is printed at once, else at the end."""
 
-    def __init__(self, lines: JsonLinesSink | None) -> None:
+    def __init__(self, lines: Sink | None) -> None:
         self.findings: list[Finding] = []
         self._lines = lines
 
