@@ -13,6 +13,7 @@ from typing import Protocol
 from addons.export_files import NO_EXPORT, ExportFiles, ExportSettings
 from mutewatch import compose
 from mutewatch.config import StateDirectory
+from mutewatch.judged import Judged
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
@@ -53,7 +54,12 @@ class LiveSettings:
 
 
 class Recorder(Protocol):
-    """Takes exchanges to disk. Built, used and closed on one thread, the writer's."""
+    """Takes exchanges to disk. Built, used and closed on one thread, the writer's.
+
+    `judged`: what was judged so far; any thread may look at it.
+    """
+
+    judged: Judged
 
     def record(self, exchanges: Sequence[Exchange]) -> Sequence[Decision]:
         """Feed and commit all of `exchanges`, durably, and say what is to become of each; raise if that failed.

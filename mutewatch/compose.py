@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from mutewatch import outbox
 from mutewatch.config import StateDirectory
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
+from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
@@ -109,6 +110,7 @@ class Recorder:
         self.pipeline, self.store = pipeline, store
         self.policies = policies
         self.retention = Retention(store, periods)
+        self.judged = Judged(pipeline.apps)
         self._export = export
         if export is not None:
             with store.begin() as connection:
@@ -184,6 +186,8 @@ class Recorder:
             self._commit_one_by_one()
         except (StatementError, TypeError, ValueError, OverflowError):
             self._commit_one_by_one()
+        self.judged.hear(self._facts)
+        self.judged.count(self._findings)
         self._facts, self._findings, self._has_only_counts = [], [], False
 
     def _commit_one_by_one(self) -> None:

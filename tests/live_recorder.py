@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from addons.recorder import LiveSettings
+from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods, Tidied
@@ -25,6 +26,7 @@ class SqliteRecorder:
 
     def __init__(self, settings: LiveSettings) -> None:
         self.state = settings.state
+        self.judged = Judged()
         self.database = sqlite3.connect(self.state / STORE)
         self.database.execute("PRAGMA journal_mode=WAL")
         self.database.execute("PRAGMA synchronous=FULL")

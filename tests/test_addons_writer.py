@@ -15,6 +15,7 @@ from addons.counters import HookCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
 from addons.writer import Writer
+from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 from mutewatch.retention import Periods, Tidied
@@ -42,6 +43,7 @@ class Fake:
         self.to_tidy: list[Tidied] = []
         self.tidied = self.delivered = self.to_deliver = 0
         self.export_failing = False
+        self.judged = Judged()
         self.threads: set[int] = set()
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
