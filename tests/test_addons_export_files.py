@@ -12,6 +12,8 @@ import pytest
 
 from addons import export_files
 from addons.export_files import ExportFiles, ExportSettings
+from addons.gateway_remarks import remarks
+from addons.settings import Settings
 from mutewatch.records import Finding
 from tests.test_sinks_siem import GUESS, flagged
 
@@ -155,3 +157,23 @@ def test_lines_are_on_the_disk_before_the_store_forgets(files: ExportFiles, monk
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
         files.write([minute(1)])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("eve.json", "flagged minutes are appended"),
+        ("missing/eve.json", "there is no directory"),
+        ("pipe", "not a file; links are not followed"),
+        ("link", "not a file; links are not followed"),
+    ],
+)
+def test_check_says_whether_a_file_can_be_written(tmp_path: Path, name: str, said: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "real").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    settings = Settings.model_validate({"export": {"eve_file": tmp_path / name}})
+    (remark,) = (one for one in remarks(settings, is_running=True) if one.name == "export")
+    assert said in remark.text
+    assert remark.is_good is (name == "eve.json")
+    assert not remark.is_fault  # the gateway would start, and record

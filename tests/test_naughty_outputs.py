@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from mutewatch.judged import Judged
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import Sink
-from mutewatch.records import Finding, Flow, FlowOutcome, Verdict
+from mutewatch.records import Finding, Verdict
 from mutewatch.signatures import load_signatures
 from mutewatch.sinks.ecs import ecs_record
 from mutewatch.sinks.eve import eve_record
@@ -28,6 +29,7 @@ from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.table import TableSink
 from tests.facts import at, exchange, tsa_body, tsa_event
+from tests.test_sinks_flows import FLOW
 from tests.test_sinks_siem import VALIDATOR
 
 pytestmark = pytest.mark.shared
@@ -132,15 +134,8 @@ def test_a_host_name_is_one_line_and_comes_back(names: list[str]) -> None:
     file = io.StringIO()
     sink = JsonLinesSink(file)
     for name in names:
-        sink.write_record(flow_record(flow(name)))
+        sink.write_record(flow_record(replace(FLOW, host=name, client=name, file=name)))
     assert [json.loads(line)["host"] for line in lines(file.getvalue())] == names
-
-
-def flow(host: str) -> Flow:
-    ends = {"client": host, "client_port": 1, "server": "192.0.2.1", "port": 443, "host": host}
-    seen = {"first_frame": 1, "last_frame": 2, "started_at": None, "ended_at": None}
-    counted = {"client_bytes": 0, "server_bytes": 0, "messages": 0, "bursts": ()}
-    return Flow(file=host, **ends, basis="server name", outcome=FlowOutcome.QUIC, detail="", **seen, **counted)  # type: ignore[arg-type]
 
 
 def test_metrics_carry_no_name_at_all(judged: list[Finding]) -> None:
