@@ -51,7 +51,7 @@ class WriterLimits:
     attempts: int = 3  # of one exchange, alone, while the store works
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
-    deliver_steps: int = 10  # of export, at once, while no message waits: ten thousand findings a second
+    deliver_steps: int = 10  # of export, at once, while no message waits: a thousand findings a second
     tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store

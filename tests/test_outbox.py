@@ -177,6 +177,20 @@ def test_what_the_export_refused_comes_again(tmp_path: Path) -> None:
     assert verdicts(told) == [("1", "flagged")]
 
 
+def test_a_close_takes_no_longer_than_some_steps_and_the_rest_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Finding] = []
+    monkeypatch.setattr("mutewatch.compose.DELIVERED_AT_ONCE", 3)
+    live = recorder(tmp_path / "s.db", told)
+    live.store.record((), [replace(FLAGGED[0], minute=str(number)) for number in range(35)])
+    live.close()
+    assert len(told) == 30
+    following = recorder(tmp_path / "s.db", told)
+    following.close()
+    assert len({finding.minute for finding in told}) == len(told) == 35
+
+
 def test_a_mute_that_is_lifted_after_the_fact_withdraws_what_was_told(tmp_path: Path) -> None:
     """The client says later, by its own clock, that it had unmuted before that minute."""
     told: list[Finding] = []
