@@ -25,6 +25,7 @@ from addons.journal import LOG_BYTES, Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision
 from mutewatch.records import Exchange
+from mutewatch.uninspected import Passed
 
 logger = logging.getLogger("mutewatch.live")
 
@@ -52,6 +53,7 @@ class WriterLimits:
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
     deliver_steps: int = 10  # of export, at once, while no message waits: a thousand findings a second
+    notes: int = 100_000  # of what was not inspected, waiting for the thread, which takes all of them each second
     tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
     start_seconds: float = 30  # to open the store
@@ -76,6 +78,7 @@ class Committer:
     def __init__(
         self,
         queue: "SimpleQueue[Item | None]",  # None: stop
+        passed: "SimpleQueue[Passed]",
         journal: Journal,
         limits: WriterLimits,
         clock: Callable[[], datetime],
@@ -86,10 +89,11 @@ class Committer:
         self.store_works = self.tick_works = True
         self.turned_at = time.monotonic()  # when the thread last took up its work
         self.stop_by = inf  # monotonic; what is not recorded by then is given up
-        self._queue, self._journal, self._limits = queue, journal, limits
+        self._queue, self._passed, self._journal, self._limits = queue, passed, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
         self._stopping = self._tidy_failed = self._deliver_failed = False
+        self._noted = True
         self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
         self._reported: dict[str, int] = {}
@@ -120,6 +124,7 @@ class Committer:
             self._note("minute")
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + self._limits.status_seconds
+            self._note_passed(recorder)
             self._tidy(recorder)
             self._deliver(recorder)
             self._report()
@@ -290,6 +295,21 @@ class Committer:
         else:
             self._deliver_failed = False
 
+    def _note_passed(self, recorder: Recorder) -> None:
+        """Have it kept what was not inspected since the last time."""
+        if not self.store_works or (self._passed.empty() and self._noted):
+            return
+        passed = []
+        while not self._passed.empty():  # nobody else takes from it
+            passed.append(self._passed.get())
+        try:
+            recorder.note(passed)
+            self._noted = True
+        except Exception as error:
+            self._noted = False
+            self.counters.tidy_failures += 1
+            logger.warning("mutewatch: what was not inspected could not be kept: %s", type(error).__name__)
+
     def _finish(self, recorder: Recorder) -> None:
         """Try what is left once more, as long as there is time; what then is not recorded is lost, and counted."""
         held, self._held = [*self._held, *self._left_in_queue()], []
@@ -303,6 +323,7 @@ class Committer:
         if self._held:
             logger.warning("mutewatch: %d exchanges could not be recorded before the stop", len(self._held))
             self._give_up(recorder, self._held)
+        self._note_passed(recorder)
         try:
             recorder.close()
         except Exception:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from mutewatch.signatures.model import host_expression
+from mutewatch.signatures.model import host_expression, matched_pattern
 
 LONGEST_NAME = 254  # characters of a host name, with the dot at its end (RFC 1035, 2.3.4)
 REMEMBERED = 4096  # names
@@ -59,6 +59,10 @@ class Gate:
     def inspects(self, host: str | None) -> bool:
         """Is `host` (SNI or Host, without port) a telemetry host? False for None and for an address."""
         return host is not None and 0 < len(host) <= LONGEST_NAME and self._is_matched(host)
+
+    def pattern(self, host: str) -> str | None:
+        """Return the pattern that names `host`, for a record of it: the name itself may be a customer's."""
+        return matched_pattern(self.patterns, host) if self.inspects(host) else None
 
     def _match(self, host: str) -> bool:
         # "$" also matches before a final line feed; no telemetry host has one

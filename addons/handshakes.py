@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from mitmproxy import tls
+from mitmproxy import connection, tls
 from mitmproxy.proxy import context
 from OpenSSL import SSL
 
@@ -15,6 +15,7 @@ from addons.leaf_source import LeafSource
 from addons.pins import Pins
 from addons.recorder import LiveSettings
 from certs.names import CertificateError
+from mutewatch.uninspected import Reason
 
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
 WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
@@ -25,6 +26,12 @@ class Warn(Protocol):
     """Logs at most one line of a kind in a while."""
 
     def __call__(self, kind: str, text: str, *, with_traceback: bool = False) -> None: ...
+
+
+class Note(Protocol):
+    """Has it kept that a client's connection or message to a telemetry host was not inspected."""
+
+    def __call__(self, client: connection.Client, host: str | None, why: Reason) -> None: ...
 
 
 class Handshakes:
@@ -39,9 +46,10 @@ class Handshakes:
         canaries: CanaryRoutes,
         counters: HookCounters,
         warn: Warn,
+        note: Note,
     ) -> None:
         self._current, self._gate, self._pins, self._leaves = current, gate, pins, leaves
-        self._canaries, self._counters, self._warn = canaries, counters, warn
+        self._canaries, self._counters, self._warn, self._note = canaries, counters, warn, note
 
     def opens(self, data: tls.ClientHelloData) -> bool:
         """Is this connection to be opened? What passes instead is counted, with the reason."""
@@ -59,12 +67,14 @@ class Handshakes:
         address, now = client_address(data.context), time.monotonic()
         if not settings.refuses_pinned and self._pins.holds(address, sni.lower(), now):
             self._counters.pinned += 1
+            self._note(data.context.client, sni, Reason.PINNED)
             self._warn("pinned", f"a client that refused our certificate for {sni} was let through uninspected")
             return False
         try:
             self._leaves.provide(sni)
         except CertificateError as error:
             self._counters.without_leaf += 1
+            self._note(data.context.client, sni, Reason.NO_LEAF)
             what = "refused" if settings.strict else "let through uninspected"
             self._warn("without_leaf", f"a connection was {what} for want of a certificate: {error}")
             return settings.strict  # opened, and then refused by `start`
@@ -83,6 +93,8 @@ class Handshakes:
         address = data.context.server.address
         if address is not None and self._gate.inspects(address[0]):
             self._counters.uninspected += 1
+            has_ech = any(kind == ECH for kind, _ in data.client_hello.extensions)
+            self._note(data.context.client, address[0], Reason.ECH if has_ech else Reason.NO_NAME)
             self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
 
     def failed(self, data: tls.TlsData) -> None:
@@ -100,6 +112,7 @@ class Handshakes:
             self._counters.handshakes_failed += 1
             return
         self._counters.refused_by_client += 1
+        self._note(client, host, Reason.REFUSED)
         what = "is refused each time" if self._current().refuses_pinned else "is let through for a while"
         self._warn("refused_by_client", f"a client refused our certificate for {client.sni}: it {what}")
 

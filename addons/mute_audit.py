@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from mitmproxy import ctx, exceptions, http, tcp, tls
+from mitmproxy import connection, ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 
 from addons.apply import apply, refuse, send_elsewhere
@@ -51,6 +52,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures import telemetry_hosts
+from mutewatch.uninspected import Passed, Reason
 
 logger = logging.getLogger("mutewatch.live")
 
@@ -175,7 +177,9 @@ class MuteAudit:
             raise exceptions.OptionsError(f"mutewatch could not open its store: {error}") from error
         self._canaries.open(settings.state)
         pins = Pins(settings.pin_ttl)
-        handshakes = Handshakes(lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn)
+        handshakes = Handshakes(
+            lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn, self._note
+        )
         live = _Live(settings, gate, writer, pins, leaves, handshakes)
         self._metrics = start_metrics(lambda: live.settings, gate, writer, lambda: leaves.expirations)
         return live
@@ -294,10 +298,12 @@ class MuteAudit:
         """Count, and let go of what mitmproxy would keep until the connection ends."""
         if flow.websocket is not None:
             self.counters.websocket_messages += 1
+            self._note(flow.client_conn, flow.request.pretty_host, Reason.WEBSOCKET)
             del flow.websocket.messages[:-1]
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         self.counters.raw_messages += 1
+        self._note(flow.client_conn, flow.client_conn.sni, Reason.NOT_HTTP)
         del flow.messages[:-1]
 
     async def _record(self, live: _Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False) -> None:
@@ -308,6 +314,8 @@ class MuteAudit:
         flow.metadata[TAKEN] = True
         self.counters.too_large += exchange.body is None
         self.counters.streamed += has_left
+        if has_left or exchange.body is None:
+            self._note(flow.client_conn, exchange.host, Reason.STREAMED if has_left else Reason.TOO_LARGE)
         decision = await live.writer.put_and_wait(exchange, live.settings.record_timeout)
         if decision is Fate.STOPPED and flow.killable and not has_left:
             self.counters.cut += 1  # the proxy is going down: its connections end now in any case
@@ -318,11 +326,23 @@ class MuteAudit:
             refuse(flow)
         elif has_left or isinstance(decision, Fate):
             self.counters.unrecorded += 1
+            if decision is Fate.DROPPED:
+                self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
             self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({decision})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
             self.counters.count(decision)
             apply(decision, flow)
+
+    def _note(self, client: connection.Client, host: str | None, why: Reason) -> None:
+        """Have it kept that this was not inspected, unless it is the canary's, or of a host that is none of ours."""
+        live = self._live
+        pattern = live.gate.pattern(host) if live is not None and host is not None else None
+        if live is None or host is None or pattern is None or self._canaries.door(client) != LIVE_DOOR:
+            return
+        now = datetime.now(UTC)
+        address = client.peername[0] if client.peername else None
+        live.writer.note(Passed(now, now, address, host if live.settings.show_clients else pattern, why))
 
     @contextmanager
     def _guard(self, flow: http.HTTPFlow | None = None) -> Iterator[None]:

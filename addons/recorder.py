@@ -18,6 +18,7 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
+from mutewatch.uninspected import Passed
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
 
@@ -73,6 +74,10 @@ class Recorder(Protocol):
 
     def forget(self, exchanges: Sequence[Exchange]) -> None:
         """These failed and do not come again: they are counted as lost, and must not be committed after all."""
+        ...
+
+    def note(self, passed: Sequence[Passed]) -> None:
+        """Keep what was not inspected; raise if that failed: then all of it is kept for the next call."""
         ...
 
     def use(self, policies: Policies, periods: Periods) -> None:

@@ -27,6 +27,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods
+from mutewatch.uninspected import Passed
 
 STOP_SHARE = 0.6  # of the time to stop may be spent on commits; the rest is for the last of them, and to close
 
@@ -44,7 +45,8 @@ class Writer:
     ) -> None:
         self._hooks, self._build, self._limits = hooks, build, limits or WriterLimits()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
-        self._committer = Committer(self._queue, journal, self._limits, clock, self.status)
+        self._passed: SimpleQueue[Passed] = SimpleQueue()
+        self._committer = Committer(self._queue, self._passed, journal, self._limits, clock, self.status)
         self._put_items = self._put_bytes = 0
         self._is_open = False
         self._started = threading.Event()
@@ -103,6 +105,11 @@ class Writer:
                 return False
             await asyncio.sleep(0.01)
         return True
+
+    def note(self, passed: Passed) -> None:
+        """Have it kept that this was not inspected. While the store is away for long, the counters alone know."""
+        if self._passed.qsize() < self._limits.notes:
+            self._passed.put(passed)
 
     def put_answer(self, exchange: Exchange) -> None:
         """Queue `exchange` again, now that its response is known. Nobody waits for it."""

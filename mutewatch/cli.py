@@ -21,7 +21,9 @@ from mutewatch.cli_options import (
     ShowClientsOption,
     SignatureOption,
     StateOption,
+    StoreOption,
 )
+from mutewatch.config import StateDirectory, default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
 app = typer.Typer(
@@ -75,7 +77,9 @@ def scan(
         typer.Option("--format", "-f", help="What to print; eve and ecs: flagged minutes for a SIEM."),
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Also keep the findings in this SQLite file.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Also keep the findings in this SQLite file, or PostgreSQL by URL.")
+    ] = None,
     engine: EngineOption = "native",
     address: AddressOption = None,
     rotated: RotatedOption = False,
@@ -111,7 +115,7 @@ def scan(
         keylogs=tuple(keylog or ()),
         format=Format(output_format),
         output=output,
-        store=store,
+        store=store_location(store) if store else None,
         engine=engine,
         addresses=tuple(address or ()),
         rotated=rotated,
@@ -119,6 +123,7 @@ def scan(
         verify=verify,
         fail_on_flagged=fail_on == "flagged",
         require_match=require_match,
+        show_hosts=show_clients,
     )
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
@@ -312,10 +317,7 @@ def canary(
 
 @app.command()
 def report(
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to show. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     output_format: Annotated[
         Literal["table", "jsonl", "csv"], typer.Option("--format", "-f", help="What to print.")
     ] = "table",
@@ -325,18 +327,16 @@ def report(
     """Show what a store holds: live findings, or those of `scan --store`."""
     from mutewatch.commands.output import Format
     from mutewatch.commands.report import report as run
-    from mutewatch.config import StateDirectory, default_state
 
-    run(store or StateDirectory(state or default_state()).store, Format(output_format), output)
+    directory = StateDirectory(state or default_state())
+    location = store_location(store) if store else directory.store_location
+    run(location, Format(output_format), output, directory.root)
 
 
 @app.command()
 def prune(
     config: ConfigOption = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to prune. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much is due.")] = False,
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="The clock is right, though far ahead of the store's newest message.")
@@ -346,14 +346,14 @@ def prune(
     """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
     from mutewatch.commands.prune import prune as run
 
-    raise typer.Exit(run(config, state, store, dry_run=dry_run, trust_clock=trust_clock))
+    chosen = store_location(store) if store else None
+    raise typer.Exit(run(config, state, chosen, dry_run=dry_run, trust_clock=trust_clock))
 
 
 @app.command()
 def doctor(state: StateOption = None) -> None:
     """Show what is installed and set up here, and what is missing for what."""
     from mutewatch.commands.doctor import doctor as run
-    from mutewatch.config import default_state
 
     raise typer.Exit(run(state or default_state()))
 

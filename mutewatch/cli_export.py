@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mutewatch.cli_options import StateOption
+from mutewatch.cli_options import StateOption, StoreOption
 from mutewatch.errors import OperatorError
 from mutewatch.records import Verdict
 
@@ -29,10 +29,7 @@ def export(
         bool, typer.Option("--with-guesses", help="Also say what could be inferred from the values.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="The store to export. (default: that of `mutewatch live`)", show_default=False),
-    ] = None,
+    store: StoreOption = None,
     state: StateOption = None,
 ) -> None:
     """Write findings of a store for a SIEM or a spreadsheet, redacted: docs/integrations.md.
@@ -41,12 +38,12 @@ def export(
     has the same event id each time: export a span again, and the receiver can tell what it has.
     """
     from mutewatch.commands.export import export as run
-    from mutewatch.config import StateDirectory, default_state
+    from mutewatch.config import StateDirectory, default_state, store_location
 
     if all_minutes and verdict:
         raise OperatorError("--all-minutes and --verdict contradict each other: leave one out")
     run(
-        store or StateDirectory(state or default_state()).store,
+        store_location(store) if store else StateDirectory(state or default_state()).store_location,
         output_format,
         output,
         since=since,

@@ -13,6 +13,12 @@ StateOption = Annotated[
         show_default=False,
     ),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", help="The store: a file, or a URL. (default: that of `mutewatch live`)", show_default=False
+    ),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings of the gateway, TOML. See docs/gateway.md.", show_default=False),

@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from mutewatch import outbox
 from mutewatch.config import StateDirectory
+from mutewatch.database import is_rows_fault
 from mutewatch.identity import KEY_BYTES, Names, load_or_create_key
 from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Policies
@@ -29,13 +30,12 @@ from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
+from mutewatch.uninspected import Passed, Reason, Tally, add_to
 
 logger = logging.getLogger("mutewatch.live")
 
 LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue to wait in, and must be able to stop
 LIVE = "live"  # the name of the proxy among the inputs of a store
-# A record's own faults; every other error of the database is the store's: locked, full, read-only, damaged.
-UNSTORABLE = (DataError, IntegrityError, InterfaceError, ProgrammingError)
 DELIVERED_AT_ONCE = 100  # findings that an export is told of in one step: 40 ms of work for two files (0.4 ms each)
 DELIVERED_AT_CLOSE = 10  # steps, before the store is closed: there are five seconds to stop
 RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
@@ -120,6 +120,7 @@ class Recorder:
         self._facts: list[Decoded] = []
         self._findings: list[Finding] = []
         self._fed: dict[int, _Fed] = {}  # by identity: of calls that failed, and not seen again since
+        self._tally = Tally(pipeline.names.pseudonym)
         self._has_only_counts = False  # of some message nothing but the counts will be kept
 
     def restore(self, now: datetime) -> None:
@@ -155,6 +156,11 @@ class Recorder:
     def forget(self, exchanges: Sequence[Exchange]) -> None:
         """These were given up: what they said is not to be committed later, as if they had been recorded."""
         given_up = [self._fed.pop(id(exchange), None) for exchange in exchanges]
+        for exchange in exchanges:
+            host = self.pipeline.host_pattern(exchange.host) if exchange.host else None
+            if exchange.status is None and host:
+                at = exchange.sent_at
+                self._tally.add(Passed(at, at, exchange.client, host, Reason.NOT_RECORDED))
         gone = {id(decoded) for one in given_up if one for decoded in one.facts}
         self._facts = [decoded for decoded in self._facts if id(decoded) not in gone]
 
@@ -182,7 +188,7 @@ class Recorder:
         try:
             self.store.record(self._facts, self._findings, counts)
         except DBAPIError as error:
-            if not isinstance(error, UNSTORABLE):
+            if not is_rows_fault(error):
                 raise
             self._commit_one_by_one()
         except (StatementError, TypeError, ValueError, OverflowError):
@@ -197,12 +203,21 @@ class Recorder:
             try:
                 self.store.record(facts, findings)
             except DBAPIError as error:
-                if not isinstance(error, UNSTORABLE):
+                if not is_rows_fault(error):
                     raise
                 self.pipeline.counts.unstorable += 1
             except (StatementError, TypeError, ValueError, OverflowError):
                 self.pipeline.counts.unstorable += 1
         self.store.record((), (), {LIVE: counts_record(self.pipeline.counts)})
+
+    def note(self, passed: Sequence[Passed]) -> None:
+        """Keep what was not inspected. Raises sqlalchemy's DBAPIError while the store is away; nothing is lost then."""
+        for one in passed:
+            self._tally.add(one)
+        if self._tally.rows:
+            with self.store.begin() as connection:
+                add_to(connection, LIVE, self._tally)
+            self._tally.clear()
 
     def use(self, policies: Policies, periods: Periods) -> None:
         """From now on, decide by these policies, and keep for these periods."""
@@ -235,6 +250,7 @@ class Recorder:
         try:
             self._findings += self.pipeline.finish()
             self._commit(with_counts=True)
+            self.note(())
             with suppress(OSError, DBAPIError):  # what it cannot be told of now, it is at the next start
                 for _ in range(DELIVERED_AT_CLOSE):
                     if not self.deliver():
@@ -252,7 +268,7 @@ def build_recorder(
     export: Export | None = None,
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
-    store = Store(state.store, LIVE_LOCK_SECONDS)
+    store = Store(state.store_location, LIVE_LOCK_SECONDS)
     recorder = Recorder(build_pipeline(state, options), store, policies, periods, export)
     recorder.restore(now)
     return recorder

@@ -7,6 +7,7 @@ from pathlib import Path
 from mutewatch.errors import OperatorError
 
 LIVE_STATUS = "live_status.json"  # the live proxy's counters, beside its store
+STORE_URL = "MUTEWATCH_STORE_URL"  # of a PostgreSQL database; its password has no place in a file of settings
 CANARY_RESULT = "canary.json"  # what the newest canary found, beside them
 
 
@@ -19,6 +20,11 @@ class StateDirectory:
     @property
     def store(self) -> Path:
         return self.root / "mutewatch.db"
+
+    @property
+    def store_location(self) -> Path | str:
+        """Where the live proxy keeps its findings: the URL in $MUTEWATCH_STORE_URL, or `store`."""
+        return os.environ.get(STORE_URL) or self.store
 
     @property
     def client_key(self) -> Path:
@@ -34,6 +40,11 @@ class StateDirectory:
     def proxy_authority(self) -> Path:
         """mitmproxy's confdir. The authority that it makes there is trusted by nobody."""
         return self.root / "mitmproxy"
+
+
+def store_location(text: str) -> Path | str:
+    """Return what an operator named as a store: the URL of a database, or a path."""
+    return text if "://" in text else Path(text)
 
 
 def default_state() -> Path:

@@ -4,27 +4,38 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, tuple_
 
+from mutewatch.database import Insert, upsert
 from mutewatch.identity import CANARY
-from mutewatch.store import daily, findings, messages, meta, microseconds
+from mutewatch.rollup import take_away
+from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
 
-COUNTED: Final = (findings.c.seen_at_us, findings.c.ends_at_us, findings.c.signature, findings.c.verdict)
+COUNTED: Final = (
+    *(findings.c.seen_at_us, findings.c.ends_at_us),
+    *(findings.c.client, findings.c.signature, findings.c.verdict),
+)
 
 
 def expire(connection: Connection, before: datetime, counts_before: datetime, limit: int) -> int:
-    """Delete at most `limit` messages and as many findings from before `before`; return how many rows went.
+    """Delete at most `limit` rows of each table from before `before`; return how many went.
 
     Counts of days before that of `counts_before` go too. Nothing is written where nothing is due.
     """
     stale = daily.c.day < _day(microseconds(counts_before))
-    due = [(messages, _old_messages(before)), (findings, _old_findings(before)), (daily, stale)]
+    unseen = uninspected.c.ended_at_us.between(1, microseconds(before) - 1)
+    due = [
+        *((messages, _old_messages(before)), (findings, _old_findings(before))),
+        *((uninspected, unseen), (daily, stale)),
+    ]
     if not any(connection.execute(select(1).select_from(table).where(old).limit(1)).first() for table, old in due):
         return 0
     rows = len(_delete_some(connection, messages, _old_messages(before), limit, (messages.c.seen_at_us,)))
-    gone = _delete_some(connection, findings, _old_findings(before), limit, (*COUNTED, findings.c.client))
-    _count(connection, Counter((_day(seen or ends), *what) for seen, ends, *what, client in gone if client != CANARY))
+    rows += len(_delete_some(connection, uninspected, unseen, limit, (uninspected.c.hour,)))
+    gone = _delete_some(connection, findings, _old_findings(before), limit, COUNTED)
+    take_away(connection, ((ends, client, *what) for _, ends, client, *what in gone))
+    counts = Counter((_day(seen or ends), *what) for seen, ends, client, *what in gone if client != CANARY)
+    _count(connection, counts)
     connection.execute(delete(daily).where(stale))
     return rows + len(gone)
 
@@ -89,12 +100,11 @@ def _count(connection: Connection, counts: "Counter[tuple[str, ...]]") -> None:
         {"day": day, "signature": signature, "verdict": verdict, "number": number}
         for (day, signature, verdict), number in counts.items()
     ]
-    if rows:
-        statement = insert(daily)
-        total = daily.c.number + statement.excluded.number
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=list(daily.primary_key), set_={"number": total}), rows
-        )
+    upsert(connection, daily, rows, _added)
+
+
+def _added(statement: Insert) -> dict[str, ColumnElement[int]]:
+    return {"number": daily.c.number + statement.excluded.number}
 
 
 def _day(time_us: int) -> str:

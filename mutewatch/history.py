@@ -6,17 +6,27 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+    union_all,
+)
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
-from mutewatch.sinks.record import finding_from_record
-from mutewatch.store import findings, microseconds
-
-HOUR_US: Final = 3_600_000_000
+from mutewatch.sinks.record import Record, finding_from_record
+from mutewatch.tables import HOUR_US, findings, hourly, microseconds, open_hours, uninspected
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,7 @@ class ClientTotals:
     """One client over a span of time."""
 
     client: str  # as the store names it: a pseudonym, unless the operator chose names
-    first_at: datetime  # ends of the first and the last minute
+    first_at: datetime  # from the beginning of the first hour with a minute to the end of the last
     last_at: datetime
     minutes: dict[Verdict, int]  # only those above zero
 
@@ -62,36 +72,42 @@ class History:
     def span(self) -> tuple[datetime, datetime] | None:
         """Return the ends of the first and the last minute; None for a store without any."""
         ends = findings.c.ends_at_us
-        query = select(func.min(ends), func.max(ends)).where(ends > 0, findings.c.client != CANARY)
-        first, last = self._connection.execute(query).one()
-        return None if first is None else (_time(first), _time(last))
+        known = select(ends).where(ends > 0, findings.c.client != CANARY).limit(1)
+        first = self._connection.execute(known.order_by(ends)).scalar()
+        last = self._connection.execute(known.order_by(ends.desc())).scalar()
+        return None if first is None or last is None else (_time(first), _time(last))
 
     def clients(self, since: datetime, until: datetime, limit: int | None = None) -> list[ClientTotals]:
         """Return the clients of the span, those with most flagged minutes first, then by name."""
+        hours = _hours(since, until).subquery()
+        keys = (hours.c.client, hours.c.verdict)
+        totals = select(*keys, func.min(hours.c.hour), func.max(hours.c.hour), func.sum(hours.c.number)).group_by(*keys)
         found: dict[str, ClientTotals] = {}
-        for one in self.hours(since, until):
-            ends_at = one.hour + timedelta(hours=1)
-            known = found.setdefault(one.client, ClientTotals(one.client, one.hour, ends_at, {}))
-            known.minutes[one.verdict] = known.minutes.get(one.verdict, 0) + one.number
+        for client, verdict, first, last, number in self._connection.execute(totals):
+            first_at, last_at = _time(first * HOUR_US), _time((last + 1) * HOUR_US)
+            known = found.get(client)
+            minutes = {**(known.minutes if known else {}), Verdict(verdict): int(number)}
+            first_at, last_at = (
+                (min(first_at, known.first_at), max(last_at, known.last_at)) if known else (first_at, last_at)
+            )
+            found[client] = ClientTotals(client, first_at, last_at, minutes)
         ranked = sorted(found.values(), key=lambda one: (-one.minutes.get(Verdict.FLAGGED, 0), one.client))
         return ranked[:limit]
 
     def hours(self, since: datetime, until: datetime, client: str | None = None) -> list[HourCount]:
         """Return the counts of the span by hour, client, signature and verdict, in this order."""
-        hour = (findings.c.ends_at_us // HOUR_US).label("hour")
-        keys = (hour, findings.c.client, findings.c.signature, findings.c.verdict)
-        query = select(*keys, func.count()).where(*_within(since, until)).group_by(*keys).order_by(*keys)
-        if client is not None:
-            query = query.where(findings.c.client == client)
-        rows = self._connection.execute(query)
+        rows = self._connection.execute(_hours(since, until, client).order_by("hour", "client", "signature", "verdict"))
         return [HourCount(_time(h * HOUR_US), who, what, Verdict(verdict), n) for h, who, what, verdict, n in rows]
 
     def minutes(self, client: str, since: datetime, until: datetime) -> Iterator[Finding]:
         """Yield the findings of one client, in order of time; those without a time are not in any span."""
+        return map(finding_from_record, self.records(client, since, until))
+
+    def records(self, client: str, since: datetime, until: datetime) -> Iterator[Record]:
+        """Yield the same as plain records (docs/output.md), in a third of the time."""
         order = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
         query = select(findings.c.record).where(findings.c.client == client, *_within(since, until)).order_by(*order)
-        for (record,) in self._connection.execute(query):
-            yield finding_from_record(record)
+        return iter(self._connection.execute(query).scalars())
 
     def findings(
         self, since: datetime | None, until: datetime | None, verdicts: Sequence[Verdict]
@@ -114,10 +130,47 @@ class History:
 
     def uninspected(self, since: datetime, until: datetime) -> list[Uninspected]:
         """Return what was not inspected in the span, in order of time; what has no time comes first."""
-        raise NotImplementedError  # comes with the table
+        columns = uninspected.c
+        dated = and_(columns.started_at_us < microseconds(until), columns.ended_at_us >= max(1, microseconds(since)))
+        query = select(uninspected).where(or_(dated, columns.ended_at_us == 0))
+        order = (columns.started_at_us, columns.input, columns.address, columns.host, columns.reason)
+        return [
+            Uninspected(
+                row["address"] or None,
+                row["host"],
+                row["reason"],
+                _time(row["started_at_us"]) if row["ended_at_us"] else None,
+                _time(row["ended_at_us"]) if row["ended_at_us"] else None,
+                row["number"],
+                row["input"],
+            )
+            for row in self._connection.execute(query.order_by(*order)).mappings()
+        ]
 
 
-def _within(since: datetime, until: datetime) -> tuple[object, ...]:
+def _hours(since: datetime, until: datetime, client: str | None = None) -> CompoundSelect[Any]:
+    """Count by hour, client, signature and verdict, in one statement: it sees one state of the store.
+
+    Hours that are open, and those that the span cuts, are counted anew; of all others `hourly` has the number.
+    """
+    first, end = max(1, microseconds(since)), max(1, microseconds(until))
+    hour, last = first // HOUR_US, (end - 1) // HOUR_US
+    edges = {cut // HOUR_US for cut in (first, end) if cut % HOUR_US}
+    raw = union(
+        select(open_hours.c.hour).where(open_hours.c.hour.between(hour, last)),
+        *(select(literal(edge, BigInteger)) for edge in sorted(edges)),
+    ).cte("raw")
+    keys = (findings.c.client, findings.c.signature, findings.c.verdict)
+    of_hour = findings.c.ends_at_us.between(raw.c.hour * HOUR_US, raw.c.hour * HOUR_US + (HOUR_US - 1))
+    anew = select(raw.c.hour, *keys, func.count().label("number")).select_from(raw.join(findings, of_hour))
+    anew = anew.where(*_within(since, until)).group_by(raw.c.hour, *keys)
+    known = select(hourly).where(hourly.c.hour.between(hour, last), hourly.c.hour.not_in(select(raw.c.hour)))
+    if client is not None:
+        anew, known = anew.where(findings.c.client == client), known.where(hourly.c.client == client)
+    return union_all(anew, known)
+
+
+def _within(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
     ends = findings.c.ends_at_us
     return (ends >= max(1, microseconds(since)), ends < microseconds(until), findings.c.client != CANARY)
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record, finding_from_record
-from mutewatch.store import findings
+from mutewatch.tables import findings
 
 _NAMES: Final = ("client", "call", "signature", "minute")
 _KEY: Final = tuple(findings.c[name] for name in _NAMES)

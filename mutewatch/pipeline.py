@@ -34,7 +34,7 @@ from mutewatch.records import (
     MuteSummary,
     Verdict,
 )
-from mutewatch.signatures.model import Signature
+from mutewatch.signatures.model import Signature, matched_pattern
 
 GUESSES_AT_ONCE: Final = 4_096  # 3 kB each while they are made; more at once are no faster
 LATENESS_MINUTES = 10  # how late a report may come in a running call and still find its neighbours
@@ -130,6 +130,10 @@ class Pipeline:
     def is_host(self, host: str) -> bool:
         """Is `host` (lower case, without port) one that a signature knows?"""
         return any(signature.is_for(host) for signature in self._signatures)
+
+    def host_pattern(self, host: str) -> str | None:
+        """Return the pattern of a signature that names `host`; None if there is none."""
+        return matched_pattern((pattern for signature in self._signatures for pattern in signature.hosts), host)
 
     def feed(self, exchange: Exchange, *, again: bool = False, mitigation: Mitigation | None = None) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mutewatch.expiry import due, expire, newest, note_time, noted_times
+from mutewatch.rollup import roll_up
 from mutewatch.store import Store
 
 DAY: Final = timedelta(days=1)
@@ -75,11 +76,15 @@ class Retention:
         self._is_log_dirty, self._emptied_at = True, datetime(1970, 1, 1, tzinfo=UTC)  # who knows who was here before
 
     def step(self, now: datetime) -> Tidied:
-        """Delete a few rows that are too old at `now`. Raises sqlalchemy's DBAPIError while the store is away."""
+        """Delete a few rows that are too old at `now`, and count an hour that is over.
+
+        Raises sqlalchemy's DBAPIError while the store is away.
+        """
         if not self.believes(now):
             return Tidied(is_clock_doubted=True)
         with self._store.begin() as connection:
             rows = expire(connection, now - self._minutes, now - self._counts, STEP_ROWS)
+            roll_up(connection, now)
         self._is_log_dirty |= rows > 0
         if self._is_log_dirty and not timedelta(0) <= now - self._emptied_at < EMPTIED_EVERY:
             self._emptied_at = now

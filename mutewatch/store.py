@@ -1,102 +1,33 @@
-"""The store: facts and findings, in SQLite (WAL) through SQLAlchemy Core.
+"""The store: facts and findings, in SQLite or PostgreSQL through SQLAlchemy Core.
 
 - Every write is an upsert under a key made from the traffic itself: reading it again changes nothing.
-- `record` is one transaction; when it returns, what it was given survives a crash (synchronous=FULL).
-- What is deleted is overwritten (secure_delete) in the file, and gone from the write-ahead log once `empty_log` did it.
+- `record` is one transaction; when it returns, what it was given survives a crash.
+- What is deleted is overwritten in SQLite's file, and gone from its write-ahead log once `empty_log` did it.
 - Facts (what each message said) are kept apart from findings (what it means), so that old facts can be
   judged again, and so that a restarted gateway goes on with the mute state it knew.
 
 One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import to_json
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    event,
-    func,
-    inspect,
-    select,
-    update,
-)
-from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.engine import URL
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
+from mutewatch import database
 from mutewatch.errors import OperatorError
 from mutewatch.identity import CANARY
+from mutewatch.migrations import prepare
 from mutewatch.records import Decoded, Finding
+from mutewatch.rollup import leaving, open_again, roll_up
 from mutewatch.sinks.record import Record, finding_from_record, finding_record
-
-SCHEMA_VERSION: Final = 2
-WAL_BYTES: Final = 8 << 20  # SQLite's usual 4 MB, twice; it grows beyond only while a reader holds on to an old state
-
-_metadata = MetaData()
-
-meta = Table("meta", _metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
-
-# What was read, and how much of it: without this an empty table of findings would look clean.
-inputs = Table(
-    "inputs",
-    _metadata,
-    Column("name", String, primary_key=True),
-    Column("counts", JSON, nullable=False),
-    Column("error", String),
-)
-
-messages = Table(
-    "messages",
-    _metadata,
-    Column("signature", String, primary_key=True),
-    Column("body_sha256", String, primary_key=True),
-    Column("seen_at_us", BigInteger, primary_key=True),  # capturing clock; 0 where the door has none
-    Column("address", String, primary_key=True),  # pseudonym; "" where the door has none
-    Column("facts", JSON, nullable=False),
-)
-Index("messages_by_time", messages.c.seen_at_us)
-
-findings = Table(
-    "findings",
-    _metadata,
-    Column("client", String, primary_key=True),
-    Column("call", String, primary_key=True),
-    Column("signature", String, primary_key=True),
-    Column("minute", String, primary_key=True),
-    Column("ends_at_us", BigInteger, nullable=False),  # client's clock; 0 where no time is known
-    Column("seen_at_us", BigInteger, nullable=False, server_default="0"),  # capturing clock; 0 where the door has none
-    Column("verdict", String, nullable=False),
-    Column("muted_seconds", Integer),
-    Column("record", JSON, nullable=False),
-)
-Index("findings_by_time", findings.c.ends_at_us, findings.c.verdict)
-findings_by_age = Index("findings_by_age", findings.c.seen_at_us, findings.c.ends_at_us)
-
-# What remains of findings that were deleted for their age: in nobody's name, without the canary's.
-daily = Table(
-    "daily",
-    _metadata,
-    Column("day", String, primary_key=True),  # UTC, 2026-03-02
-    Column("signature", String, primary_key=True),
-    Column("verdict", String, primary_key=True),
-    Column("number", Integer, nullable=False),
-)
+from mutewatch.tables import daily, findings, inputs, last_by_key, messages, microseconds
 
 _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 
@@ -104,33 +35,22 @@ _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 class Store:
     """An open store. Use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path, lock_seconds: float = 5.0) -> None:
-        """Open or create the store at `path`, mode 0600. OperatorError if that cannot be done.
+    def __init__(self, location: Path | str, lock_seconds: float = 5.0) -> None:
+        """Open or create the store at `location`: a path, mode 0600, or the URL of a PostgreSQL database.
 
-        `lock_seconds`: how long to wait for somebody else's lock.
+        OperatorError if that cannot be done. `lock_seconds`: how long to wait for somebody else's lock.
         """
-        self.path = path
+        self.location = location
+        self.name = database.shown(location)  # for people: without a password
         self._newest_us = 0  # of the messages that were recorded here
         # what is to happen, in the same transaction, before findings are written; gets their rows
         self.before_findings: Callable[[Connection, Sequence[Record]], None] = lambda _connection, _rows: None
-        _create_private(path)
-        self._lock_ms = round(lock_seconds * 1000)
-        # hidden: the text of an error must not quote what a client sent
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(path)),
-            connect_args={"timeout": lock_seconds},
-            hide_parameters=True,
-            json_serializer=_json_text,
-        )
-        # Rows of one table in one step: between two steps SQLite gives up Python's lock, and another thread takes it.
-        self._engine.dialect.use_insertmanyvalues_wo_returning = True
-        event.listen(self._engine, "connect", _prepare_connection)
+        self._lock_seconds = lock_seconds
+        self._engine = database.open_engine(location, lock_seconds)
         try:
-            with self._engine.begin() as connection:
-                _metadata.create_all(connection)
-                self._check_version(connection)
+            prepare(self._engine, self.name)
         except DBAPIError as error:
-            raise OperatorError(f"{path}: not a store that can be used: {error.orig}") from None
+            raise OperatorError(f"{self.name}: not a store that can be used: {database.reason(error)}") from None
 
     def __enter__(self) -> "Store":
         return self
@@ -151,39 +71,42 @@ class Store:
 
         `counts`: what inputs that go on have given so far, by name.
         """
-        message_rows = _last_by_key(map(_message_row, facts), messages)
+        message_rows = last_by_key([_message_row(fact) for fact in facts], messages)
         self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
-        finding_rows = _last_by_key((_finding_row(one, self._newest_us) for one in found), findings)
+        finding_rows = last_by_key([_finding_row(one, self._newest_us) for one in found], findings)
         input_rows = [{"name": name, "counts": count, "error": None} for name, count in (counts or {}).items()]
         if not message_rows and not finding_rows and not input_rows:
             return
         with self._engine.begin() as connection:
-            _upsert(connection, messages, message_rows)
-            self.before_findings(connection, finding_rows)
-            _upsert(connection, findings, finding_rows)
-            _upsert(connection, inputs, input_rows)
+            database.upsert(connection, messages, message_rows)
+            if finding_rows:
+                self.before_findings(connection, finding_rows)
+                database.upsert(connection, findings, finding_rows, leaving)
+                open_again(connection, (row["ends_at_us"] for row in finding_rows))
+            database.upsert(connection, inputs, input_rows)
 
     def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
         """Keep what one input gave; reading it again replaces that."""
         with self._engine.begin() as connection:
-            _upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+            database.upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+
+    def roll_up(self, now: datetime) -> None:
+        """Count all hours that are over at `now`, one transaction each."""
+        is_counted = True
+        while is_counted:
+            with self._engine.begin() as connection:
+                is_counted = roll_up(connection, now)
 
     def begin(self) -> AbstractContextManager[Connection]:
         """A transaction of its own, for what is not done here."""
         return self._engine.begin()
 
     def empty_log(self) -> bool:
-        """Write the write-ahead log into the file and empty it, at once or not at all; False if a reader is in the way.
+        """Empty SQLite's write-ahead log, at once or not at all; False if a reader is in the way.
 
         Until then the log may hold what has been deleted.
         """
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA busy_timeout=0")
-            try:
-                (busy, _, _) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            finally:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={self._lock_ms}")
-        return not busy
+        return database.empty_log(self._engine, self._lock_seconds)
 
     def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
         """Yield the facts of the `limit` newest messages seen from `time` on."""
@@ -226,61 +149,6 @@ class Store:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(select(daily).order_by(*daily.primary_key)).mappings()]
 
-    def _check_version(self, connection: Connection) -> None:
-        row = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).first()
-        if row is None:
-            connection.execute(insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)))
-        elif row.value == "1":
-            _upgrade(connection)
-        elif row.value != str(SCHEMA_VERSION):
-            raise OperatorError(f"{self.path}: a store of version {row.value}; this mutewatch reads {SCHEMA_VERSION}")
-
-
-def _create_private(path: Path) -> None:
-    """SQLite gives its WAL and shared-memory files the mode of the database, so the mode is set once, here."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise OperatorError(f"cannot open the store {path}: {error.strerror}") from None
-
-
-def _upgrade(connection: Connection) -> None:
-    """From version 1, which did not know when a finding's message was seen; those go by the client's clock."""
-    if "seen_at_us" not in {column["name"] for column in inspect(connection).get_columns("findings")}:
-        connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN seen_at_us BIGINT NOT NULL DEFAULT 0")
-    findings_by_age.create(connection, checkfirst=True)
-    connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION)))
-
-
-def _prepare_connection(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={WAL_BYTES}", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _json_text(value: Any) -> str:
-    return to_json(value).decode()  # a third of the time of Python's own
-
-
-def _upsert(connection: Connection, table: Table, rows: Sequence[Record]) -> None:
-    """One statement for all rows, so that SQLAlchemy compiles it once and for all."""
-    if rows:
-        connection.execute(_upsert_statement(table), rows)
-
-
-@cache
-def _upsert_statement(table: Table) -> Insert:
-    keys = [column.name for column in table.primary_key]
-    statement = insert(table)
-    changed = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
-
-
-def _last_by_key(rows: Iterable[Record], table: Table) -> list[Record]:
-    keys = [column.name for column in table.primary_key]
-    return list({tuple(row[key] for key in keys): row for row in rows}.values())
-
 
 def _message_row(decoded: Decoded) -> Record:
     source = decoded.source
@@ -289,8 +157,16 @@ def _message_row(decoded: Decoded) -> Record:
         "body_sha256": source.body_sha256,
         "seen_at_us": microseconds(source.seen_at),
         "address": source.address or "",
-        "facts": _decoded.dump_python(decoded, mode="json"),
+        "facts": _facts(decoded),
     }
+
+
+def _facts(decoded: Decoded) -> Any:
+    """As JSON, in one go: half of the time of going by way of Python's values."""
+    try:
+        return database.Encoded(_decoded.dump_json(decoded), "utf-8")
+    except PydanticSerializationError:  # half of a surrogate pair
+        return _decoded.dump_python(decoded, mode="json")
 
 
 def _finding_row(finding: Finding, newest_us: int) -> Record:
@@ -307,8 +183,3 @@ def _finding_row(finding: Finding, newest_us: int) -> Record:
         "muted_seconds": round(finding.mute.muted_seconds) if finding.mute else None,
         "record": finding_record(finding),
     }
-
-
-def microseconds(time: datetime | None) -> int:
-    """Since 1970; 0 for None."""
-    return 0 if time is None else round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_support import Scene, scene
+from tests.postgres_support import PostgreSQL, running_postgresql
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,3 +42,24 @@ def live(tmp_path: Path, confdir: Path) -> Iterator[Scene]:
     """Upstream and relay for one test, and proxies made to measure."""
     with scene(tmp_path, confdir) as it:
         yield it
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server; tests that need it are skipped where it is not installed."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a new store is to be, in one database and in the other."""
+    return new_location(request, tmp_path)
+
+
+def new_location(request: pytest.FixtureRequest, folder: Path) -> Path | str:
+    """Where a new store is to be, in the database that the parameter names."""
+    if request.param == "sqlite":
+        return folder / "s.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_place()

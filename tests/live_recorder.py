@@ -16,6 +16,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods, Tidied
+from mutewatch.uninspected import Passed
 
 STORE = "store.sqlite"
 HOSTS = ("tsa*.webex.com", "locus-*.wbx2.com")
@@ -52,6 +53,9 @@ class SqliteRecorder:
         pass
 
     def use(self, policies: Policies, periods: Periods) -> None:
+        pass
+
+    def note(self, passed: Sequence[Passed]) -> None:
         pass
 
     def tidy(self, now: datetime) -> Tidied:

@@ -19,6 +19,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 from mutewatch.retention import Periods, Tidied
+from mutewatch.uninspected import Passed
 from tests.live_support import wait_until
 
 QUICK = WriterLimits(retry_seconds=0.01, status_seconds=0.01)
@@ -59,6 +60,9 @@ class Fake:
         self.forgotten += [e.body or b"" for e in exchanges]
 
     def use(self, policies: Policies, periods: Periods) -> None:
+        pass
+
+    def note(self, passed: Sequence[Passed]) -> None:
         pass
 
     def tidy(self, now: datetime) -> Tidied:
@@ -399,7 +403,7 @@ def test_old_rows_are_deleted_step_by_step_and_counted(tmp_path: Path) -> None:
 
 def test_while_a_message_waits_one_step_is_done_and_no_more(tmp_path: Path) -> None:
     queue: SimpleQueue[Item | None] = SimpleQueue()
-    committer = Committer(queue, Journal(tmp_path), QUICK, lambda: NOW, dict)
+    committer = Committer(queue, SimpleQueue(), Journal(tmp_path), QUICK, lambda: NOW, dict)
     recorder = Fake()
     recorder.to_tidy = [Tidied(1)] * 100
     committer._tidy(recorder)
@@ -443,7 +447,7 @@ def test_an_export_that_fails_is_counted_tried_again_and_holds_up_nothing(
 
 def test_while_a_message_waits_one_step_of_export_is_done_and_no_more(tmp_path: Path) -> None:
     queue: SimpleQueue[Item | None] = SimpleQueue()
-    committer = Committer(queue, Journal(tmp_path), QUICK, lambda: NOW, dict)
+    committer = Committer(queue, SimpleQueue(), Journal(tmp_path), QUICK, lambda: NOW, dict)
     recorder = Fake()
     recorder.to_deliver = 100
     committer._deliver(recorder)

@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select, update
 
+from mutewatch import tables
 from mutewatch.errors import OperatorError
 from mutewatch.expiry import newest, undated
 from mutewatch.identity import CANARY, Names
@@ -33,7 +35,14 @@ ONE_DAY = Periods(minutes_days=1, counts_days=30)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(location: Path | str) -> Iterator[Store]:
+    with Store(location) as it:
+        yield it
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[Store]:
+    """In SQLite."""
     with Store(tmp_path / "s.db") as it:
         yield it
 
@@ -71,12 +80,10 @@ def pruned(store: Store, now: datetime = NOW, periods: Periods = ONE_DAY) -> int
 
 def left(store: Store) -> tuple[list[str], list[str]]:
     """The numbers of messages and of findings in the store."""
-    with closing(sqlite3.connect(store.path)) as database:
-        messages = [str(int(sha)) for (sha,) in database.execute("SELECT body_sha256 FROM messages ORDER BY 1")]
-        findings = [
-            minute for (minute,) in database.execute("SELECT minute FROM findings ORDER BY CAST(minute AS INT)")
-        ]
-    return messages, findings
+    with store.begin() as connection:
+        messages = [str(int(sha)) for sha in connection.execute(select(tables.messages.c.body_sha256)).scalars()]
+        findings = list(connection.execute(select(tables.findings.c.minute)).scalars())
+    return sorted(messages, key=int), sorted(findings, key=int)
 
 
 def test_what_is_older_than_its_time_goes_and_the_rest_stays(store: Store) -> None:
@@ -147,18 +154,18 @@ def test_without_a_capturing_clock_the_clients_counts_and_without_any_nothing_go
 
 def test_a_time_beyond_the_calendar_is_counted_without_its_day(store: Store) -> None:
     add(store, 1, NOW - 9 * DAY, None)
-    with closing(sqlite3.connect(store.path)) as database, database:
-        database.execute("UPDATE findings SET seen_at_us = 0, ends_at_us = 1")
+    with store.begin() as connection:
+        connection.execute(update(tables.findings).values(seen_at_us=0, ends_at_us=1))
     pruned(store)
     assert [row["day"] for row in store.daily()] == []  # 1970: too old for a count, too
 
 
-def test_what_was_deleted_is_in_no_file_any_more(store: Store, tmp_path: Path) -> None:
+def test_what_was_deleted_is_in_no_file_any_more(file_store: Store, tmp_path: Path) -> None:
     for number in range(300):
         assert FINDING.source is not None
-        add(store, number, NOW - 9 * DAY, None, client=f"person-{number:03}-gone")
-        add(store, 1000 + number, NOW, None, client="person-999-kept")
-    retention = Retention(store, ONE_DAY)
+        add(file_store, number, NOW - 9 * DAY, None, client=f"person-{number:03}-gone")
+        add(file_store, 1000 + number, NOW, None, client="person-999-kept")
+    retention = Retention(file_store, ONE_DAY)
     retention.trust(NOW)
     while retention.step(NOW).rows:
         pass
@@ -168,35 +175,18 @@ def test_what_was_deleted_is_in_no_file_any_more(store: Store, tmp_path: Path) -
     assert b"-gone" not in files
 
 
-def test_a_reader_is_not_waited_for_and_the_log_is_emptied_after_it(store: Store, tmp_path: Path) -> None:
+def test_a_reader_is_not_waited_for_and_the_log_is_emptied_after_it(file_store: Store, tmp_path: Path) -> None:
     log = tmp_path / "s.db-wal"
-    add(store, 1, NOW - 9 * DAY, None, client="person-gone")
-    retention = Retention(store, ONE_DAY)
+    add(file_store, 1, NOW - 9 * DAY, None, client="person-gone")
+    retention = Retention(file_store, ONE_DAY)
     retention.trust(NOW)
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+    with closing(sqlite3.connect(file_store.name, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM messages").fetchall()
         assert retention.step(NOW).rows == 2
         assert log.stat().st_size > 0
     retention.step(NOW + EMPTIED_EVERY)
     assert log.stat().st_size == 0
-
-
-def test_a_store_of_version_1_goes_on_by_the_clients_clock(tmp_path: Path) -> None:
-    with Store(tmp_path / "s.db") as store:
-        add(store, 1, NOW - HOUR, NOW - 9 * DAY)
-        add(store, 2, NOW - HOUR, NOW - HOUR)
-    with closing(sqlite3.connect(tmp_path / "s.db")) as database, database:
-        database.execute("DROP INDEX findings_by_age")
-        database.execute("ALTER TABLE findings DROP COLUMN seen_at_us")
-        database.execute("DROP TABLE daily")
-        database.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
-    for _ in range(2):
-        with Store(tmp_path / "s.db") as store:
-            assert len(list(store.findings())) == 2
-    with Store(tmp_path / "s.db") as store:
-        pruned(store)
-        assert left(store) == (["1", "2"], ["2"])
 
 
 # -- the clock ----------------------------------------------------------------------------------------------
@@ -255,15 +245,15 @@ def test_a_new_store_trusts_its_newest_message(store: Store) -> None:
 
 def test_what_cannot_be_read_of_the_noted_times_is_as_if_it_were_not_there(store: Store) -> None:
     add(store, 1, NOW, None)
-    with closing(sqlite3.connect(store.path)) as database, database:
-        database.execute("INSERT INTO meta VALUES ('retention_trusted', 'yesterday')")
+    with store.begin() as connection:
+        connection.execute(insert(tables.meta).values(name="retention_trusted", value="yesterday"))
     assert not Retention(store, ONE_DAY).step(NOW + HOUR).is_clock_doubted
 
 
-def test_an_hour_of_nothing_to_do_writes_nothing_but_the_time(store: Store) -> None:
-    retention = Retention(store, ONE_DAY)
+def test_an_hour_of_nothing_to_do_writes_nothing_but_the_time(file_store: Store) -> None:
+    retention = Retention(file_store, ONE_DAY)
     retention.step(NOW)
-    with closing(sqlite3.connect(store.path)) as other:
+    with closing(sqlite3.connect(file_store.name)) as other:
         before = other.execute("PRAGMA data_version").fetchone()
         for second in range(60):
             retention.step(NOW + timedelta(seconds=second))

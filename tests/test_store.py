@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from mutewatch.database import WAL_BYTES
 from mutewatch.errors import OperatorError
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import Decoded, Finding
 from mutewatch.signatures import load_signatures
-from mutewatch.store import WAL_BYTES, Store
+from mutewatch.store import Store
+from mutewatch.tables import metadata
 from tests.facts import exchange, locus_exchange, tsa_exchange
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,43 +33,45 @@ def meeting() -> tuple[list[Decoded], list[Finding]]:
     return facts, through.finish()
 
 
-def rows(path: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(path) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return [row for table in sorted(tables) for row in database.execute(f"SELECT * FROM {table}")]  # noqa: S608
+def rows(location: Path | str) -> dict[str, list[tuple[object, ...]]]:
+    with Store(location) as store, store.begin() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in metadata.tables.items()
+        }
 
 
-def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
+def test_findings_come_back_as_they_were(location: Path | str) -> None:
     facts, findings = meeting()
-    with Store(tmp_path / "s.db") as store:
+    with Store(location) as store:
         store.record(facts, findings)
         assert sorted(store.findings(), key=lambda f: f.key) == sorted(findings, key=lambda f: f.key)
         assert store.verdicts() == {"flagged": 3, "missing": 1, "undecoded": 1}
 
 
-def test_the_same_traffic_again_changes_no_row(tmp_path: Path) -> None:
+def test_the_same_traffic_again_changes_no_row(location: Path | str) -> None:
     facts, findings = meeting()
-    with Store(tmp_path / "s.db") as store:
+    with Store(location) as store:
         store.record(facts, findings)
         store.record_input("a.pcap", {"exchanges": 6}, None)
-    before = rows(tmp_path / "s.db")
-    with Store(tmp_path / "s.db") as store:
+    before = rows(location)
+    with Store(location) as store:
         store.record(facts, findings)
         store.record_input("a.pcap", {"exchanges": 6}, None)
-    assert rows(tmp_path / "s.db") == before
+    assert rows(location) == before
 
 
-def test_a_missing_minute_that_came_after_all_is_no_longer_missing(tmp_path: Path) -> None:
+def test_a_missing_minute_that_came_after_all_is_no_longer_missing(location: Path | str) -> None:
     through = Pipeline(load_signatures(), Names(None), MuteTracker(assume=True))
-    with Store(tmp_path / "s.db") as store:
+    with Store(location) as store:
         for one in (tsa_exchange(1), tsa_exchange(3), tsa_exchange(2)):
             store.record(through.feed(one), through.finish())
         assert store.verdicts() == {"flagged": 3}
 
 
-def test_old_facts_can_be_judged_again(tmp_path: Path) -> None:
+def test_old_facts_can_be_judged_again(location: Path | str) -> None:
     facts, findings = meeting()
-    with Store(tmp_path / "s.db") as store:
+    with Store(location) as store:
         store.record(facts, ())
         through = Pipeline(load_signatures(), Names(None), MuteTracker())
         for decoded in store.facts_since(LONG_AGO, limit=100):
@@ -122,7 +126,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from mutewatch.store import WAL_BYTES, Store
+from mutewatch.store import Store
+from mutewatch.tables import metadata
 from tests.facts import tsa_exchange
 from mutewatch.identity import Names
 from mutewatch.pipeline import Pipeline

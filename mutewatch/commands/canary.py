@@ -174,9 +174,10 @@ class _Run:
     def _stored(self, since: datetime | None = None) -> tuple[list[Decoded], list[Finding]]:
         self.store_fault = None
         try:
-            if not self.state.store.is_file():
-                raise OperatorError(f"there is none at {self.state.store}")
-            with Store(self.state.store) as store:
+            where = self.state.store_location
+            if isinstance(where, Path) and not where.is_file():
+                raise OperatorError(f"there is none at {where}")
+            with Store(where) as store:
                 return store.canary(self.call, since or self.at)
         except (OperatorError, DBAPIError) as error:
             self.store_fault = str(error) if isinstance(error, OperatorError) else str(error.orig)

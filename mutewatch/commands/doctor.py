@@ -110,13 +110,14 @@ def _state_directory(state: StateDirectory) -> Iterator[Check]:
 def _store(state: StateDirectory) -> Iterator[Check]:
     from mutewatch.store import Store
 
-    if not state.store.exists():
+    where = state.store_location
+    if isinstance(where, Path) and not where.exists():
         yield Check("store", False, "nothing recorded yet (live, or scan --store)")
         return
     try:
-        with Store(state.store) as store:
+        with Store(where) as store:
             verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(store.verdicts().items()))
-        yield Check("store", True, f"{state.store}: {verdicts or 'no findings'}")
+        yield Check("store", True, f"{store.name}: {verdicts or 'no findings'}")
     except OperatorError as error:
         yield Check("store", False, str(error), is_fault=True)
 

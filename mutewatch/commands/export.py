@@ -29,7 +29,7 @@ FORMATS: Final[Mapping[str, Callable[[TextIO], Sink]]] = {
 
 
 def export(
-    store_path: Path,
+    location: Path | str,
     output_format: str,
     output: Path | None,
     *,
@@ -39,12 +39,12 @@ def export(
     with_guesses: bool = False,
 ) -> None:
     """Write the findings of the span with these verdicts, in order of time. OperatorError if there is no such store."""
-    if not store_path.is_file():
-        raise OperatorError(f"no store at {store_path}")
-    check_files(output, [store_path], ())
+    if isinstance(location, Path) and not location.is_file():
+        raise OperatorError(f"no store at {location}")
+    check_files(output, [location] if isinstance(location, Path) else [], ())
     now = datetime.now(UTC)
     span = [None if text is None else parse_time(text, now) for text in (since, until)]
-    with Store(store_path) as store, store.begin() as connection, open_output(output) as file:
+    with Store(location) as store, store.begin() as connection, open_output(output) as file:
         sink = FORMATS[output_format](file)
         found = History(connection).findings(span[0], span[1], verdicts)
         number = _write(sink, (redacted(finding, with_guesses=with_guesses) for finding in found))

@@ -11,17 +11,21 @@ from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, add_counts
 
 
-def report(store_path: Path, output_format: Format, output: Path | None) -> None:
-    """Print all findings of the store and what was read into it. OperatorError if there is no such store."""
-    if not store_path.is_file():
-        raise OperatorError(f"no store at {store_path}: `mutewatch scan --store {store_path} FILE` makes one")
-    check_files(output, [store_path], ())
-    with Store(store_path) as store:
+def report(location: Path | str, output_format: Format, output: Path | None, state: Path | None = None) -> None:
+    """Print all findings of the store and what was read into it. OperatorError if there is no such store.
+
+    `state`: where the live proxy keeps its counters if its store is no file beside them.
+    """
+    if isinstance(location, Path) and not location.is_file():
+        raise OperatorError(f"no store at {location}: `mutewatch scan --store {location} FILE` makes one")
+    check_files(output, [location] if isinstance(location, Path) else [], ())
+    with Store(location) as store:
         findings = list(store.findings())
         expired = store.daily()
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
+    beside = location.parent if isinstance(location, Path) else state
     counts = add_counts(Counts(), (given.counts for given in inputs))
-    summary = Summary(inputs=inputs, counts=counts, live=_live_counters(store_path.with_name(LIVE_STATUS)))
+    summary = Summary(inputs=inputs, counts=counts, live=_live_counters(beside / LIVE_STATUS) if beside else None)
     summary.take(findings)
     summary.take_expired(expired)
     with open_output(output) as file:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +19,10 @@ from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions, Sink
-from mutewatch.records import Decoded, Finding, Flow, Verdict
+from mutewatch.records import Decoded, Finding, Flow, Unidentified, Verdict
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
+from mutewatch.uninspected import Tally, of_capture, replace_all
 from pcap_tools import STDIN, read_inputs
 from pcap_tools.files import open_input
 
@@ -47,7 +49,7 @@ class ScanOptions:
     keylogs: tuple[Path, ...] = ()
     format: Format = Format.TABLE
     output: Path | None = None
-    store: Path | None = None
+    store: Path | str | None = None
     engine: str = "native"
     addresses: tuple[str, ...] = ()
     rotated: bool = False
@@ -55,6 +57,7 @@ class ScanOptions:
     verify: bool = False
     fail_on_flagged: bool = False
     require_match: bool = False
+    show_hosts: bool = False  # as on the wire, with the clients' names; not the signatures' patterns
 
 
 def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
@@ -76,6 +79,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
             store.record((), findings)
             for given in summary.inputs:
                 store.record_input(given.name, given.counts, given.error)
+            store.roll_up(datetime.now(UTC))
         print_findings(last if early.are_printed else findings, summary, options.format, file)
     for error in summary.errors:
         print(f"mutewatch: {error}", file=sys.stderr)
@@ -88,7 +92,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
 
 def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> None:
     """Say what cannot work before anything is written."""
-    given = (judging.mute_file, options.store)
+    given = (judging.mute_file, options.store if isinstance(options.store, Path) else None)
     check_files(options.output, [*paths, *judging.signatures, *filter(None, given)], options.keylogs)
     if options.verify and STDIN in paths:
         raise OperatorError("--verify reads a capture twice, and standard input can be read once: name a file")
@@ -167,6 +171,7 @@ def _scan_group(
     facts: list[Decoded] = []
     flows: list[Flow] = []
     bodies: Counter[bytes] = Counter()
+    unidentified: Counter[Unidentified] = Counter()
     error = None
     reading = ReadOptions(
         options.keylogs,
@@ -177,7 +182,7 @@ def _scan_group(
         on_chosen=progress.on_chosen,
         on_flow=flows.append,
         on_skipped=summary.skipped.update,
-        on_unidentified=summary.unidentified.update,
+        on_unidentified=unidentified.update,
     )
     try:
         for exchange in read_inputs(paths, reading, engine=options.engine, as_one=options.rotated):
@@ -201,12 +206,32 @@ def _scan_group(
         opinion = second_opinion(paths, flows, bodies, reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
+    summary.unidentified.update(unidentified)
     summary.hidden += sum(_is_hidden(flow, pipeline) for flow in flows)
     ours = [flow for flow in flows if _is_ours(flow, pipeline)]
     summary.other_flows += len(flows) - len(ours)
     summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in ours]
     name = " ".join(map(str, paths))
+    if store is not None:
+        _store_uninspected(store, name, ours, unidentified, pipeline, options)
     return InputSummary(name, difference(counts_record(pipeline.counts), before), error)
+
+
+def _store_uninspected(
+    store: Store,
+    name: str,
+    flows: Sequence[Flow],
+    unidentified: Counter[Unidentified],
+    pipeline: Pipeline,
+    options: ScanOptions,
+) -> None:
+    """Keep which flows of an input stayed closed, in the place of what an earlier run knew of it."""
+    tally = Tally(pipeline.names.pseudonym)
+    shown_host = (lambda host: host) if options.show_hosts else pipeline.host_pattern
+    for passed in of_capture(flows, unidentified, shown_host):
+        tally.add(passed)
+    with store.begin() as connection:
+        replace_all(connection, name, tally)
 
 
 def _is_ours(flow: Flow, pipeline: Pipeline) -> bool:

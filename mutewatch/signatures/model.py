@@ -8,6 +8,7 @@ the evidence that all of this is so. Expressions are evaluated on one object wit
 """
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -275,3 +276,8 @@ def host_expression(pattern: str) -> str:
 def match_host(pattern: str, host: str) -> bool:
     """Is `host`, in any case and with or without a trailing dot, one that `pattern` names?"""
     return re.fullmatch(host_expression(pattern), host.lower().rstrip(".")) is not None
+
+
+def matched_pattern(patterns: Iterable[str], host: str) -> str | None:
+    """Return the first of `patterns` that names `host`; None if none does."""
+    return next((pattern for pattern in patterns if match_host(pattern, host)), None)

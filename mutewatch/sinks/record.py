@@ -123,8 +123,12 @@ def _guess_of(record: Record | None) -> ActivityGuess | None:
 
 
 def _value(value: AudioValue) -> Record:
-    optional = {"floor": value.floor, "role": value.role.value if value.role else None}
-    return {"value": value.value, "unit": value.unit} | {k: v for k, v in optional.items() if v is not None}
+    record: Record = {"value": value.value, "unit": value.unit}
+    if value.floor is not None:
+        record["floor"] = value.floor
+    if value.role is not None:
+        record["role"] = value.role.value
+    return record
 
 
 def _guess(guess: ActivityGuess) -> Record:

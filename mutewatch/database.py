@@ -1,0 +1,197 @@
+"""What differs between SQLite and PostgreSQL; all else of the store is one code for both.
+
+- A location is a path (SQLite) or a URL (`postgresql+psycopg://user@host/name`). No message names its password.
+- SQLite: write-ahead log, synchronous=FULL, and what is deleted is overwritten (secure_delete).
+- PostgreSQL: what is committed is as durable as the server is set to make it (`synchronous_commit`).
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
+
+from mutewatch.errors import OperatorError
+from mutewatch.tables import key_names
+
+Insert = sqlite.Insert | postgresql.Insert
+Also = Callable[[Insert], Mapping[str, Any]]
+WAL_BYTES: Final = 8 << 20  # SQLite's usual 4 MB, twice; it grows beyond only while a reader holds on to an old state
+POSTGRESQL: Final = "postgresql"
+_CHANGING: Final = 0x6D757465  # "mute": the advisory lock of whoever makes or changes the tables
+_ROWS_FAULTS: Final = (DataError, IntegrityError, InterfaceError, ProgrammingError)
+_ROWS_STATES: Final = ("22", "23", "54")  # SQLSTATE: data, integrity, limits of the program
+
+
+def open_engine(location: Path | str, lock_seconds: float) -> Engine:
+    """Return an engine for `location`. Creates a file of SQLite, mode 0600. OperatorError if that cannot be done."""
+    url = _url(location)
+    arguments: dict[str, Any] = {"timeout": lock_seconds}
+    if url.drivername.startswith(POSTGRESQL):
+        arguments = _postgresql_arguments(url, lock_seconds)
+    else:
+        _create_private(Path(url.database or ""))
+    try:
+        engine = create_engine(
+            url,
+            connect_args=arguments,
+            hide_parameters=True,  # the text of an error must not quote what a client sent
+            json_serializer=json_text,
+            json_deserializer=parsed_json,
+        )
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise OperatorError(f"{shown(location)}: PostgreSQL needs psycopg: pip install 'mutewatch[pg]'") from None
+    if engine.dialect.name == "sqlite":
+        # Rows of one table in one step: between two steps SQLite gives up Python's lock, and another thread takes it.
+        engine.dialect.use_insertmanyvalues_wo_returning = True
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def shown(location: Path | str) -> str:
+    """Return `location` without its password."""
+    if isinstance(location, Path):
+        return str(location)
+    url = _url(location)  # its query may have a password, too
+    return url.set(query={"host": host} if (host := url.query.get("host")) else {}).render_as_string()
+
+
+def _url(location: Path | str) -> URL:
+    if isinstance(location, Path):
+        return URL.create("sqlite", database=str(location))
+    try:
+        url = make_url(location)
+    except (ArgumentError, ValueError):  # its text would quote the password
+        raise OperatorError("the store's URL cannot be read: write postgresql+psycopg://user@host/database") from None
+    if url.drivername == POSTGRESQL:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("postgresql+psycopg", "sqlite"):
+        raise OperatorError(f"a store at {url.drivername}: write postgresql+psycopg://user@host/database, or a path")
+    return url
+
+
+def _postgresql_arguments(url: URL, lock_seconds: float) -> dict[str, Any]:
+    """For libpq; what the URL says wins. A server that is gone must not hold up whoever wants to stop."""
+    milliseconds = round(lock_seconds * 1000)
+    defaults = {
+        "application_name": "mutewatch",
+        "connect_timeout": 5,  # seconds
+        "tcp_user_timeout": 10_000,  # milliseconds without an answer to what was sent
+        "options": f"-c lock_timeout={milliseconds}",
+    }
+    return {name: value for name, value in defaults.items() if name not in url.query}
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its WAL and shared-memory files the mode of the database, so the mode is set once, here."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise OperatorError(f"cannot open the store {path}: {error.strerror}") from None
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={WAL_BYTES}", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def begin_change(connection: Connection) -> None:
+    """Let nobody else make or change tables until this transaction ends; all of it or nothing happens."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CHANGING})")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python begins none by itself before a CREATE
+
+
+def empty_log(engine: Engine, lock_seconds: float) -> bool:
+    """Write SQLite's log into its file and empty it, at once or not at all; False if a reader is in the way.
+
+    PostgreSQL looks after its own.
+    """
+    if engine.dialect.name == POSTGRESQL:
+        return True
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        try:
+            (busy, _, _) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(lock_seconds * 1000)}")
+    return not busy
+
+
+def is_rows_fault(error: DBAPIError) -> bool:
+    """Would these rows be refused again? Every other error is the store's: locked, full, away, forbidden, damaged."""
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated:
+        return False
+    if state is not None:
+        return str(state).startswith(_ROWS_STATES)
+    return isinstance(error, _ROWS_FAULTS)
+
+
+def reason(error: DBAPIError) -> str:
+    """Return what the database said, in one line."""
+    return " ".join(str(error.orig).split())
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], also: Also | None = None) -> None:
+    """Insert `rows`, or replace those with their keys, but for columns that no row names.
+
+    `also`: what else happens to a row that is replaced. One statement for all rows, so that SQLAlchemy compiles it
+    once and for all.
+    """
+    if rows:
+        connection.execute(_upsert_statement(connection.dialect.name, table, tuple(rows[0]), also), rows)
+
+
+@cache
+def _upsert_statement(dialect: str, table: Table, columns: tuple[str, ...], also: Also | None) -> Insert:
+    statement = postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
+    keys = key_names(table)
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in keys}
+    if not changed:  # a row of its key alone: written again, so that its lock is held
+        changed = {name: statement.excluded[name] for name in keys}
+    return statement.on_conflict_do_update(
+        index_elements=keys, set_=changed | dict(also(statement) if also is not None else {})
+    )
+
+
+class Encoded(str):
+    """JSON already."""
+
+    __slots__ = ()
+
+
+def json_text(value: Any) -> str:
+    """JSON of `value`; half of a surrogate pair, which UTF-8 does not have, as an escape."""
+    if isinstance(value, Encoded):
+        return value
+    try:
+        return to_json(value).decode()  # a third of the time of Python's own
+    except PydanticSerializationError:
+        return json.dumps(value)
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """What `json_text` wrote."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)

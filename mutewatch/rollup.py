@@ -1,0 +1,85 @@
+"""Counts of minutes by hour, exact whatever is recorded again, corrected or deleted. The SQL behind `hourly`.
+
+Each hour with findings is counted in `hourly`, or is one of `open_hours`; then its findings are counted when somebody
+asks. Rules:
+
+- what writes findings opens their hours in the same transaction, and the hours that they leave when their time is
+  corrected; what deletes findings takes them from the counts, or opens their hours;
+- an hour is rolled up when it is over, in one transaction: closed first, then counted. Closing waits for whoever is
+  about to open it, so no finding is missed; a reader sees all of that or nothing;
+- the canary is nobody, and a minute without a time is in no hour.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, null, select, update
+
+from mutewatch.database import Insert, upsert
+from mutewatch.identity import CANARY
+from mutewatch.tables import HOUR_US, findings, hourly, meta, microseconds, open_hours
+
+LATE: Final = timedelta(minutes=5)  # what comes after the end of an hour mostly comes by then: it opens the hour again
+
+Counted = tuple[int, str, str, str]  # ends_at_us, client, signature, verdict
+
+
+def leaving(statement: Insert) -> dict[str, Any]:
+    """For an upsert of findings: note the hour that a row leaves because it is replaced by one of another hour."""
+    before, after = findings.c.ends_at_us // HOUR_US, statement.excluded.ends_at_us // HOUR_US
+    return {"left_hour": case((before != after, before), else_=null())}
+
+
+def open_again(connection: Connection, written: Iterable[int]) -> None:
+    """Open the hours of findings that were just written, with these ends (microseconds), and those they left."""
+    moved = findings.c.left_hour.is_not(None)
+    hours = {ends_at_us // HOUR_US for ends_at_us in written if ends_at_us > 0}
+    left = connection.execute(select(findings.c.left_hour).where(moved)).scalars().all()
+    if left:
+        connection.execute(update(findings).where(moved).values(left_hour=None))
+    # In order, so that two who write the same hours wait for each other but not in a circle.
+    upsert(connection, open_hours, [{"hour": hour} for hour in sorted(hours.union(left))])
+
+
+def roll_up(connection: Connection, now: datetime) -> bool:
+    """Count one hour that is over at `now`; False if there is none to count."""
+    last = (microseconds(now - LATE)) // HOUR_US - 1
+    due = select(open_hours.c.hour).where(open_hours.c.hour <= last).order_by(open_hours.c.hour).limit(1)
+    hour = connection.execute(due).scalar()
+    if hour is None:
+        return False
+    _wait_for_others(connection)
+    connection.execute(delete(open_hours).where(open_hours.c.hour == hour))
+    connection.execute(delete(hourly).where(hourly.c.hour == hour))
+    keys = (findings.c.client, findings.c.signature, findings.c.verdict)
+    of_hour = findings.c.ends_at_us.between(max(1, hour * HOUR_US), (hour + 1) * HOUR_US - 1)
+    counted = select(bindparam("which", hour), *keys, func.count()).where(of_hour, findings.c.client != CANARY)
+    connection.execute(
+        insert(hourly).from_select(["hour", "client", "signature", "verdict", "number"], counted.group_by(*keys))
+    )
+    return True
+
+
+def take_away(connection: Connection, gone: Iterable[Counted]) -> None:
+    """Take findings that were just deleted from the counts of their hours.
+
+    An open hour has none that hold: whatever stands there is replaced when it is rolled up.
+    """
+    counts = Counter((ends // HOUR_US, *what) for ends, *what in gone)
+    rows = [
+        {"b_hour": hour, "b_client": client, "b_signature": signature, "b_verdict": verdict, "fewer": number}
+        for (hour, client, signature, verdict), number in sorted(counts.items())
+    ]
+    if not rows:
+        return
+    _wait_for_others(connection)
+    this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in ("hour", "client", "signature", "verdict")))
+    connection.execute(update(hourly).where(this).values(number=hourly.c.number - bindparam("fewer")), rows)
+    connection.execute(delete(hourly).where(this, hourly.c.number <= 0), rows)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """One at a time counts or takes away: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)"""
+    connection.execute(select(meta.c.value).where(meta.c.name == "schema_version").with_for_update())

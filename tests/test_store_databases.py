@@ -1,0 +1,194 @@
+"""The store in SQLite and in PostgreSQL: the same answers, whatever stands in names; one line where there is none."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from mutewatch import database
+from mutewatch.compose import PipelineOptions, Recorder, build_pipeline
+from mutewatch.config import open_state
+from mutewatch.errors import OperatorError
+from mutewatch.identity import Names
+from mutewatch.mute import MuteTracker
+from mutewatch.pipeline import Pipeline
+from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.signatures import load_signatures
+from mutewatch.store import Store
+from tests.facts import at, tsa_exchange
+from tests.postgres_support import PostgreSQL
+
+HOSTILE = ("\x00", "a\x00b", "\ud800", "\udfff\ud800", "\uffff0000", "\uffff", "%_\\'\"", "\U0010ffff", "")
+LONG_AGO = at(-1_000_000)
+
+
+def judged() -> tuple[Decoded, Finding]:
+    """One message and its finding, as the pipeline makes them."""
+    through = Pipeline(load_signatures(), Names(b"k" * 32), MuteTracker(assume=True))
+    (facts,) = through.feed(tsa_exchange(1))
+    (finding,) = through.finish()
+    return facts, finding
+
+
+FACTS, FINDING = judged()
+
+
+def named(name: str, number: int) -> tuple[Decoded, Finding]:
+    """The message and the finding with `name` wherever a name may stand."""
+    assert FINDING.source is not None
+    source = replace(FINDING.source, address=name, body_sha256=f"{number:064}")
+    audio = tuple(replace(report, client=name, call=name) for report in FACTS.audio)
+    facts = replace(FACTS, source=source, audio=audio)
+    return facts, replace(FINDING, client=name, call=name, minute=name, source=source, reason=name)
+
+
+def check_names(location: Path | str, names: list[str]) -> None:
+    """Every name comes back as it was: one message, one finding, one input of each."""
+    made = [named(name, number) for number, name in enumerate(names)]
+    with Store(location) as store:
+        for _ in range(2):
+            store.record([facts for facts, _ in made], [finding for _, finding in made])
+            for name in names:
+                store.record_input(name, {name: {name: 1}}, name)
+        assert {finding.key: finding for finding in store.findings()} == {finding.key: finding for _, finding in made}
+        kept = {one.source.body_sha256: one for one in store.facts_since(LONG_AGO, 10_000)}
+        assert [kept[f"{number:064}"] for number in range(len(names))] == [facts for facts, _ in made]
+        assert sorted(row["name"] for row in store.inputs()) == sorted(names)
+        assert all(row["counts"] == {row["name"]: {row["name"]: 1}} for row in store.inputs())
+
+
+def test_a_name_comes_back_as_it_was_whatever_stands_in_it(location: Path | str) -> None:
+    check_names(location, list(HOSTILE))
+
+
+def test_naughty_strings_come_back_as_they_were(location: Path | str, shared: Path) -> None:
+    path = shared / "corpora" / "naughty-strings.json"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    check_names(location, sorted(set(json.loads(path.read_text(encoding="utf-8")))))
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql+psycopg://me:hunter2@127.0.0.1:1/x", "not a store that can be used"),
+        ("postgresql://me:hunter2@127.0.0.1:1/x", "not a store that can be used"),
+        ("postgresql+psycopg://me:hunter2@127.0.0.1:port/x", "write postgresql"),
+        ("mysql://me:hunter2@127.0.0.1/x", "write postgresql"),
+        ("postgresql+psycopg://me@127.0.0.1:1/x?password=hunter2", "not a store that can be used"),
+        ("://me:hunter2@", "write postgresql"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_one_line_without_its_password(url: str, told: str) -> None:
+    with pytest.raises(OperatorError, match=told) as caught:
+        Store(url)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_without_psycopg_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(OperatorError, match=r"pip install 'mutewatch\[pg\]'"):
+        Store("postgresql+psycopg://me@/x")
+
+
+def test_the_url_of_a_file_is_that_file(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/s.db") as store:
+        store.record([FACTS], [FINDING])
+    with Store(tmp_path / "s.db") as store:
+        assert store.verdicts() == {"flagged": 1}
+
+
+@pytest.fixture
+def recorder(postgresql: PostgreSQL, tmp_path: Path) -> Recorder:
+    """A recorder whose store is in PostgreSQL."""
+    options = PipelineOptions(activity=False, assume_muted=True)
+    return Recorder(build_pipeline(open_state(tmp_path / "state"), options), Store(postgresql.new_place(), 0.5))
+
+
+def asked(number: int) -> Exchange:
+    return replace(tsa_exchange(number), status=None)
+
+
+def test_while_postgresql_is_down_all_is_kept_and_then_recorded_once(
+    recorder: Recorder, postgresql: PostgreSQL
+) -> None:
+    recorder.record([asked(1)])
+    held = [asked(2), asked(3)]
+    postgresql.stop()
+    try:
+        for _attempt in range(2):
+            with pytest.raises(DBAPIError):
+                recorder.record(held)
+            with pytest.raises(DBAPIError):
+                recorder.tidy(at(3))
+    finally:
+        postgresql.start()
+    recorder.record(())
+    recorder.record(held)
+    recorder.record([asked(4)])
+    with Store(recorder.store.location) as other:
+        assert (len(list(other.facts_since(LONG_AGO, 100))), other.verdicts()) == (4, {"flagged": 4})
+    assert (recorder.pipeline.counts.exchanges, recorder.pipeline.counts.unstorable) == (4, 0)
+    recorder.close()
+
+
+def test_a_right_that_is_missing_is_the_databases_fault_not_the_messages(
+    recorder: Recorder, postgresql: PostgreSQL
+) -> None:
+    user = database._url(recorder.store.location).username
+    postgresql.query(f"ALTER TABLE {user}.findings OWNER TO tests")
+    with pytest.raises(DBAPIError):
+        recorder.record([asked(1)])
+    postgresql.query(f"ALTER TABLE {user}.findings OWNER TO {user}")
+    recorder.record(())
+    assert recorder.store.verdicts() == {"flagged": 1}
+    assert recorder.pipeline.counts.unstorable == 0
+    recorder.close()
+
+
+def test_a_row_that_postgresql_refuses_costs_only_itself(recorder: Recorder) -> None:
+    too_long = "".join(chr(0x4E00 + 7919 * number % 20_000) for number in range(5000))  # for an index
+    recorder._findings = [replace(FINDING, client=too_long), FINDING]
+    recorder.record(())
+    assert recorder.store.verdicts() == {"flagged": 1}
+    assert recorder.pipeline.counts.unstorable == 1
+    recorder.close()
+
+
+def test_a_reader_without_the_right_to_write_may_look(postgresql: PostgreSQL) -> None:
+    url = postgresql.new_place()
+    owner = database._url(url).username
+    with Store(url) as store:
+        store.record([FACTS], [FINDING])
+    postgresql.query(
+        f"CREATE ROLE looks_at_{owner} LOGIN; ALTER ROLE looks_at_{owner} SET search_path = {owner};"
+        f"GRANT USAGE ON SCHEMA {owner} TO looks_at_{owner};"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {owner} TO looks_at_{owner}"
+    )
+    with Store(postgresql.url(f"looks_at_{owner}")) as store:
+        assert store.verdicts() == {"flagged": 1}
+        with pytest.raises(DBAPIError):
+            store.record([FACTS], [FINDING])
+
+
+def test_two_that_make_the_same_store_at_once_make_one(postgresql: PostgreSQL) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    url = postgresql.new_place()
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(Store, [url] * 4))
+    for store in stores:
+        store.record([FACTS], [FINDING])
+        assert store.verdicts() == {"flagged": 1}
+        store.close()
+
+
+def test_the_engine_quotes_no_values_in_its_errors(location: Path | str) -> None:
+    with Store(location) as store:
+        engine: Engine = store._engine
+        assert engine.hide_parameters
