@@ -52,6 +52,7 @@ class WriterLimits:
     attempts: int = 3  # of one exchange, alone, while the store works
     retry_seconds: float = 1
     status_seconds: float = 1  # between two status files
+    deliver_steps: int = 10  # of export, at once, while no message waits: a thousand findings a second
     notes: int = 100_000  # of what was not inspected, waiting for the thread, which takes all of them each second
     tidy_steps: int = 10  # of deletion, at once, while no message waits: a thousand rows a second
     tick_seconds: float = 60  # the core judges by the minute
@@ -91,7 +92,7 @@ class Committer:
         self._queue, self._passed, self._journal, self._limits = queue, passed, journal, limits
         self._clock, self._status = clock, status
         self._held: list[Item] = []  # failed, to be tried again
-        self._stopping = self._tidy_failed = False
+        self._stopping = self._tidy_failed = self._deliver_failed = False
         self._noted = True
         self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
@@ -125,6 +126,7 @@ class Committer:
             self._status_at = time.monotonic() + self._limits.status_seconds
             self._note_passed(recorder)
             self._tidy(recorder)
+            self._deliver(recorder)
             self._report()
 
     def _take(self) -> list[Item]:
@@ -275,6 +277,24 @@ class Committer:
             if not tidied.rows or not self._queue.empty():
                 return
 
+    def _deliver(self, recorder: Recorder) -> None:
+        """Have what was committed exported: one step, and some more while no message waits."""
+        if not self.store_works or self._stopping:
+            return
+        try:
+            for _ in range(self._limits.deliver_steps):
+                if not recorder.deliver() or not self._queue.empty():
+                    break
+        except Exception as error:
+            if not self._deliver_failed:
+                logger.warning(
+                    "mutewatch: flagged minutes could not be exported; they are tried again: %s", error_text(error)
+                )
+            self._deliver_failed = True
+            self.counters.export_errors += 1
+        else:
+            self._deliver_failed = False
+
     def _note_passed(self, recorder: Recorder) -> None:
         """Have it kept what was not inspected since the last time."""
         if not self.store_works or (self._passed.empty() and self._noted):
@@ -331,6 +351,11 @@ class Committer:
             self._journal.event(self._clock(), event, self._status())
         except OSError:
             self.counters.journal_failures += 1
+
+
+def error_text(error: Exception) -> str:
+    """Return what the system says of a file; of all else the class only: its text may quote what a client sent."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def _resolve(waiters: "Iterable[tuple[asyncio.Future[Decision | Fate], Decision | Fate]]") -> None:

@@ -68,6 +68,7 @@ class WriterCounters:
     expired: int = 0  # rows of the store that were deleted for their age
     tidy_failures: int = 0  # calls of Recorder.tidy or Recorder.note that raised
     clock_doubted: int = 0  # 1 while nothing is deleted because the clock may be wrong
+    export_errors: int = 0  # calls of Recorder.deliver that raised; what they held is tried again
     journal_failures: int = 0  # lines or status files that could not be written
 
 

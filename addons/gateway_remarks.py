@@ -1,5 +1,6 @@
 """What an operator should know before the gateway starts: its port, who can reach it, traps of this mitmproxy."""
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ def remarks(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
     yield from _port(settings, is_running)
     yield from _reach(settings)
     yield from _canary(settings)
+    yield from _exports(settings)
     yield from _traps(settings)
 
 
@@ -69,6 +71,21 @@ def _canary(settings: Settings) -> Iterator[Remark]:
             check_mode(settings.listen.mode)
         except OperatorError as error:
             yield Remark("canary", False, f"{error}, or /healthz will miss it")
+
+
+def _exports(settings: Settings) -> Iterator[Remark]:
+    """Can the export files be written? If not, the gateway starts all the same, and counts it."""
+    for path in (settings.export.eve_file, settings.export.ecs_file):
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            yield Remark("export", False, f"{path}: there is no directory {path.parent}; make it for the proxy's user")
+        elif not os.access(path if path.exists() else path.parent, os.W_OK):
+            yield Remark("export", False, f"{path}: this user may not write it")
+        elif path.is_symlink() or (path.exists() and not path.is_file()):
+            yield Remark("export", False, f"{path}: not a file; links are not followed")
+        else:
+            yield Remark("export", True, f"{path}: flagged minutes are appended")
 
 
 def _traps(settings: Settings) -> Iterator[Remark]:

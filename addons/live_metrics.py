@@ -24,6 +24,7 @@ from addons.metrics_server import MetricsServer, Page
 from addons.recorder import LiveSettings
 from addons.writer import Writer
 from mutewatch.errors import OperatorError
+from mutewatch.judged import Judged
 
 Expirations = Callable[[], Mapping[str, datetime]]
 
@@ -71,6 +72,7 @@ MEANINGS = {
     "expired": "Rows of the store that were deleted for their age",
     "tidy_failures": "Deletions of old rows that failed; they are tried again",
     "clock_doubted": "1 while nothing is deleted, because the clock is more than a day ahead of where it was",
+    "export_errors": "Failed tries to write flagged minutes to the export files; they are tried again",
     "journal_failures": "Lines of the log or status files that could not be written",
     "pending": "Exchanges taken and not yet committed or given up",
 }
@@ -92,6 +94,7 @@ class LiveCollector(Collector):
         yield _gauge("healthy", "1 if /healthz answers 200", float(not any(self._health.faults())))
         yield InfoMetricFamily("mutewatch_build", "What runs here", value=_build())
         yield _gauge("start_time_seconds", "When the live door was started, since 1970", self._started_at)
+        yield from judged_metrics(self._writer.judged)
         yield from self._canary()
         yield from self._authority()
 
@@ -108,6 +111,19 @@ class LiveCollector(Collector):
         for role, expires_at in self._expirations().items():
             metric.add_metric([role], (expires_at - now).total_seconds())
         yield metric
+
+
+def judged_metrics(judged: Judged) -> Iterator[Metric]:
+    """Yield what was judged since the start; the only labels are the app and the verdict."""
+    evaluated = CounterMetricFamily("mutewatch_evaluated", "Minutes that were judged", labels=["app", "verdict"])
+    for (app, verdict), number in judged.minutes().items():
+        evaluated.add_metric([app, verdict], number)
+    yield evaluated
+    text = "When a client last reported audio-derived values, since 1970"
+    newest = GaugeMetricFamily("mutewatch_last_report_timestamp_seconds", text, labels=["app"])
+    for app, at in judged.last_report_at().items():
+        newest.add_metric([app], at.timestamp())
+    yield newest
 
 
 def start_metrics(

@@ -14,6 +14,7 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 from mitmproxy.utils import human
 
+from addons.export_files import ExportSettings
 from addons.live_settings import PREFIX, check_settings
 from addons.recorder import QUEUE_SIZE, LiveSettings
 from mutewatch.config import default_state
@@ -45,6 +46,10 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("strict", bool, False, "Refuse what is not recorded in time."),
     ("pinned", str, "pass", "Clients that refused our certificate once: pass (let through uninspected) or fail."),
     ("pin_ttl", int, 86_400, "Seconds for which a client that refused our certificate is let through uninspected."),
+    ("eve_file", str, "", "File to which flagged minutes are appended as Suricata's EVE JSON. Empty: none."),
+    ("ecs_file", str, "", "File to which flagged minutes are appended as ECS documents. Empty: none."),
+    ("export_mode", str, "0600", "Mode of these files where they are made: 0600 or 0640."),
+    ("export_guesses", bool, False, "Have activity guesses in these files."),
     ("metrics", str, "", "Serve /metrics and /healthz at this host:port, such as 127.0.0.1:9464. Empty: off."),
     ("minutes_days", int, 30, "Days for which messages and findings are kept."),
     ("counts_days", int, 365, "Days for which counts by day, in nobody's name, are kept."),
@@ -89,6 +94,12 @@ def read_settings() -> LiveSettings:
         pin_ttl=options.mutewatch_pin_ttl,
         periods=Periods(options.mutewatch_minutes_days, options.mutewatch_counts_days),
         metrics=options.mutewatch_metrics,
+        exports=ExportSettings(
+            _path(options.mutewatch_eve_file),
+            _path(options.mutewatch_ecs_file),
+            int(_one_of("export_mode", ("0600", "0640"), options.mutewatch_export_mode), 8),
+            options.mutewatch_export_guesses,
+        ),
         canary_max_age=options.mutewatch_canary_max_age,
         leaf_dir=_path(options.mutewatch_leaf_dir),
         passphrase_file=_path(options.mutewatch_passphrase_file),

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from addons.export_files import NO_EXPORT, ExportFiles, ExportSettings
 from mutewatch import compose
 from mutewatch.config import StateDirectory
+from mutewatch.judged import Judged
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
@@ -43,6 +45,7 @@ class LiveSettings:
     periods: Periods = FOR_A_WHILE  # for how long the store keeps what it knows
     leaf_dir: Path | None = None  # of leaves made elsewhere; None: they are minted here
     passphrase_file: Path | None = None  # of the authority's keys; None: a systemd credential, or there is none
+    exports: ExportSettings = NO_EXPORT  # where flagged minutes are told of
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
 
     @property
@@ -52,7 +55,12 @@ class LiveSettings:
 
 
 class Recorder(Protocol):
-    """Takes exchanges to disk. Built, used and closed on one thread, the writer's."""
+    """Takes exchanges to disk. Built, used and closed on one thread, the writer's.
+
+    `judged`: what was judged so far; any thread may look at it.
+    """
+
+    judged: Judged
 
     def record(self, exchanges: Sequence[Exchange]) -> Sequence[Decision]:
         """Feed and commit all of `exchanges`, durably, and say what is to become of each; raise if that failed.
@@ -84,6 +92,10 @@ class Recorder(Protocol):
         """Delete a few rows that have been kept for long enough, in some milliseconds. Called about once a second."""
         ...
 
+    def deliver(self) -> bool:
+        """Write some of what is to be exported to its files; is there perhaps more? Raise if that failed."""
+        ...
+
     def close(self) -> None:
         """Commit what is left and let go of the store."""
         ...
@@ -96,6 +108,12 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
+    files = ExportFiles(settings.exports)
     return compose.build_recorder(
-        StateDirectory(settings.state), options, datetime.now(UTC), settings.policies, settings.periods
+        StateDirectory(settings.state),
+        options,
+        datetime.now(UTC),
+        settings.policies,
+        settings.periods,
+        files.write if files else None,
     )

@@ -47,7 +47,7 @@ TasksMax=256
 {credential}
 # Redirected connections are ordinary ones: neither transparent mode nor WireGuard (in user space) needs a capability.
 {capabilities}
-{confined}
+{exports}{confined}
 [Install]
 WantedBy=multi-user.target
 """
@@ -135,7 +135,20 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
         f"# read by systemd: the user of the service could not\nLoadCredential={CREDENTIAL}:{file}\n" if file else ""
     )
     parts = _parts(settings, program, config, is_state_chosen=is_state_chosen)
-    return UNIT.format(capabilities=capabilities, credential=credential, **parts)
+    return UNIT.format(capabilities=capabilities, credential=credential, exports=_exports(settings), **parts)
+
+
+def _exports(settings: Settings) -> str:
+    """What lets the service write the files of [export], and a shipper of the group adm read them."""
+    files = (settings.export.eve_file, settings.export.ecs_file)
+    folders = sorted({str(file.parent) for file in files if file is not None})
+    if not folders:
+        return ""
+    made = "".join(f"#   install -d -o root -g adm -m 2770 {folder}\n" for folder in folders)
+    paths = " ".join(f"-{folder}" for folder in folders)
+    return (
+        f"# for the export files; make their directory first:\n{made}ReadWritePaths={paths}\nSupplementaryGroups=adm\n"
+    )
 
 
 def canary_unit(settings: Settings, program: Path, config: Path | None, *, is_state_chosen: bool) -> str:

@@ -27,6 +27,7 @@ MODE = re.compile(
 )
 ADDRESS = re.compile(r"off|([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 NAME = re.compile(r"[A-Za-z0-9.:-]*")
+MODES = ("0600", "0640")  # of files with what is known of people: never for all
 
 
 class PinPolicy(StrEnum):
@@ -78,9 +79,22 @@ def _name(text: str) -> str:
     return text
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("not absolute")
+    return path
+
+
+def _file_mode(text: str) -> str:
+    if text not in MODES:
+        raise ValueError("no such mode")
+    return text
+
+
 Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number)]
 ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
+AbsolutePath = Annotated[Path, AfterValidator(Path.expanduser), AfterValidator(_absolute)]
 Status = Annotated[Answer, BeforeValidator(str)]  # TOML's 204 is a number
 YES = "write true or false"
 
@@ -192,6 +206,17 @@ class Retention(Section):
     counts_days: Int = Field(default=365, ge=1, le=3650, description="write 1 to 3650 days")
 
 
+class Export(Section):
+    """The files in which a SIEM finds flagged minutes."""
+
+    eve_file: AbsolutePath | None = Field(default=None, description="write a file with its whole path, for EVE events")
+    ecs_file: AbsolutePath | None = Field(default=None, description="write a file with its whole path, for ECS events")
+    mode: Annotated[str, AfterValidator(_file_mode)] = Field(
+        default="0600", description='write "0600", or "0640" where a shipper of the same group reads the files'
+    )
+    guesses: bool = Field(default=False, description=f"{YES}: are activity guesses in the files?")
+
+
 class Metrics(Section):
     """Where Prometheus finds the counters."""
 
@@ -243,6 +268,7 @@ class Settings(BaseSettings):
     pins: Pins = Field(default_factory=Pins)
     mitigation: Mitigation = Field(default_factory=Mitigation)
     retention: Retention = Field(default_factory=Retention)
+    export: Export = Field(default_factory=Export)
     metrics: Metrics = Field(default_factory=Metrics)
     canary: Canary = Field(default_factory=Canary)
     log: Log = Field(default_factory=Log)

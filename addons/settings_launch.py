@@ -1,5 +1,6 @@
 """From settings to what is launched."""
 
+from addons.export_files import ExportSettings
 from addons.launch import LaunchSettings, option_name
 from addons.recorder import LiveSettings
 from addons.settings import Mitigation, MitigationRule, PinPolicy, Settings
@@ -36,6 +37,9 @@ def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSe
         periods=Periods(settings.retention.minutes_days, settings.retention.counts_days),
         metrics="" if settings.metrics.address is None else settings.metrics.listen,
         canary_max_age=int(settings.canary.stale_after),
+        exports=ExportSettings(
+            settings.export.eve_file, settings.export.ecs_file, int(settings.export.mode, 8), settings.export.guesses
+        ),
         leaf_dir=settings.certificates.leaf_dir,
         passphrase_file=settings.certificates.passphrase_file,
     )

@@ -189,6 +189,11 @@ def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: P
     if mute_file is not None and not mute_file.is_file():
         path = ("clients", "mute_file")
         faults.append(f"{place(path, sources[path], file)} is {mute_file}: there is no such file")
+    export = settings.export
+    if export.ecs_file is not None and export.ecs_file == export.eve_file:
+        path = ("export", "ecs_file")
+        where = place(path, sources.get(path, Source.FILE), file)
+        faults.append(f"{where} is {export.ecs_file}: write another file, that one is for EVE events")
     if 0 < settings.canary.stale_after <= settings.canary.interval:
         path = ("canary", "stale_after")
         where = place(path, sources.get(path, Source.FILE), file)

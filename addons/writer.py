@@ -23,6 +23,7 @@ from addons.committer import Committer, Fate, Item, WriterLimits
 from addons.counters import HookCounters, as_status
 from addons.journal import Journal
 from addons.recorder import Recorder
+from mutewatch.judged import Judged
 from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods
@@ -152,6 +153,11 @@ class Writer:
     def idle_seconds(self) -> float:
         """Seconds since the thread last took up its work; about one when all is well."""
         return time.monotonic() - self._committer.turned_at
+
+    @property
+    def judged(self) -> Judged:
+        """What was judged since the start."""
+        return self._recorder.judged if self._recorder is not None else Judged()
 
     def status(self) -> dict[str, int]:
         """Return all counters."""

@@ -8,6 +8,7 @@ import typer
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
+from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
     ActivityOption,
@@ -38,7 +39,6 @@ app = typer.Typer(
 app.add_typer(signatures_app, name="signatures")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(ca_app, name="ca")
-app.command()(show)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,7 +75,8 @@ def scan(
     mute: MuteOption = None,
     assume: AssumeOption = None,
     output_format: Annotated[
-        Literal["table", "jsonl", "csv", "parquet"], typer.Option("--format", "-f", help="What to print.")
+        Literal["table", "jsonl", "csv", "parquet", "eve", "ecs"],
+        typer.Option("--format", "-f", help="What to print; eve and ecs: flagged minutes for a SIEM."),
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Print to this file.")] = None,
     store: Annotated[
@@ -318,7 +319,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-for command in (report, serve, prune, backup, forget):
+for command in (report, serve, show, export, prune, backup, forget):
     app.command()(command)
 
 

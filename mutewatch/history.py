@@ -4,7 +4,7 @@ Reads only; any number of readers may look while the gateway writes. Times are U
 the end of the minute, in the client's clock. The canary's findings are nobody's and in none of this.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -108,6 +108,20 @@ class History:
         order = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
         query = select(findings.c.record).where(findings.c.client == client, *_within(since, until)).order_by(*order)
         return iter(self._connection.execute(query).scalars())
+
+    def findings(
+        self, since: datetime | None, until: datetime | None, verdicts: Sequence[Verdict]
+    ) -> Iterator[Finding]:
+        """Yield the findings of everybody with these verdicts, in order of time; without limits also the undated."""
+        ends = findings.c.ends_at_us
+        query = select(findings.c.record).where(findings.c.client != CANARY, findings.c.verdict.in_(verdicts))
+        if since is not None or until is not None:
+            query = query.where(ends >= max(1, microseconds(since)))
+        if until is not None:
+            query = query.where(ends < microseconds(until))
+        rows = query.order_by(ends, findings.c.client, findings.c.call, findings.c.minute)
+        for (record,) in self._connection.execute(rows, execution_options={"yield_per": 1000}):
+            yield finding_from_record(record)
 
     def undated(self) -> dict[str, int]:
         """Return how many findings have no time, by verdict: they are in no span."""

@@ -121,6 +121,11 @@ class Pipeline:
         """Which model guesses; None without one."""
         return self._model.model_id if self._model else None
 
+    @property
+    def apps(self) -> set[str]:
+        """The apps whose telemetry is known."""
+        return {signature.app for signature in self._signatures}
+
     def is_host(self, host: str) -> bool:
         """Is `host` (lower case, without port) one that a signature knows?"""
         return any(signature.is_for(host) for signature in self._signatures)

@@ -9,7 +9,7 @@
 One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,8 @@ class Store:
         self.name = database.shown(location)  # for people: without a password
         self.path = database.file_of(location)  # None where it is no file
         self._newest_us = 0  # of the messages that were recorded here
+        # what is to happen, in the same transaction, before findings are written; gets their rows
+        self.before_findings: Callable[[Connection, Sequence[Record]], None] = lambda _connection, _rows: None
         self._lock_seconds = lock_seconds
         self._engine = database.open_engine(location, lock_seconds)
         try:
@@ -79,6 +81,7 @@ class Store:
         with self._engine.begin() as connection:
             database.upsert(connection, messages, message_rows)
             if finding_rows:
+                self.before_findings(connection, finding_rows)
                 database.upsert(connection, findings, finding_rows, leaving)
                 open_again(connection, (row["ends_at_us"] for row in finding_rows))
             database.upsert(connection, inputs, input_rows)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from addons.recorder import LiveSettings
+from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods, Tidied
@@ -26,6 +27,7 @@ class SqliteRecorder:
 
     def __init__(self, settings: LiveSettings) -> None:
         self.state = settings.state
+        self.judged = Judged()
         self.database = sqlite3.connect(self.state / STORE)
         self.database.execute("PRAGMA journal_mode=WAL")
         self.database.execute("PRAGMA synchronous=FULL")
@@ -58,6 +60,9 @@ class SqliteRecorder:
 
     def tidy(self, now: datetime) -> Tidied:
         return Tidied()
+
+    def deliver(self) -> bool:
+        return False
 
     def tick(self, now: datetime) -> None:
         pass

@@ -15,6 +15,7 @@ from addons.counters import HookCounters
 from addons.journal import Journal
 from addons.recorder import Recorder
 from addons.writer import Writer
+from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 from mutewatch.retention import Periods, Tidied
@@ -41,7 +42,9 @@ class Fake:
         self.forgotten: list[bytes] = []
         self.poison: set[bytes] = set()
         self.to_tidy: list[Tidied] = []
-        self.tidied = 0
+        self.tidied = self.delivered = self.to_deliver = 0
+        self.export_failing = False
+        self.judged = Judged()
         self.threads: set[int] = set()
 
     def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
@@ -67,6 +70,13 @@ class Fake:
         if self.failing:
             raise OSError("disk full")
         return self.to_tidy.pop(0) if self.to_tidy else Tidied()
+
+    def deliver(self) -> bool:
+        if self.export_failing:
+            raise PermissionError(13, "Permission denied", "/var/log/eve.json")
+        self.delivered += min(self.to_deliver, 1)
+        self.to_deliver = max(0, self.to_deliver - 1)
+        return self.to_deliver > 0
 
     def tick(self, now: datetime) -> None:
         self.ticks.append(now)
@@ -412,3 +422,36 @@ def test_a_deletion_that_fails_is_counted_and_tried_again(tmp_path: Path) -> Non
     recorder.failing = False
     wait_until(lambda: writer.status()["expired"] == 5, "it went on")
     assert writer.stop(20)
+
+
+def test_an_export_that_fails_is_counted_tried_again_and_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Fake()
+    recorder.export_failing, recorder.to_deliver = True, 5
+
+    async def scenario() -> None:
+        writer = make(tmp_path, recorder)
+        await until(lambda: writer.status()["export_errors"] >= 2)
+        assert await writer.put_and_wait(exchange(b"a"), 20) is FORWARD
+        recorder.export_failing = False
+        await until(lambda: recorder.delivered == 5)
+        assert writer.stop(20)
+        assert (writer.status()["recorded"], writer.status()["record_failures"]) == (1, 0)
+
+    run(scenario)
+    told = [message for message in caplog.messages if "could not be exported" in message]
+    assert len(told) == 1
+    assert "Permission denied: '/var/log/eve.json'" in told[0]
+
+
+def test_while_a_message_waits_one_step_of_export_is_done_and_no_more(tmp_path: Path) -> None:
+    queue: SimpleQueue[Item | None] = SimpleQueue()
+    committer = Committer(queue, SimpleQueue(), Journal(tmp_path), QUICK, lambda: NOW, dict)
+    recorder = Fake()
+    recorder.to_deliver = 100
+    committer._deliver(recorder)
+    assert recorder.delivered == QUICK.deliver_steps > 1
+    queue.put(Item(exchange(b"a"), 1, None))
+    committer._deliver(recorder)
+    assert recorder.delivered == QUICK.deliver_steps + 1

@@ -169,7 +169,7 @@ def canarys(**choices: object) -> str:
 
 @pytest.mark.parametrize("port", [8080, 443])
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path, port: int) -> None:
-    (tmp_path / "mutewatch.service").write_text(unit(listen={"port": port}))
+    (tmp_path / "mutewatch.service").write_text(unit(listen={"port": port}, **EXPORTING))
     (tmp_path / "mutewatch-canary.service").write_text(canarys(listen={"port": port}))
     (tmp_path / "mutewatch-canary.timer").write_text(canary_timer(Settings()))
     command = [tool("systemd-analyze"), "verify", *map(str, sorted(tmp_path.iterdir()))]
@@ -185,7 +185,20 @@ def test_the_passphrase_comes_as_a_credential() -> None:
     assert "LoadCredential" not in unit()
 
 
-@pytest.mark.parametrize("text", [unit(), unit(**ENCRYPTED), canarys()], ids=["gateway", "encrypted", "canary"])
+EXPORTING = {"export": {"eve_file": "/var/log/mutewatch/eve.json", "ecs_file": "/srv/siem/ecs.json"}}
+
+
+def test_a_service_may_write_where_its_exports_go_and_nowhere_else() -> None:
+    lines = unit(**EXPORTING).splitlines()
+    assert "ReadWritePaths=-/srv/siem -/var/log/mutewatch" in lines
+    assert "SupplementaryGroups=adm" in lines
+    assert "ReadWritePaths" not in unit()
+
+
+UNITS = {"gateway": unit(), "encrypted": unit(**ENCRYPTED), "exporting": unit(**EXPORTING), "canary": canarys()}
+
+
+@pytest.mark.parametrize("text", UNITS.values(), ids=UNITS)
 def test_systemd_calls_a_unit_well_confined(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mutewatch.service"
     file.write_text(text)

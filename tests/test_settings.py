@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addons.export_files import ExportSettings
 from addons.launch import mitmdump_arguments
 from addons.settings import Listen, Log, Mitigation, MitigationOverride, Record, Settings
 from addons.settings_changes import changes
@@ -99,6 +100,10 @@ def test_a_key_of_two_words_is_read_from_the_environment(monkeypatch: pytest.Mon
         ('mitigation.signatures."x.y".action = "block"', "mitigation.signatures.x.y: no such signature; there are"),
         ('mitigation.signatures."webex.tsa.v1".acton = "block"', "acton: no such key; did you mean action?"),
         ("retention.minutes_days = 0", "retention.minutes_days is 0: write 1 to 3650 days"),
+        ('export.eve_file = "eve.json"', "export.eve_file is 'eve.json': write a file with its whole path"),
+        ('export.mode = "0644"', 'export.mode is \'0644\': write "0600", or "0640"'),
+        ("export.mode = 640", 'export.mode is 640: write "0600"'),
+        ('export = {eve_file = "/a", ecs_file = "/a"}', "export.ecs_file is /a: write another file"),
         ('metrics.listen = "9464"', "metrics.listen is '9464': write an address and a port"),
         ('metrics.listen = "h:70000"', "metrics.listen is 'h:70000': write an address and a port"),
         ("canary.interval = 900", "canary.stale_after is 900: write more seconds than the interval, which is 900"),
@@ -212,6 +217,7 @@ RESTARTED = {
     "listen": {"port": 9},
     "state": {"directory": "/srv"},
     "metrics": {"listen": "127.0.0.1:9464"},
+    "export": {"eve_file": "/var/log/mutewatch/eve.json"},
     "clients": {"show": True},
 }
 
@@ -255,6 +261,18 @@ def test_an_override_that_is_gone_is_a_change() -> None:
 
 
 # -- launch -----------------------------------------------------------------------------------------------
+
+
+def test_the_export_files_reach_what_is_launched_and_mitmproxys_options() -> None:
+    chosen = {"eve_file": "/var/log/eve.json", "mode": "0640", "guesses": True}
+    launched = launch_settings(Settings.model_validate({"export": chosen}))
+    assert launched.live.exports == ExportSettings(Path("/var/log/eve.json"), None, 0o640, True)
+    assert {
+        "mutewatch_eve_file=/var/log/eve.json",
+        "mutewatch_ecs_file=",
+        "mutewatch_export_mode=0640",
+        "mutewatch_export_guesses=true",
+    } <= set(mitmdump_arguments(launched))
 
 
 def test_settings_reach_what_is_launched() -> None:

@@ -8,13 +8,17 @@ from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import mkstemp
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Final, TextIO
 
 from rich.console import Console
 
 from mutewatch.errors import OperatorError
+from mutewatch.ports import Sink
 from mutewatch.records import Finding
 from mutewatch.sinks.csv_file import CsvSink
+from mutewatch.sinks.ecs import ecs_record
+from mutewatch.sinks.eve import eve_record
+from mutewatch.sinks.export import alerts
 from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.table import TableSink
@@ -28,10 +32,30 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     PARQUET = "parquet"
+    EVE = "eve"
+    ECS = "ecs"
+
+
+# What a SIEM reads: flagged minutes alone, redacted.
+SIEM_RECORDS: Final = {Format.EVE: eve_record, Format.ECS: ecs_record}
+
+
+def line_sink(output_format: Format, file: TextIO) -> Sink | None:
+    """Return what writes findings as lines, for which nobody has to wait for the end; None for other formats."""
+    if output_format in SIEM_RECORDS:
+        return AlertSink(file, SIEM_RECORDS[output_format])
+    return JsonLinesSink(file) if output_format is Format.JSONL else None
+
+
+class AlertSink(JsonLinesSink):
+    """Writes the flagged of what it is given, redacted."""
+
+    def write(self, findings: Iterable[Finding]) -> None:
+        super().write(alerts(findings))
 
 
 def print_findings(findings: Sequence[Finding], summary: Summary, output_format: Format, file: TextIO) -> None:
-    """Print findings and summary; beside CSV and Parquet, which have no place for it, the summary goes to stderr."""
+    """Print findings and summary; where it has no place (CSV, Parquet, EVE, ECS), the summary goes to stderr."""
     if output_format is Format.JSONL:
         lines = JsonLinesSink(file)
         lines.write(findings)
@@ -39,15 +63,15 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
             lines.write_record(flow_record(flow))
         lines.write_record(summary.record())
         lines.flush()
-    elif output_format is Format.CSV:
-        cells = CsvSink(file)
-        cells.write(findings)
-        cells.flush()
-        print(*summary.lines(), sep="\n", file=sys.stderr)
     elif output_format is Format.PARQUET:
         from mutewatch.sinks.parquet import write_rows
 
         write_rows(findings, file.buffer)
+        print(*summary.lines(), sep="\n", file=sys.stderr)
+    elif output_format is not Format.TABLE:
+        sink = line_sink(output_format, file) or CsvSink(file)
+        sink.write(findings)
+        sink.flush()
         print(*summary.lines(), sep="\n", file=sys.stderr)
     else:
         console = Console(file=file, highlight=False)

@@ -13,15 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mutewatch.commands.output import Format, check_files, check_format, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, check_format, line_sink, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.feeding import Feed, in_order
 from mutewatch.pipeline import Pipeline
-from mutewatch.ports import ReadOptions
+from mutewatch.ports import ReadOptions, Sink
 from mutewatch.records import Decoded, Finding, Verdict
-from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 from mutewatch.summary import Summary
 from mutewatch.uninspected import Tally, of_capture, replace_all
@@ -71,7 +70,7 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         open_output(options.output, is_live=options.follow) as file,
         Store(options.store) if options.store else nullcontext() as store,
     ):
-        early = _Early(JsonLinesSink(file) if options.format is Format.JSONL else None)
+        early = _Early(line_sink(options.format, file))
         is_whole = _scan_files(paths, options, pipeline, store, summary, early)
         last = pipeline.finish()
         findings = in_order((*early.findings, *last))
@@ -103,9 +102,9 @@ def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions
 
 
 class _Early:
-    """What is found while a capture still grows: as JSON Lines it is printed at once, else at the end."""
+    """What is found while a capture still grows: as lines it is printed at once, else at the end."""
 
-    def __init__(self, lines: JsonLinesSink | None) -> None:
+    def __init__(self, lines: Sink | None) -> None:
         self.findings: list[Finding] = []
         self._lines = lines
 

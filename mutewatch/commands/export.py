@@ -1,0 +1,60 @@
+"""`mutewatch export`: what a store holds, for a SIEM, a spreadsheet or a program, redacted (`sinks/export.py`)."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+from mutewatch.commands.output import check_files, open_output
+from mutewatch.commands.span import parse_time
+from mutewatch.errors import OperatorError
+from mutewatch.history import History
+from mutewatch.ports import Sink
+from mutewatch.records import Finding, Verdict
+from mutewatch.sinks.csv_file import CsvSink
+from mutewatch.sinks.ecs import ecs_record
+from mutewatch.sinks.eve import eve_record
+from mutewatch.sinks.export import redacted
+from mutewatch.sinks.jsonl import JsonLinesSink
+from mutewatch.store import Store
+
+# A new format is one more line here, and in the command's choices.
+FORMATS: Final[Mapping[str, Callable[[TextIO], Sink]]] = {
+    "eve": lambda file: JsonLinesSink(file, eve_record),
+    "ecs": lambda file: JsonLinesSink(file, ecs_record),
+    "jsonl": JsonLinesSink,
+    "csv": CsvSink,
+}
+
+
+def export(
+    location: Path | str,
+    output_format: str,
+    output: Path | None,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    verdicts: Sequence[Verdict] = (Verdict.FLAGGED,),
+    with_guesses: bool = False,
+) -> None:
+    """Write the findings of the span with these verdicts, in order of time. OperatorError if there is no such store."""
+    if isinstance(location, Path) and not location.is_file():
+        raise OperatorError(f"no store at {location}")
+    check_files(output, [location] if isinstance(location, Path) else [], ())
+    now = datetime.now(UTC)
+    span = [None if text is None else parse_time(text, now) for text in (since, until)]
+    with Store(location) as store, store.begin() as connection, open_output(output) as file:
+        sink = FORMATS[output_format](file)
+        found = History(connection).findings(span[0], span[1], verdicts)
+        number = _write(sink, (redacted(finding, with_guesses=with_guesses) for finding in found))
+    print(f"mutewatch: {number} findings exported", file=sys.stderr)
+
+
+def _write(sink: Sink, findings: Iterator[Finding]) -> int:
+    number = 0
+    for finding in findings:
+        sink.write([finding])
+        number += 1
+    sink.close()
+    return number

@@ -1,0 +1,102 @@
+"""What leaves the house: findings without what a receiver does not need, and what a SIEM is told of each.
+
+Every export is made of `redacted` findings, whatever its format. Rules:
+
+- clients and addresses stay as the store has them: pseudonyms, unless the operator chose names;
+- a call is named by a hash, so that its minutes belong together and its id stays here;
+- of a file's path the name remains; guesses remain only where they are asked for;
+- `event_id` is the same for the same finding with the same verdict, whenever and wherever it is written.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, Final
+
+from mutewatch.records import Finding, Role, Source, Verdict
+from mutewatch.sinks.record import Record, finding_record
+
+FROM_RECORD: Final = (
+    *("verdict", "rule", "rules_version", "reason"),
+    *("app", "signature", "signature_version", "confidence"),
+    *("client", "address", "call", "minute", "starts_at", "ends_at"),
+    *("muted_seconds", "unmuted_seconds", "unknown_seconds", "disputed_seconds", "mute_basis"),
+    *("body_sha256", "sent", "sent_sha256"),
+)
+GAINS: Final = {
+    Role.MAX_GAIN: "audio_max_gain",
+    Role.MEAN_GAIN: "audio_mean_gain",
+    Role.MIN_GAIN: "audio_min_gain",
+}
+
+
+def redacted(finding: Finding, *, with_guesses: bool = False) -> Finding:
+    """Return `finding` as it may leave."""
+    return replace(
+        finding,
+        client=_sound(finding.client),
+        call=f"call-{_digest(finding.client, finding.call)[:12]}" if finding.call else "",
+        minute=_sound(finding.minute),
+        reason=_sound(finding.reason),
+        guess=finding.guess if with_guesses else None,
+        source=_redacted_source(finding.source) if finding.source else None,
+    )
+
+
+def alerts(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the flagged of `findings`, redacted."""
+    yield from (redacted(finding) for finding in findings if finding.verdict is Verdict.FLAGGED)
+
+
+def event_id(finding: Finding) -> str:
+    """Return what a receiver drops repetitions by: 32 hex digits of the redacted finding's key and verdict."""
+    return _digest(*finding.key, finding.verdict)[:32]
+
+
+def finding_id(finding: Finding) -> str:
+    """Return what stays the same when a minute is judged anew: 32 hex digits of the redacted finding's key."""
+    return _digest(*finding.key)[:32]
+
+
+def flow_id(finding: Finding) -> int:
+    """Return a number for the call under its signature: 52 bits, which every reader of JSON keeps exactly."""
+    return int(_digest(finding.client, finding.call, finding.signature.id)[:13], 16)
+
+
+def own_fields(finding: Finding) -> Record:
+    """Return the fields that only mutewatch knows, without those that are not known, of a redacted finding."""
+    record = finding_record(finding)
+    known: Record = {"event_id": event_id(finding), "finding_id": finding_id(finding)}
+    known |= {name: record[name] for name in FROM_RECORD}
+    known |= {GAINS[value.role]: value.value for value in finding.values if value.role in GAINS}
+    known |= {"value_count": len(finding.values), **(record["origin"] or {}), **_guess_fields(finding)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _guess_fields(finding: Finding) -> dict[str, Any]:
+    guess = finding.guess
+    if guess is None or guess.label is None:
+        return {}
+    return {
+        "activity": guess.label,
+        "activity_probability": round(guess.probabilities[guess.label], 4),
+        "model": guess.model,
+    }
+
+
+def _redacted_source(source: Source) -> Source:
+    file = source.origin.file
+    origin = replace(source.origin, file=_sound(PurePath(file).name) if file else None)
+    return replace(source, origin=origin, address=_sound(source.address) if source.address else None)
+
+
+def _sound(text: str) -> str:
+    """A half of a surrogate pair, which JSON can spell and most readers refuse, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _digest(*parts: str) -> str:
+    text = json.dumps(parts, separators=(",", ":"))  # ASCII, and no two lists of parts look the same
+    return hashlib.sha256(text.encode()).hexdigest()
