@@ -289,7 +289,7 @@ def test_an_interrupted_scan_keeps_what_it_found(
             raise KeyboardInterrupt
         yield from read_inputs(paths, options)
 
-    monkeypatch.setattr("mutewatch.commands.scan.read_inputs", read)
+    monkeypatch.setattr("mutewatch.feeding.read_inputs", read)
     options = ScanOptions(state, format=Format.JSONL)
     assert scan([SAMPLE / "meeting.har", Path("interrupted")], options, PipelineOptions()) == 130
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["minutes"]["flagged"] == 16
