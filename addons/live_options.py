@@ -33,7 +33,7 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("record_timeout", str, "2", "Seconds a message waits to be recorded before it is forwarded anyway."),
     ("serve", bool, False, "Start to listen once the store is open; for a mitmdump started with --no-server."),
     ("queue_size", int, QUEUE_SIZE, "Exchanges held that are not recorded yet."),
-    ("activity", bool, True, "Guess what could be inferred from the values."),
+    ("activity", bool, False, "Guess what could be inferred from the values."),
     ("mute", str, "", "File of when clients were muted: CSV or JSON Lines of time, client, muted."),
     ("assume", str, "", "What to assume where nothing tells the mute state: muted or unmuted."),
     ("show_clients", bool, False, "Keep client names as they are on the wire, not pseudonyms."),

@@ -30,7 +30,7 @@ class LiveSettings:
     state: Path  # directory for store and log, mode 0700
     record_timeout: float = 2.0  # seconds one message waits for its commit before it is forwarded anyway
     queue_size: int = QUEUE_SIZE  # exchanges not yet committed
-    activity: bool = True  # guess activities too, as every other door does
+    activity: bool = False  # guess what could be inferred: only where the operator asks for it
     show_clients: bool = False  # names as on the wire, not pseudonyms
     max_body: int = DEFAULT_LIMITS.body  # bytes; a longer body is counted, not read
     mute_file: Path | None = None  # when clients were muted, for what no message tells

@@ -144,7 +144,7 @@ class Clients(Section):
         default=None, description="write a CSV or JSON Lines file of time, client, muted"
     )
     assume: Assume = Field(default=Assume.UNKNOWN, description="write muted or unmuted, or leave it out")
-    activity: bool = Field(default=True, description=f"{YES}: is guessed what could be inferred from the values?")
+    activity: bool = Field(default=False, description=f"{YES}: is guessed what could be inferred from the values?")
 
 
 class Certificates(Section):

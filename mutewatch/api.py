@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from mutewatch.commands.output import check_files
 from mutewatch.commands.report import load
 from mutewatch.compose import PipelineOptions, build_pipeline
-from mutewatch.config import StateDirectory, default_state, open_state
+from mutewatch.config import StateDirectory, default_state, open_state, store_location
 from mutewatch.errors import OperatorError
 from mutewatch.feeding import Feed, in_order
 from mutewatch.ports import ReadOptions
@@ -129,8 +129,11 @@ def scan(
 
 
 def open_store(path: AnyPath) -> Found:
-    """Return what a store holds: of `mutewatch live`, or of `scan --store`. OperatorError if there is none."""
-    return Found(*load(Path(path)))
+    """Return what a store holds, a file or a PostgreSQL URL: of `mutewatch live`, or of `scan --store`.
+
+    OperatorError if there is none.
+    """
+    return Found(*load(store_location(str(path))))
 
 
 def _paths(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:

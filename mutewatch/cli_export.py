@@ -12,8 +12,8 @@ from mutewatch.records import Verdict
 
 def export(
     output_format: Annotated[
-        Literal["eve", "ecs", "csv", "jsonl"],
-        typer.Option("--format", "-f", help="Suricata's EVE JSON, ECS documents, CSV or JSON Lines."),
+        Literal["eve", "ecs", "csv", "jsonl", "parquet"],
+        typer.Option("--format", "-f", help="Suricata's EVE JSON, ECS documents, CSV, JSON Lines or Parquet."),
     ],
     since: Annotated[
         str | None,
@@ -37,13 +37,16 @@ def export(
     Clients are pseudonyms as stored, calls are hashes, and guesses are left out unless asked for. The same finding
     has the same event id each time: export a span again, and the receiver can tell what it has.
     """
+    from mutewatch.commands.audited import audit_command
     from mutewatch.commands.export import export as run
     from mutewatch.config import StateDirectory, default_state, store_location
 
     if all_minutes and verdict:
         raise OperatorError("--all-minutes and --verdict contradict each other: leave one out")
+    directory = StateDirectory(state or default_state())
+    audit_command(directory.root, "export", {"format": output_format, "since": since, "until": until})
     run(
-        store_location(store) if store else StateDirectory(state or default_state()).store_location,
+        store_location(store) if store else directory.store_location,
         output_format,
         output,
         since=since,

@@ -19,7 +19,8 @@ def report(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="html: from this day or time on, UTC.", show_default=False)
+        str | None,
+        typer.Option("--since", help="html: from 2026-03-02 or 7d (ago) on, UTC.", show_default=False),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", help="html: up to this day or time, UTC.", show_default=False)

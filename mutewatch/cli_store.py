@@ -19,8 +19,11 @@ def prune(
     state: StateOption = None,
 ) -> None:
     """Delete from a store what is older than the settings allow. `mutewatch live` does that by itself."""
+    from mutewatch.commands.audited import audit_command
     from mutewatch.commands.prune import prune as run
 
+    if not dry_run:
+        audit_command(state or default_state(), "prune")
     chosen = store_location(store) if store else None
     raise typer.Exit(run(config, state, chosen, dry_run=dry_run, trust_clock=trust_clock))
 
@@ -31,9 +34,11 @@ def backup(
     state: StateOption = None,
 ) -> None:
     """Copy a store into one file, whole, while `mutewatch live` writes."""
+    from mutewatch.commands.audited import audit_command
     from mutewatch.commands.backup import backup as run
 
     directory = StateDirectory(state or default_state())
+    audit_command(directory.root, "backup", {"to": str(destination)})
     run(store_location(store) if store else directory.store_location, destination)
 
 
@@ -46,8 +51,11 @@ def forget(
     state: StateOption = None,
 ) -> None:
     """Delete from a store all that stands there under one client's name. Counts by day are nobody's, and stay."""
+    from mutewatch.commands.audited import audit_command
     from mutewatch.commands.forget import forget_client
 
     directory = StateDirectory(state or default_state())
+    if not dry_run:
+        audit_command(directory.root, "forget")  # not whom: that is to be forgotten
     location = store_location(store) if store else directory.store_location
     forget_client(client, location, directory, dry_run=dry_run)

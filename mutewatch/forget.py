@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Table, Text, cast, delete, or_, select, tuple_
 
+from mutewatch import outbox
 from mutewatch.database import json_text
 from mutewatch.rollup import take_away
 from mutewatch.store import Store
@@ -41,6 +42,8 @@ def forget(store: Store, name: str) -> "Counter[str]":
             for step in _steps(_keys(store, table, name)):
                 found = True
                 gone[table.name] += _delete(store, table, step)
+    with store.begin() as connection:
+        outbox.forget(connection, name)
     return gone
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     and_,
     delete,
     insert,
+    inspect,
     select,
     tuple_,
 )
@@ -79,6 +80,12 @@ def waiting(connection: Connection, limit: int) -> list[Waiting]:
 def cross_out(connection: Connection, told: Sequence[Waiting]) -> None:
     """Forget that these were waiting."""
     connection.execute(delete(outbox).where(outbox.c.id.in_([one.id for one in told])))
+
+
+def forget(connection: Connection, client: str) -> None:
+    """Forget what was noted of `client`, if anything ever was."""
+    if inspect(connection).has_table(outbox.name):
+        connection.execute(delete(outbox).where(outbox.c.client == client))
 
 
 def _flagged(connection: Connection, keys: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:

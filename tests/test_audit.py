@@ -52,6 +52,22 @@ def test_a_report_is_written_down_where_there_is_a_state_directory(tmp_path: Pat
     assert (line["what"], line["by"], line["format"]) == ("report", "command line", "csv")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["export", "--format", "csv"], ["backup", "copy.db"], ["forget", "nobody"], ["prune"]],
+    ids=lambda a: a[0],
+)
+def test_what_takes_findings_out_or_away_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "mutewatch.db", finding(1))
+    CliRunner().invoke(app, [*arguments, "--state", str(tmp_path)])
+    line = json.loads((tmp_path / "audit.log").read_text())
+    assert (line["what"], line["by"]) == (arguments[0], "command line")
+    assert "nobody" not in str(line)
+
+
 def test_a_command_makes_no_state_directory_to_be_written_down_in(tmp_path: Path) -> None:
     audit_command(tmp_path / "none", "report")
     assert not (tmp_path / "none").exists()

@@ -68,6 +68,16 @@ def test_no_format_tells_calls_paths_or_guesses_unless_asked(store: Path, tmp_pa
     assert output_format in FORMATS
 
 
+def test_parquet_goes_to_a_file_and_is_as_redacted(store: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (extra: table)")
+    path = tmp_path / "out.parquet"
+    assert export(store, "-f", "parquet", "-o", path).code == 0
+    rows = parquet.read_table(path).to_pylist()
+    assert len(rows) == len(export(store, "-f", "jsonl").out.splitlines())
+    assert all(row["call"].startswith("call-") and row["guess"] is None for row in rows)
+    assert "--output" in str(export(store, "-f", "parquet").error)
+
+
 def test_csv_has_the_columns_of_every_csv(store: Path) -> None:
     rows = list(csv.DictReader(export(store, "-f", "csv", "--all-minutes").out.splitlines()))
     assert {row["verdict"] for row in rows} >= {"flagged", "missing", "undecoded"}

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from mutewatch import outbox
 from mutewatch.compose import Recorder
+from mutewatch.forget import forget
 from mutewatch.identity import CANARY, Names
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
@@ -87,6 +88,14 @@ def test_a_finding_that_was_deleted_is_told_to_nobody(tmp_path: Path) -> None:
         assert recorder.deliver()
         assert not recorder.deliver()
     assert told == []
+
+
+def test_of_a_client_that_is_forgotten_nothing_waits(tmp_path: Path) -> None:
+    with noting(tmp_path / "s.db") as store:
+        store.record((), [*FLAGGED, replace(FLAGGED[0], client="another")])
+        forget(store, FLAGGED[0].client)
+        with store.begin() as connection:
+            assert connection.execute(select(outbox.outbox.c.client)).scalars().all() == ["another"]
 
 
 def test_the_canary_is_told_of_to_nobody(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ from pathlib import Path
 import pytest
 
 from addons.launch import addon_path
+from mutewatch.commands.export import FORMATS, export
 from mutewatch.commands.output import Format
+from mutewatch.commands.page import write_page
 from mutewatch.commands.report import report
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.config import StateDirectory
+from mutewatch.records import Verdict
+from mutewatch.report.build import ReportOptions
+from mutewatch.report.payload import Role
 from mutewatch.store import Store
 from tests.canary_marks import MARKS, Sent, found_in, leaks, meeting
 from tests.captures.conversations import HOST, OK, PERIOD, Line, converse
@@ -27,10 +32,25 @@ from tests.captures.packets import segments
 from tests.live_support import Scene
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def written_report(output_format: Format, store: Path, folder: Path) -> None:
+    report(store, output_format, folder / f"report.{output_format}")
+
+
+def written_export(output_format: str, store: Path, folder: Path) -> None:
+    export(store, output_format, folder / f"export.{output_format}", verdicts=tuple(Verdict), with_guesses=True)
+
+
+def written_page(role: Role, store: Path, folder: Path) -> None:
+    write_page(store, folder / f"{role}.html", ReportOptions(role=role), folder / "state")
+
+
 # Whatever writes findings somewhere: given a store and a folder, it leaves its files there.
-OUTPUTS: tuple[Callable[[Path, Path], None], ...] = tuple(
-    partial(lambda chosen, store, folder: report(store, chosen, folder / f"report.{chosen}"), chosen)
-    for chosen in (Format.TABLE, Format.JSONL, Format.CSV)
+OUTPUTS: tuple[Callable[[Path, Path], None], ...] = (
+    *(partial(written_report, chosen) for chosen in (Format.TABLE, Format.JSONL, Format.CSV)),
+    *(partial(written_export, chosen) for chosen in FORMATS),
+    *(partial(written_page, role) for role in Role),
 )
 
 
@@ -140,4 +160,6 @@ def test_no_mark_is_in_what_the_live_proxy_keeps_and_prints(live: Scene) -> None
         assert leaks([folder], [proxy.text()]) == {}
         for write in OUTPUTS:
             write(StateDirectory(folder).store, live.folder)
-    assert leaks([folder, *live.folder.glob("report.*")], [proxy.text()]) == {}
+    written = [*live.folder.glob("report.*"), *live.folder.glob("export.*"), *live.folder.glob("*.html")]
+    assert len(written) == len(OUTPUTS)
+    assert leaks([folder, *written], [proxy.text()]) == {}

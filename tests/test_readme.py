@@ -14,7 +14,8 @@ from mutewatch.commands.demo import SAMPLE
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:].partition("#")[0].strip() for line in README.splitlines() if line.startswith("$ ")]
-LIVE = [command for command in COMMANDS if command.startswith("mutewatch live")]  # tests/test_addons_live.py runs it
+# They run until they are stopped: tests/test_addons_live.py and tests/test_serve_process.py start them.
+LIVE = [command for command in COMMANDS if command.startswith(("mutewatch live", "mutewatch serve"))]
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
 PLAIN = [command for command in COMMANDS if command not in LIVE + MAKE]
 

@@ -138,7 +138,7 @@ def test_the_command_writes_a_private_file_and_names_it(store: Path, tmp_path: P
         (["--format", "html"], "a page goes to a file"),
         (["--month", "2026-03"], "are for pages"),
         (["-o", "a.html", "--month", "March"], "write it as 2026-03"),
-        (["-o", "a.html", "--since", "yesterday"], "write it as 2026-03-02"),
+        (["-o", "a.html", "--since", "yesterday"], "write 2026-03-02"),
         (["-o", "a.html", "--since", "2026-04-01"], "nothing is both since 2026-04-01 and before 2026-03-03"),
         (["-o", "a.html", "--month", "2026-03", "--since", "2026-03-02"], "leave out --since"),
     ],

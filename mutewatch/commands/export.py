@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from mutewatch.commands.output import check_files, open_output
+from mutewatch.commands.output import Format, check_files, check_format, open_output, write_parquet
 from mutewatch.commands.span import parse_time
 from mutewatch.errors import OperatorError
 from mutewatch.history import History
@@ -19,7 +19,7 @@ from mutewatch.sinks.export import redacted
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.store import Store
 
-# A new format is one more line here, and in the command's choices.
+# A new format of text is one more line here, and in the command's choices.
 FORMATS: Final[Mapping[str, Callable[[TextIO], Sink]]] = {
     "eve": lambda file: JsonLinesSink(file, eve_record),
     "ecs": lambda file: JsonLinesSink(file, ecs_record),
@@ -41,20 +41,32 @@ def export(
     """Write the findings of the span with these verdicts, in order of time. OperatorError if there is no such store."""
     if isinstance(location, Path) and not location.is_file():
         raise OperatorError(f"no store at {location}")
+    if output_format == Format.PARQUET:
+        check_format(Format.PARQUET, output)
     check_files(output, [location] if isinstance(location, Path) else [], ())
     now = datetime.now(UTC)
     span = [None if text is None else parse_time(text, now) for text in (since, until)]
-    with Store(location) as store, store.begin() as connection, open_output(output) as file:
-        sink = FORMATS[output_format](file)
+    with Store(location) as store, store.begin() as connection:
         found = History(connection).findings(span[0], span[1], verdicts)
-        number = _write(sink, (redacted(finding, with_guesses=with_guesses) for finding in found))
-    print(f"mutewatch: {number} findings exported", file=sys.stderr)
+        written = _Counted(redacted(finding, with_guesses=with_guesses) for finding in found)
+        if output_format == Format.PARQUET and output is not None:
+            write_parquet(written, output)
+        else:
+            with open_output(output) as file:
+                sink = FORMATS[output_format](file)
+                sink.write(written)
+                sink.close()
+    print(f"mutewatch: {written.number} findings exported", file=sys.stderr)
 
 
-def _write(sink: Sink, findings: Iterator[Finding]) -> int:
-    number = 0
-    for finding in findings:
-        sink.write([finding])
-        number += 1
-    sink.close()
-    return number
+class _Counted:
+    """Findings on their way, and how many went by."""
+
+    def __init__(self, findings: Iterator[Finding]) -> None:
+        self.number = 0
+        self._findings = findings
+
+    def __iter__(self) -> Iterator[Finding]:
+        for finding in self._findings:
+            self.number += 1
+            yield finding

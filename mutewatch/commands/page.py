@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from mutewatch.commands.output import check_files, replacing
+from mutewatch.commands.span import parse_time
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
 from mutewatch.history import History
@@ -48,7 +49,8 @@ def report_options(
 
 def _span(since: str | None, until: str | None, month: str | None) -> tuple[datetime | None, datetime | None]:
     if month is None:
-        return _time("--since", since), _time("--until", until)
+        now = datetime.now(UTC)
+        return (parse_time(since, now) if since else None, parse_time(until, now) if until else None)
     if since or until:
         raise OperatorError("--month is a span by itself: leave out --since and --until")
     try:
@@ -61,13 +63,3 @@ def _span(since: str | None, until: str | None, month: str | None) -> tuple[date
 def made_words(source: str, now: datetime) -> str:
     """Say from what and when a page was made."""
     return f"Made on {now.astimezone(UTC):%Y-%m-%d at %H:%M} UTC{source and f' from {source}'}, by mutewatch."
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise OperatorError(f"{option} {text}: write it as 2026-03-02 or 2026-03-02T09:00, in UTC") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 Every export is made of `redacted` findings, whatever its format. Rules:
 
 - clients and addresses stay as the store has them: pseudonyms, unless the operator chose names;
-- a call is named by a hash, so that its minutes belong together and its id stays here;
+- a call is named by a hash, so that its minutes belong together, whatever the store calls it;
 - of a file's path the name remains; guesses remain only where they are asked for;
 - `event_id` is the same for the same finding with the same verdict, whenever and wherever it is written.
 """
@@ -20,10 +20,10 @@ from mutewatch.sinks.record import Record, finding_record
 
 FROM_RECORD: Final = (
     *("verdict", "rule", "rules_version", "reason"),
-    *("app", "signature", "signature_version", "confidence"),
+    *("app", "client_version", "signature", "signature_version", "confidence"),
     *("client", "address", "call", "minute", "starts_at", "ends_at"),
     *("muted_seconds", "unmuted_seconds", "unknown_seconds", "disputed_seconds", "mute_basis"),
-    *("body_sha256", "sent", "sent_sha256"),
+    *("body_sha256", "sent", "sent_sha256", "wireshark_filter"),
 )
 GAINS: Final = {
     Role.MAX_GAIN: "audio_max_gain",
