@@ -1,6 +1,7 @@
 """Run the live proxy for long under the load of a large site, and hold every message and megabyte against it.
 
     python -m bench.live.soak --minutes 30 --rate 167      # 10,000 clients with a message a minute
+    python -m bench.live.soak --clients 500 --warm-up 12   # as many messages of few: what does memory owe to each?
 
 The clients do not wait for each other: each message has its time, and its latency counts from that time on. At
 the end messages sent, received upstream and recorded must be the same, and the counters of every exception zero.
@@ -89,12 +90,12 @@ class Watch:
         return float(np.polyfit(times / 3600, sizes, 1)[0]) if len(times) > 2 else float("nan")
 
 
-def soak(folder: Path, minutes: float, rate: float, warm_up: float) -> bool:
+def soak(folder: Path, minutes: float, rate: float, warm_up: float, clients: int) -> bool:
     """Do all of it in `folder` and print the table; return whether the books balance."""
     confdir = folder / "ca"
     confdir.mkdir(mode=0o700)
     with scene(folder, confdir) as live, live.proxy(script=addon_path(), live={"activity": False}) as proxy:
-        load = Load(proxy, clients=max(1, round(rate * 60)), rate=rate, seconds=minutes * 60)
+        load = Load(proxy, clients=clients, rate=rate, seconds=minutes * 60)
         watch = Watch(proxy.process.pid)
         watching = threading.Thread(target=watch.run)
         watching.start()
@@ -132,10 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.live.soak", description="Run the live proxy for long.")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=167, help="messages a second")
+    parser.add_argument("--clients", type=int, help="how many send them (default: as many as one a minute makes)")
     parser.add_argument("--warm-up", type=float, default=21, help="minutes before memory counts")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="mutewatch-soak-") as folder:
-        return 0 if soak(Path(folder), options.minutes, options.rate, options.warm_up * 60) else 1
+        clients = options.clients or max(1, round(options.rate * 60))
+        return 0 if soak(Path(folder), options.minutes, options.rate, options.warm_up * 60, clients) else 1
 
 
 if __name__ == "__main__":
