@@ -11,6 +11,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from bench.faults.kill_live import GAINS, PATH, STORE
+from mutewatch.config import StateDirectory
+from mutewatch.identity import Names, load_or_create_key
 from mutewatch.records import Verdict
 from mutewatch.store import Store
 from tests.live_support import METRICS, TELEMETRY, Proxy
@@ -57,8 +59,9 @@ class Meeting:
 
     def misjudged(self) -> int:
         """How many of the minutes are anything but flagged, or are not there. Opens the proxy's store."""
+        call = Names(load_or_create_key(StateDirectory(self._proxy.state).client_key)).call(CALL)
         with Store(self._proxy.state / STORE) as store:
-            verdicts = Counter(finding.verdict for finding in store.findings() if finding.call == CALL)
+            verdicts = Counter(finding.verdict for finding in store.findings() if finding.call == call)
         return abs(verdicts.pop(Verdict.FLAGGED, 0) - self.reported) + sum(verdicts.values())
 
 
