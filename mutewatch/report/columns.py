@@ -6,6 +6,7 @@ out; texts are numbers of one table.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
 from mutewatch.records import Sent, Verdict
@@ -36,12 +37,7 @@ class Texts:
 
 def packed(entries: Sequence[Any]) -> Column | None:
     """Return the shorter of the plain list and `{"runs": [entry, how often, ...]}`; None for a column of nothing."""
-    runs: list[Any] = []
-    for entry in entries:
-        if runs and runs[-2] == entry:
-            runs[-1] += 1
-        else:
-            runs += [entry, 1]
+    runs = [part for entry, same in groupby(entries) for part in (entry, len(list(same)))]
     if all(entry is None for entry in runs[::2]):
         return None
     return {"runs": runs} if len(runs) < len(entries) else list(entries)
@@ -79,9 +75,11 @@ def value_columns(records: Sequence[Record]) -> list[Payload]:
     kinds: dict[tuple[str, str], tuple[Payload, list[Any]]] = {}
     for number, one in enumerate(records):
         for name, value in one["values"].items():
-            told = {"name": name, **{key: value.get(key) for key in ("unit", "floor", "role")}}
-            _, entries = kinds.setdefault((name, value["unit"]), (told, [None] * len(records)))
-            entries[number] = value["value"]
+            kind = (name, value["unit"])
+            if kind not in kinds:
+                told = {"name": name, **{key: value.get(key) for key in ("unit", "floor", "role")}}
+                kinds[kind] = told, [None] * len(records)
+            kinds[kind][1][number] = value["value"]
     columns = [told | {"at": packed(entries)} for told, entries in kinds.values()]
     return [{name: entry for name, entry in told.items() if entry is not None} for told in columns]
 
