@@ -33,7 +33,11 @@ from mutewatch.tables import key_names
 
 Insert = sqlite.Insert | postgresql.Insert
 Also = Callable[[Insert], Mapping[str, Any]]
-WAL_BYTES: Final = 8 << 20  # SQLite's usual 4 MB, twice; it grows beyond only while a reader holds on to an old state
+# SQLite's log is written into its file when it has so many pages (16 MB): a page of an index changes many times before
+# that, and is written once. It grows beyond only while a reader holds on to an old state.
+WAL_PAGES: Final = 4000
+WAL_BYTES: Final = 24 << 20  # what is left of the log's file when it grew beyond
+CACHE_KB: Final = 32_000  # memory of one connection, as need be; a client's day is 1,440 pages of 4 KB
 POSTGRESQL: Final = "postgresql"
 _CHANGING: Final = 0x6D757465  # "mute": the advisory lock of whoever makes or changes the tables
 _ROWS_FAULTS: Final = (DataError, IntegrityError, InterfaceError, ProgrammingError)
@@ -115,7 +119,10 @@ def _create_private(path: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={WAL_BYTES}", "secure_delete=ON"):
+    for pragma in (
+        *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"),
+        *(f"wal_autocheckpoint={WAL_PAGES}", f"journal_size_limit={WAL_BYTES}", f"cache_size=-{CACHE_KB}"),
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -8,13 +8,10 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 
 from mutewatch.database import Insert, upsert
 from mutewatch.identity import CANARY
-from mutewatch.rollup import take_away
+from mutewatch.rollup import KEYS, take_away
 from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
 
-COUNTED: Final = (
-    *(findings.c.seen_at_us, findings.c.ends_at_us),
-    *(findings.c.client, findings.c.signature, findings.c.verdict),
-)
+COUNTED: Final = (findings.c.seen_at_us, findings.c.ends_at_us, *KEYS)
 
 
 def expire(connection: Connection, before: datetime, counts_before: datetime, limit: int) -> int:
@@ -34,7 +31,11 @@ def expire(connection: Connection, before: datetime, counts_before: datetime, li
     rows += len(_delete_some(connection, uninspected, unseen, limit, (uninspected.c.hour,)))
     gone = _delete_some(connection, findings, _old_findings(before), limit, COUNTED)
     take_away(connection, ((ends, client, *what) for _, ends, client, *what in gone))
-    counts = Counter((_day(seen or ends), *what) for seen, ends, client, *what in gone if client != CANARY)
+    counts: Counter[tuple[str, ...]] = Counter(
+        (_day(seen or ends), signature, verdict)
+        for seen, ends, client, signature, verdict, _version in gone
+        if client != CANARY
+    )
     _count(connection, counts)
     connection.execute(delete(daily).where(stale))
     return rows + len(gone)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, Text, cast, delete, or_, select, tu
 
 from mutewatch import outbox
 from mutewatch.database import json_text
-from mutewatch.rollup import take_away
+from mutewatch.rollup import KEYS, take_away
 from mutewatch.store import Store
 from mutewatch.tables import findings, hourly, messages, uninspected
 
@@ -79,7 +79,6 @@ def _delete(store: Store, table: Table, keys: list[tuple[object, ...]]) -> int:
     with store.begin() as connection:
         if table is not findings:
             return connection.execute(gone).rowcount
-        counted = (findings.c.ends_at_us, findings.c.client, findings.c.signature, findings.c.verdict)
-        rows = [tuple(row) for row in connection.execute(gone.returning(*counted))]
+        rows = [tuple(row) for row in connection.execute(gone.returning(findings.c.ends_at_us, *KEYS))]
         take_away(connection, rows)  # of somebody else's, where only the row's text named this one
         return len(rows)

@@ -7,13 +7,12 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    CompoundSelect,
     Connection,
+    Subquery,
     and_,
     func,
     literal,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
+from mutewatch.rollup import KEYS
 from mutewatch.sinks.record import Record, finding_from_record
 from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
 
@@ -79,7 +79,7 @@ class History:
 
     def clients(self, since: datetime, until: datetime, limit: int | None = None) -> list[ClientTotals]:
         """Return the clients of the span, those with most flagged minutes first, then by name."""
-        hours = _hours(since, until).subquery()
+        hours = _hours(since, until)
         keys = (hours.c.client, hours.c.verdict)
         totals = select(*keys, func.min(hours.c.hour), func.max(hours.c.hour), func.sum(hours.c.number)).group_by(*keys)
         found: dict[str, ClientTotals] = {}
@@ -96,8 +96,10 @@ class History:
 
     def hours(self, since: datetime, until: datetime, client: str | None = None) -> list[HourCount]:
         """Return the counts of the span by hour, client, signature and verdict, in this order."""
-        rows = self._connection.execute(_hours(since, until, client).order_by("hour", "client", "signature", "verdict"))
-        return [HourCount(_time(h * HOUR_US), who, what, Verdict(verdict), n) for h, who, what, verdict, n in rows]
+        hours = _hours(since, until, client)
+        keys = (hours.c.hour, hours.c.client, hours.c.signature, hours.c.verdict)
+        rows = self._connection.execute(select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys))
+        return [HourCount(_time(h * HOUR_US), who, what, Verdict(verdict), int(n)) for h, who, what, verdict, n in rows]
 
     def minutes(self, client: str, since: datetime, until: datetime) -> Iterator[Finding]:
         """Yield the findings of one client, in order of time; those without a time are not in any span."""
@@ -141,11 +143,10 @@ class History:
 
     def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
         """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
-        version = findings.c.record["client_version"].as_string().label("version")
-        told = select(findings.c.signature, version, findings.c.verdict).where(*_within(since, until)).subquery()
-        keys = (told.c.signature, told.c.version, told.c.verdict)
-        rows = self._connection.execute(select(*keys, func.count()).group_by(*keys).order_by(*keys))
-        return [(signature, version, Verdict(verdict), n) for signature, version, verdict, n in rows]
+        hours = _hours(since, until)
+        keys = (hours.c.signature, hours.c.version, hours.c.verdict)
+        rows = self._connection.execute(select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys))
+        return [(signature, version or None, Verdict(verdict), int(n)) for signature, version, verdict, n in rows]
 
     def expired(self, since: datetime, until: datetime) -> dict[str, int]:
         """Return how many findings of these days were deleted for their age, by verdict."""
@@ -181,8 +182,8 @@ class History:
         ]
 
 
-def _hours(since: datetime, until: datetime, client: str | None = None) -> CompoundSelect[Any]:
-    """Count by hour, client, signature and verdict, in one statement: it sees one state of the store.
+def _hours(since: datetime, until: datetime, client: str | None = None) -> Subquery:
+    """Count by hour, client, signature, verdict and version, in one statement: it sees one state of the store.
 
     Hours that are open, and those that the span cuts, are counted anew; of all others `hourly` has the number.
     """
@@ -193,14 +194,13 @@ def _hours(since: datetime, until: datetime, client: str | None = None) -> Compo
         select(open_hours.c.hour).where(open_hours.c.hour.between(hour, last)),
         *(select(literal(edge, BigInteger)) for edge in sorted(edges)),
     ).cte("raw")
-    keys = (findings.c.client, findings.c.signature, findings.c.verdict)
     of_hour = findings.c.ends_at_us.between(raw.c.hour * HOUR_US, raw.c.hour * HOUR_US + (HOUR_US - 1))
-    anew = select(raw.c.hour, *keys, func.count().label("number")).select_from(raw.join(findings, of_hour))
-    anew = anew.where(*_within(since, until)).group_by(raw.c.hour, *keys)
+    anew = select(raw.c.hour, *KEYS, func.count().label("number")).select_from(raw.join(findings, of_hour))
+    anew = anew.where(*_within(since, until)).group_by(raw.c.hour, *KEYS)
     known = select(hourly).where(hourly.c.hour.between(hour, last), hourly.c.hour.not_in(select(raw.c.hour)))
     if client is not None:
         anew, known = anew.where(findings.c.client == client), known.where(hourly.c.client == client)
-    return union_all(anew, known)
+    return union_all(anew, known).subquery()
 
 
 def _within(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -60,6 +60,7 @@ def _extend_findings(connection: Connection) -> None:
     columns = {column["name"] for column in inspect(connection).get_columns(findings.name)}
     if "seen_at_us" not in columns:
         connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN seen_at_us BIGINT NOT NULL DEFAULT 0")
+    connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN version TEXT NOT NULL DEFAULT ''")  # none was told
     connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN left_hour BIGINT")
     for name in _DROPPED:
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")

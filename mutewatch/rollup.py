@@ -19,7 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, 
 
 from mutewatch.database import Insert, upsert
 from mutewatch.identity import CANARY
-from mutewatch.tables import HOUR_US, findings, hourly, meta, microseconds, open_hours
+from mutewatch.tables import HOUR_US, findings, hourly, key_names, meta, microseconds, open_hours
 
 LATE: Final = timedelta(minutes=5)  # what comes after the end of an hour mostly comes by then: it opens the hour again
 
@@ -27,7 +27,9 @@ LATE: Final = timedelta(minutes=5)  # what comes after the end of an hour mostly
 _HAS_MOVED: Final = findings.c.left_hour.is_not(None)
 _LEFT: Final = select(findings.c.left_hour).where(_HAS_MOVED)
 
-Counted = tuple[int, str, str, str]  # ends_at_us, client, signature, verdict
+# What a finding counts as in its hour, in the order of `hourly`.
+KEYS: Final = tuple(findings.c[name] for name in ("client", "signature", "verdict", "version"))
+Counted = tuple[int, str, str, str, str]  # ends_at_us, and the KEYS
 
 
 def leaving(statement: Insert) -> dict[str, Any]:
@@ -56,12 +58,9 @@ def roll_up(connection: Connection, now: datetime) -> bool:
     _wait_for_others(connection)
     connection.execute(delete(open_hours).where(open_hours.c.hour == hour))
     connection.execute(delete(hourly).where(hourly.c.hour == hour))
-    keys = (findings.c.client, findings.c.signature, findings.c.verdict)
     of_hour = findings.c.ends_at_us.between(max(1, hour * HOUR_US), (hour + 1) * HOUR_US - 1)
-    counted = select(bindparam("which", hour), *keys, func.count()).where(of_hour, findings.c.client != CANARY)
-    connection.execute(
-        insert(hourly).from_select(["hour", "client", "signature", "verdict", "number"], counted.group_by(*keys))
-    )
+    counted = select(bindparam("which", hour), *KEYS, func.count()).where(of_hour, findings.c.client != CANARY)
+    connection.execute(insert(hourly).from_select(hourly.c.keys(), counted.group_by(*KEYS)))
     return True
 
 
@@ -71,14 +70,15 @@ def take_away(connection: Connection, gone: Iterable[Counted]) -> None:
     An open hour has none that hold: whatever stands there is replaced when it is rolled up.
     """
     counts = Counter((ends // HOUR_US, *what) for ends, *what in gone)
+    names = key_names(hourly)
     rows = [
-        {"b_hour": hour, "b_client": client, "b_signature": signature, "b_verdict": verdict, "fewer": number}
-        for (hour, client, signature, verdict), number in sorted(counts.items())
+        {**{f"b_{name}": value for name, value in zip(names, key, strict=True)}, "fewer": number}
+        for key, number in sorted(counts.items())
     ]
     if not rows:
         return
     _wait_for_others(connection)
-    this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in ("hour", "client", "signature", "verdict")))
+    this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in names))
     connection.execute(update(hourly).where(this).values(number=hourly.c.number - bindparam("fewer")), rows)
     connection.execute(delete(hourly).where(this, hourly.c.number <= 0), rows)
 

@@ -187,6 +187,7 @@ def _finding_row(finding: Finding, newest_us: int) -> Record:
         "ends_at_us": microseconds(finding.ends_at),
         "seen_at_us": microseconds(finding.source.seen_at) if finding.source else newest_us,
         "verdict": finding.verdict.value,
+        "version": finding.client_version or "",
         "muted_seconds": round(finding.mute.muted_seconds) if finding.mute else None,
         "record": finding_record(finding),
     }

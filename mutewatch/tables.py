@@ -73,12 +73,13 @@ findings = Table(
     Column("ends_at_us", BigInteger, nullable=False),  # client's clock; 0 where no time is known
     Column("seen_at_us", BigInteger, nullable=False, server_default="0"),  # capturing clock; 0 where the door has none
     Column("verdict", Text, nullable=False),
+    Column("version", WireText, nullable=False, server_default=""),  # of the client; "" where it told none
     Column("muted_seconds", Integer),
     Column("record", JSON, nullable=False),
     # An hour that the minute was in before it was replaced; for the length of one transaction (see `rollup.py`).
     Column("left_hour", BigInteger),
 )
-_counted = (findings.c.signature, findings.c.verdict)
+_counted = (findings.c.signature, findings.c.verdict, findings.c.version)
 findings_by_client = Index("findings_by_client", findings.c.client, findings.c.ends_at_us, *_counted)
 findings_by_hour = Index("findings_by_hour", findings.c.ends_at_us, findings.c.client, *_counted)
 findings_by_age = Index("findings_by_age", findings.c.seen_at_us, findings.c.ends_at_us)
@@ -97,12 +98,13 @@ hourly = Table(
     Column("client", WireText, primary_key=True),
     Column("signature", Text, primary_key=True),
     Column("verdict", Text, primary_key=True),
+    Column("version", WireText, primary_key=True),
     Column("number", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 hourly_by_client = Index(
     "hourly_by_client",
-    *(hourly.c.client, hourly.c.hour, hourly.c.signature, hourly.c.verdict, hourly.c.number),
+    *(hourly.c.client, hourly.c.hour, hourly.c.signature, hourly.c.verdict, hourly.c.version, hourly.c.number),
 )
 
 # Hours with findings of which `hourly` does not tell the number, or not the right one.

@@ -168,7 +168,7 @@ def test_a_reader_that_held_up_the_wal_leaves_no_large_file_behind(tmp_path: Pat
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM inputs").fetchone()
-            write(12)
+            write((WAL_BYTES >> 20) + 4)
             assert wal.stat().st_size > WAL_BYTES
-        write(12)
+        write((WAL_BYTES >> 20) + 4)
         assert wal.stat().st_size <= WAL_BYTES

@@ -27,12 +27,15 @@ NOW = BEGIN + 6 * HOUR
 CLIENTS = ("a", "b", CANARY)
 
 
-def finding(client: str, minute: int, ends: float | None, verdict: Verdict = Verdict.FLAGGED) -> Finding:
+def finding(
+    client: str, minute: int, ends: float | None, verdict: Verdict = Verdict.FLAGGED, version: str | None = None
+) -> Finding:
     """A minute that ends so many hours after BEGIN; it was seen then, too."""
     ends_at = None if ends is None else BEGIN + ends * HOUR
     assert FINDING.source is not None
     source = replace(FINDING.source, seen_at=ends_at)
-    return replace(FINDING, client=client, minute=str(minute), ends_at=ends_at, verdict=verdict, source=source)
+    known = replace(FINDING, client_version=version, verdict=verdict, source=source)
+    return replace(known, client=client, minute=str(minute), ends_at=ends_at)
 
 
 def plain_counts(store: Store, since: datetime, until: datetime, client: str | None) -> list[HourCount]:
@@ -49,6 +52,15 @@ def plain_counts(store: Store, since: datetime, until: datetime, client: str | N
     ]
 
 
+def plain_versions(store: Store, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
+    """What `History.versions` is to return."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for one in store.findings():
+        if one.ends_at and since <= one.ends_at < until:
+            counts[one.signature.id, one.client_version or "", one.verdict] += 1
+    return [(what, version or None, Verdict(verdict), n) for (what, version, verdict), n in sorted(counts.items())]
+
+
 def check(store: Store, since: datetime, until: datetime) -> None:
     with store.begin() as connection:
         history = History(connection)
@@ -59,11 +71,14 @@ def check(store: Store, since: datetime, until: datetime) -> None:
             totals[one.client, one.verdict] += one.number
         told = {(one.client, verdict): n for one in history.clients(since, until) for verdict, n in one.minutes.items()}
         assert told == totals
+        assert history.versions(since, until) == plain_versions(store, since, until)
 
 
 hours = st.one_of(st.none(), st.floats(0, 8), st.integers(0, 8).map(float))
 minutes = st.builds(
-    finding, st.sampled_from(CLIENTS), st.integers(0, 5), hours, st.sampled_from([Verdict.FLAGGED, Verdict.UNMUTED])
+    finding,
+    *(st.sampled_from(CLIENTS), st.integers(0, 5), hours, st.sampled_from([Verdict.FLAGGED, Verdict.UNMUTED])),
+    st.sampled_from([None, "44.1", "44.2\0"]),
 )
 steps = st.one_of(
     st.lists(minutes, min_size=1, max_size=8).map(lambda some: ("record", some)),

@@ -26,12 +26,13 @@ from sqlalchemy import text
 
 from bench.store.made import BEGIN, batches
 from mutewatch.history import History
+from mutewatch.report.payload import Role, client_minutes, summary
 from mutewatch.retention import STEP_ROWS, Periods, Retention
 from mutewatch.rollup import roll_up
 from mutewatch.store import Store
 from tests.postgres_support import running_postgresql
 
-BATCH: Final = 2_000  # minutes
+BATCH: Final = 10_000  # minutes; `scan` writes all that it found at once
 DAY: Final = timedelta(days=1)
 ROUNDS: Final = 25
 
@@ -57,8 +58,8 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def best_ms(function: Callable[[], object]) -> float:
-    return min(seconds(function) for _ in range(ROUNDS)) * 1000
+def best_ms(function: Callable[[], object], rounds: int = ROUNDS) -> float:
+    return min(seconds(function) for _ in range(rounds)) * 1000
 
 
 def ingest(store: Store, minutes: int, clients: int, *, with_facts: bool) -> tuple[float, float]:
@@ -92,12 +93,16 @@ def measure(place: Path | str, other: Path | str, minutes: int, clients: int) ->
         since = end - DAY
         with store.begin() as connection:
             history = History(connection)
-            client = "client-000000000007"
+            client, day = "client-000000000007", (since, end, Role.ANALYST)
             yield Row("a client's day: hours", best_ms(lambda: history.hours(since, end, client)), "ms", 10)
             yield Row("a client's day: records", best_ms(lambda: list(history.records(client, since, end))), "ms", 10)
             yield Row("a client's day: findings", best_ms(lambda: list(history.minutes(client, since, end))), "ms")
             yield Row("top clients of 24 h", best_ms(lambda: history.clients(since, end, 20)), "ms", 100)
             yield Row("hours of all clients, 24 h", best_ms(lambda: history.hours(since, end)), "ms")
+            yield Row("apps and versions of all time", best_ms(lambda: history.versions(BEGIN, end)), "ms")
+            yield Row("the page: a client's day", best_ms(lambda: client_minutes(history, client, *day)), "ms")
+            month = best_ms(lambda: summary(history, BEGIN.date(), Role.ANALYST), rounds=5)
+            yield Row("the page: a month", month, "ms", 1000)
             yield Row("first and last minute", best_ms(history.span), "ms")
         yield from prunes(store, end)
 

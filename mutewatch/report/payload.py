@@ -131,8 +131,8 @@ def client_minutes(
 ) -> Payload:
     """Return the minutes of the client that `overview` calls `client`; without any for one that it does not name."""
     stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
-    found = [one for one in history.minutes(stored, since, until) if one.ends_at] if stored is not None else []
-    addresses = {one.source.address for one in found if one.source and one.source.address}
+    found = list(history.records(stored, since, until)) if stored is not None else []
+    addresses = {one["address"] for one in found if one["address"]}
     closed = history.uninspected(since, until, addresses)
     told = {"client": client, "since": seconds(since), "until": seconds(until), **times_and_verdicts(found)}
     told["uninspected"] = [
