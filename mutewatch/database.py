@@ -10,12 +10,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
@@ -183,14 +184,38 @@ def reason(error: DBAPIError) -> str:
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], also: Also | None = None) -> None:
     """Insert `rows`, or replace those with their keys, but for columns that no row names.
 
-    `also`: what else happens to a row that is replaced. One statement for all rows, so that SQLAlchemy compiles it
-    once and for all.
+    `also`: what else happens to a row that is replaced.
     """
     if rows:
-        connection.execute(_upsert_statement(connection.dialect.name, table, tuple(rows[0]), also), rows)
+        upsert_rows = _prepared(connection.dialect, table, tuple(rows[0]), also)
+        connection.exec_driver_sql(upsert_rows.sql, [upsert_rows.parameters(row) for row in rows])
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A compiled statement, and how a row becomes its parameters: a quarter of what SQLAlchemy takes for each row."""
+
+    sql: str
+    constants: dict[str, Any]
+    processors: Mapping[str, Callable[[Any], Any]]
+    positions: tuple[str, ...] | None  # None: parameters go by name
+
+    def parameters(self, row: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
+        values = {**self.constants, **row}
+        for name, process in self.processors.items():
+            values[name] = process(values[name])
+        return values if self.positions is None else tuple([values[name] for name in self.positions])
+
+
+@lru_cache(maxsize=64)  # of the stores that are open; each commit of the live proxy asks for three
+def _prepared(dialect: Dialect, table: Table, columns: tuple[str, ...], also: Also | None) -> _Prepared:
+    compiled = _upsert_statement(dialect.name, table, columns, also).compile(dialect=dialect, column_keys=list(columns))
+    constants = {name: value for name, value in compiled.params.items() if name not in columns}
+    made = {name: table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns}
+    processors = {name: process for name, process in made.items() if process is not None}
+    return _Prepared(str(compiled), constants, processors, tuple(compiled.positiontup or ()) or None)
+
+
 def _upsert_statement(dialect: str, table: Table, columns: tuple[str, ...], also: Also | None) -> Insert:
     statement = postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
     keys = key_names(table)
