@@ -2,9 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
@@ -29,8 +30,26 @@ from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
+# As a newcomer needs them; typer lists groups behind all commands. What is not named here comes last.
+ORDER = ("scan", "show", "report", "serve", "export", "live", "check", "canary", "ca", "convert")
+HELP = """Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.
+
+Start here:
+
+- `mutewatch scan FILE --store my.db`
+- `mutewatch report --store my.db -o report.html`
+"""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands as they are listed."""
+        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
-    help="Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.",
+    cls=_InOrder,
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -108,7 +127,7 @@ def scan(
     message could not be read; 4 nothing matched, with --require-match; 130 interrupted.
     """
     from mutewatch.commands.output import Format
-    from mutewatch.commands.scan import ScanOptions
+    from mutewatch.commands.scan import ScanOptions, stored
     from mutewatch.commands.scan import scan as run
     from mutewatch.compose import PipelineOptions
 
@@ -129,7 +148,10 @@ def scan(
     )
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
-    raise typer.Exit(run(paths, options, judging))
+    code = run(paths, options, judging)
+    if store:
+        print(stored(store), file=sys.stderr)
+    raise typer.Exit(code)
 
 
 @app.command()

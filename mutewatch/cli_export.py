@@ -34,8 +34,8 @@ def export(
 ) -> None:
     """Write findings of a store for a SIEM or a spreadsheet, redacted: docs/integrations.md.
 
-    Clients are pseudonyms as stored, calls are hashes, and guesses are left out unless asked for. The same finding
-    has the same event id each time: export a span again, and the receiver can tell what it has.
+    Clients and calls are pseudonyms as stored, and guesses are left out unless asked for. The same finding has the
+    same event id each time: export a span again, and the receiver can tell what it has.
     """
     from mutewatch.commands.audited import audit_command
     from mutewatch.commands.export import export as run

@@ -9,13 +9,23 @@ findings unlinkable.
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
+from typing import Final
 
 from mutewatch.errors import OperatorError
 
 KEY_BYTES = 32
 CANARY = "canary"  # the client behind `mutewatch canary`: nobody; and the door its messages come through
+
+
+_CALL: Final = re.compile(r"call-[0-9a-f]{16}")
+
+
+def is_call_pseudonym(name: str) -> bool:
+    """Does `name` look like what `Names.call` makes?"""
+    return _CALL.fullmatch(name) is not None
 
 
 class Names:

@@ -128,7 +128,10 @@ class Summary:
             told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(self.expired.items()))
             yield f"Of older minutes, up to {self.expired_until}, only counts are kept: {told}."
         if counts.mute_refused or counts.mute_unanswered:
-            yield f"Mute requests without effect: {counts.mute_refused} refused, {counts.mute_unanswered} unanswered."
+            yield (
+                f"Mute requests without effect: {counts.mute_refused} that the server refused, so the mute state "
+                f"stayed as it was; {counts.mute_unanswered} whose answer was not seen."
+            )
         if not counts.exchanges and not counts.dark:
             yield "No message was read, so this says nothing about leaks."
         elif not counts.matched and not counts.dark:

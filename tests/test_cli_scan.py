@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.output import Format
-from mutewatch.commands.scan import ScanOptions, scan
+from mutewatch.commands.scan import ScanOptions, scan, stored
 from mutewatch.compose import PipelineOptions
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
@@ -125,6 +126,34 @@ def test_names_on_the_wire_are_shown_only_on_request(state: Path) -> None:
     assert name not in hidden.out
     assert hidden.records[0]["client"].startswith("client-")
     assert "sample.example.test" not in shown.out
+
+
+def test_a_scan_into_a_store_says_where_and_what_next_and_standard_output_stays_for_programs(
+    state: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "my store.db"
+    run = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", "--store", store, state=state)
+    told = f"Stored in {store}: `mutewatch report --store '{store}' -o report.html` makes a page of it.\n"
+    assert run.err == told
+    assert run.summary["type"] == "summary"
+
+
+def test_the_password_of_a_database_is_not_told() -> None:
+    assert "secret" not in stored("postgresql+psycopg://user:secret@host/database")
+
+
+def test_doctor_names_the_store_that_it_looked_for(state: Path) -> None:
+    told = "".join(Run("doctor", state=state).out.split())
+    assert f"nothingrecordedyetat{state}/mutewatch.db(live,orscan--store)" in told
+
+
+def test_help_begins_with_what_a_newcomer_needs(state: Path) -> None:
+    told = Run("--help", state=state).out
+    start = told.index("Start here:")
+    names = [line[2:].split()[0] for line in told.splitlines() if re.match("│ [a-z]", line)]
+    assert "mutewatch report --store my.db -o report.html" in told[start : told.index("Options")]
+    assert names[:10] == ["scan", "show", "report", "serve", "export", "live", "check", "canary", "ca", "convert"]
+    assert {"demo", "doctor", "signatures", "forget"} <= set(names)
 
 
 # -- exit codes -------------------------------------------------------------------------------------------------

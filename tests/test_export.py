@@ -110,7 +110,10 @@ def test_all_minutes_are_all_that_the_store_holds(store: Path) -> None:
     [
         (["--since", "yesterday"], "'yesterday' is no time: write 2026-03-02"),
         (["--all-minutes", "--verdict", "flagged"], "contradict each other"),
-        (["--store", "/no/such/store"], "no store at /no/such/store"),
+        (
+            ["--store", "/no/such/store"],
+            "no store at /no/such/store: `mutewatch scan --store /no/such/store FILE` makes one",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(store: Path, arguments: list[str], said: str) -> None:

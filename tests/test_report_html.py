@@ -139,7 +139,14 @@ def test_the_command_writes_a_private_file_and_names_it(store: Path, tmp_path: P
         (["--month", "2026-03"], "are for pages"),
         (["-o", "a.html", "--month", "March"], "write it as 2026-03"),
         (["-o", "a.html", "--since", "yesterday"], "write 2026-03-02"),
-        (["-o", "a.html", "--since", "2026-04-01"], "nothing is both since 2026-04-01 and before 2026-03-03"),
+        (
+            ["-o", "a.html", "--since", "2026-04-01"],
+            "the store's newest minute is of 2 March 2026, nothing since 1 April 2026",
+        ),
+        (
+            ["-o", "a.html", "--since", "2026-04-01", "--until", "2026-03-03"],
+            "nothing is both since 2026-04-01 and before 2026-03-03",
+        ),
         (["-o", "a.html", "--month", "2026-03", "--since", "2026-03-02"], "leave out --since"),
     ],
 )
@@ -159,10 +166,15 @@ def test_a_viewers_file_is_made_by_the_command_with_the_key_of_the_state(store: 
     assert block(page, "overview")["role"] == "viewer"
 
 
-def test_the_demo_ends_with_the_path_of_its_report_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_the_demo_ends_with_the_answer_its_report_and_the_next_step_and_leaves_nothing_else(tmp_path: Path) -> None:
     done = run("demo", state=tmp_path / "state")
     report = tmp_path / "mutewatch-demo" / "report.html"
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == str(report)
+    assert done.stdout.splitlines()[-4:] == [
+        "FLAGGED: in 16 minutes audio-derived data left while the client was muted.",
+        "Which minutes, how bad, what now: open this page in a browser.",
+        report.as_uri(),
+        "Your own: mutewatch scan FILE --store my.db",
+    ]
     assert block(report.read_text(), "overview")["totals"] == {"flagged": 16, "unmuted": 3, "missing": 1}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mutewatch-demo", "report.html"]

@@ -142,7 +142,12 @@ def test_a_token_that_becomes_another_role_does_not_lift_its_session(served: Ser
 def test_the_link_of_the_start_works_once_and_is_an_analysts(served: Served) -> None:
     secret = served.access.make_link()
     assert served.log_in(secret).get(EVIDENCE[0]).status_code == 200
-    assert served.client().post("/login", data={"token": secret}, headers=OWN_FORM).status_code == 401
+    again = served.client().post("/login", data={"token": secret}, headers=OWN_FORM)
+    assert again.status_code == 401
+    assert "Start <code>mutewatch serve</code> again for a new link." in again.text
+    served.token(VIEWER)
+    with_tokens = served.client().post("/login", data={"token": secret}, headers=OWN_FORM)
+    assert "again for a new link" not in with_tokens.text
 
 
 def test_wrong_tokens_are_not_looked_at_for_ever(served: Served) -> None:

@@ -59,6 +59,8 @@ def test_a_store_that_is_away_is_told_and_seen_again_when_it_is_back(served: Ser
     served.store.rename(aside)
     page, data = client.get("/"), client.get("/api/overview")
     assert (page.status_code, data.status_code, data.headers["retry-after"]) == (503, 503, "10")
+    assert "<code>mutewatch " in page.text
+    assert "`" not in page.text
     assert "There is no store yet" in page.text
     assert "There is no store yet" in data.json()["detail"]
     assert str(served.folder) not in page.text + data.text

@@ -125,6 +125,33 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("has_token", "options", "said"),
+    [
+        (False, (), "Open this link; it works once, for whoever has it:"),
+        (True, (), "Log in with a token; for one of your own: mutewatch serve --new-token analyst NAME"),
+        (False, ("--no-token",), "Anybody on this machine may view."),
+    ],
+)
+def test_the_start_names_the_store_and_the_way_in(
+    tmp_path: Path, has_token: bool, options: tuple[str, ...], said: str
+) -> None:
+    state, store = make_private(tmp_path / "state"), tmp_path / "nosuch.db"
+    if has_token:
+        TokenFile(state / "serve.tokens").add(Role.VIEWER, "anna", START)
+    arguments = command(state, "--listen", "127.0.0.1:0", "--store", str(store), *options)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stderr
+            assert process.stdout.readline().endswith(f" until Ctrl-C, from {store}.\n")
+            assert process.stdout.readline() == f"{said}\n"
+            assert process.stderr.readline() == f"mutewatch: there is no store at {store} yet\n"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda folder: (folder / "key.pem").chmod(0o644), "is open to everybody: chmod o="),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def findings(call: str = "C1") -> list[Finding]:
     through.feed(exchange(b"no JSON"))
     found = sorted(through.finish(), key=lambda finding: finding.minute)
     return [replace(found[0], guess=GUESS), *found[1:]]
+
+
+def shown(found: list[Finding], width: int = 80) -> str:
+    file = io.StringIO()
+    table = TableSink(Console(file=file, width=width))
+    table.write(found)
+    table.flush()
+    return file.getvalue()
 
 
 def naughty(shared: Path) -> list[str]:
@@ -103,6 +112,39 @@ def test_the_table_fits_eighty_columns() -> None:
     assert any(line.startswith("undecoded: ") for line in lines)
 
 
+@pytest.mark.parametrize("early", [0.001, 0.4, -0.001, -0.4])
+def test_a_minute_has_the_same_name_as_on_the_page(early: float) -> None:
+    finding = findings()[0]
+    assert finding.starts_at
+    assert finding.ends_at
+    shift = timedelta(seconds=early)
+    screen = shown([replace(finding, starts_at=finding.starts_at - shift, ends_at=finding.ends_at - shift)])
+    assert "\n09:00:00 " in screen
+
+
+def test_a_minute_at_the_end_of_time_is_shown() -> None:
+    far = datetime.max.replace(tzinfo=UTC)
+    assert "flagged" in shown([replace(findings()[0], starts_at=far - timedelta(minutes=1), ends_at=far)])
+
+
+def test_a_question_mark_is_explained_where_there_is_one() -> None:
+    finding = findings()[0]
+    assert finding.mute
+    partly = replace(finding, mute=replace(finding.mute, muted_seconds=57, unknown_seconds=3))
+    legend = "? : for a part of the minute it is not known whether the client was muted"
+    assert shown([partly]).splitlines()[-1] == legend
+    assert "?" not in shown([finding])
+
+
+def test_on_sixty_columns_nothing_of_verdict_and_values_is_cut() -> None:
+    unknown = replace(findings()[0], verdict=Verdict.MUTE_UNKNOWN)
+    screen = shown([*findings(), unknown], width=60)
+    for whole in ("09:00:00", "flagged", "mute-unknown", "60 s", "46/38/27 dB", "music"):
+        assert whole in screen
+    assert "…" not in screen
+    assert max(len(line) for line in screen.splitlines() if not line.startswith("undecoded: ")) <= 60
+
+
 def test_a_report_says_what_the_live_proxy_could_not_see(tmp_path: Path) -> None:
     with Store(tmp_path / "mutewatch.db") as store:
         store.record((), findings())
@@ -110,6 +152,15 @@ def test_a_report_says_what_the_live_proxy_could_not_see(tmp_path: Path) -> None
     report(tmp_path / "mutewatch.db", Format.TABLE, tmp_path / "out.txt")
     text = " ".join((tmp_path / "out.txt").read_text().split())
     assert "did not see or record everything since it was last started (refused by client: 2)" in text
+
+
+def test_a_report_with_guesses_says_how_far_to_trust_them(tmp_path: Path) -> None:
+    for name, found in (("with.db", findings()), ("without.db", [replace(one, guess=None) for one in findings()])):
+        with Store(tmp_path / name) as store:
+            store.record((), found)
+        report(tmp_path / name, Format.TABLE, tmp_path / f"{name}.txt")
+    assert "What could be inferred is a guess" in (tmp_path / "with.db.txt").read_text()
+    assert "What could be inferred is a guess" not in (tmp_path / "without.db.txt").read_text()
 
 
 def test_a_report_says_which_values_the_gateway_kept_from_leaving(tmp_path: Path) -> None:

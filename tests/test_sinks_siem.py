@@ -72,7 +72,14 @@ def test_minutes_of_a_call_belong_together_and_others_do_not() -> None:
     other = redacted(replace(flagged(), call="C2"))
     assert first.call == second.call != other.call
     assert eve_record(first)["flow_id"] == eve_record(second)["flow_id"] != eve_record(other)["flow_id"]
-    assert re.fullmatch("call-[0-9a-f]{12}", first.call)
+    assert re.fullmatch("call-[0-9a-f]{12}", other.call)
+
+
+def test_a_call_leaves_under_the_pseudonym_that_store_and_page_know_it_by() -> None:
+    finding = flagged()
+    assert redacted(finding).call == finding.call == Names(b"k" * 32).call("C1")
+    for name in (f"{finding.call}0", finding.call.upper(), f"{finding.call}\n", "call-secret"):
+        assert name not in redacted(replace(finding, call=name)).call
 
 
 def test_a_guess_leaves_only_where_it_is_asked_for() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mutewatch.commands.page import made_words, write_page
+from mutewatch.commands.report import load
 from mutewatch.commands.scan import Exit, ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.errors import OperatorError
@@ -14,7 +15,7 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 
 def demo(folder: Path) -> Exit:
-    """Scan the sample capture, which carries its TLS secrets; write `folder`/report.html and name it last."""
+    """Scan the sample capture, which carries its TLS secrets; write `folder`/report.html and name it at the end."""
     path = SAMPLE / "meeting.pcapng"
     try:
         folder.mkdir(exist_ok=True)
@@ -28,5 +29,8 @@ def demo(folder: Path) -> Exit:
         code = scan([path], ScanOptions(state, store=store), PipelineOptions(show_clients=True))
         made = made_words(f"the bundled sample, {path.name}", datetime.now(UTC))
         write_page(store, report, ReportOptions(made=made), state)
-    print(f"\nWhich minutes, how bad, what now: open this page in a browser.\n{report.resolve()}")
+        _, summary = load(store)
+    print(f"\n{next(iter(summary.lines()))}\nWhich minutes, how bad, what now: open this page in a browser.")
+    print(report.resolve().as_uri())
+    print("Your own: mutewatch scan FILE --store my.db")
     return code

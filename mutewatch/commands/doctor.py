@@ -112,7 +112,7 @@ def _store(state: StateDirectory) -> Iterator[Check]:
 
     where = state.store_location
     if isinstance(where, Path) and not where.exists():
-        yield Check("store", False, "nothing recorded yet (live, or scan --store)")
+        yield Check("store", False, f"nothing recorded yet at {where} (live, or scan --store)")
         return
     try:
         with Store(where) as store:

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from mutewatch.commands.output import Format, check_files, check_format, open_output, write_parquet
+from mutewatch.commands.output import Format, check_files, check_format, check_store, open_output, write_parquet
 from mutewatch.commands.span import parse_time
-from mutewatch.errors import OperatorError
 from mutewatch.history import History
 from mutewatch.ports import Sink
 from mutewatch.records import Finding, Verdict
@@ -39,8 +38,7 @@ def export(
     with_guesses: bool = False,
 ) -> None:
     """Write the findings of the span with these verdicts, in order of time. OperatorError if there is no such store."""
-    if isinstance(location, Path) and not location.is_file():
-        raise OperatorError(f"no store at {location}")
+    check_store(location)
     if output_format == Format.PARQUET:
         check_format(Format.PARQUET, output)
     check_files(output, [location] if isinstance(location, Path) else [], ())

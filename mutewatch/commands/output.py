@@ -102,6 +102,12 @@ def check_format(output_format: Format, output: Path | None) -> None:
         raise OperatorError("--format parquet writes a file: name it with --output FILE")
 
 
+def check_store(location: Path | str) -> None:
+    """Raise OperatorError if there is no store at this path; a database says so itself."""
+    if isinstance(location, Path) and not location.is_file():
+        raise OperatorError(f"no store at {location}: `mutewatch scan --store {location} FILE` makes one")
+
+
 def check_files(output: Path | None, inputs: Iterable[Path], keylogs: Iterable[Path]) -> None:
     """Raise OperatorError if a key log cannot be read, or if `output` is one of the files that are read."""
     for keylog in keylogs:

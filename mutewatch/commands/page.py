@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from mutewatch.commands.output import check_files, replacing
+from mutewatch.commands.output import check_files, check_store, replacing
 from mutewatch.commands.span import parse_time
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
@@ -32,8 +32,7 @@ def write_page(location: Path | str, output: Path, options: ReportOptions, state
 @contextmanager
 def open_history(location: Path | str) -> Iterator[History]:
     """Yield what the store at `location` holds, as it is at one moment. OperatorError if there is none."""
-    if isinstance(location, Path) and not location.is_file():
-        raise OperatorError(f"no store at {location}: `mutewatch scan --store {location} FILE` makes one")
+    check_store(location)
     with Store(location) as store, store.begin() as connection:
         yield History(connection)
 

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from mutewatch.commands.output import Format, check_files, check_format, open_output, print_findings
+from mutewatch.commands.output import Format, check_files, check_format, check_store, open_output, print_findings
 from mutewatch.config import LIVE_STATUS
-from mutewatch.errors import OperatorError
 from mutewatch.pipeline import Counts
 from mutewatch.records import Finding
 from mutewatch.store import Store
@@ -26,8 +25,7 @@ def report(location: Path | str, output_format: Format, output: Path | None, sta
 
 def load(location: Path | str, state: Path | None = None) -> tuple[list[Finding], Summary]:
     """Return all findings of a store, and what was read into it. OperatorError if there is no such store."""
-    if isinstance(location, Path) and not location.is_file():
-        raise OperatorError(f"no store at {location}: `mutewatch scan --store {location} FILE` makes one")
+    check_store(location)
     with Store(location) as store:
         findings = list(store.findings())
         expired = store.daily()
@@ -36,6 +34,7 @@ def load(location: Path | str, state: Path | None = None) -> tuple[list[Finding]
     counts = add_counts(Counts(), (given.counts for given in inputs))
     summary = Summary(inputs=inputs, counts=counts, live=_live_counters(beside / LIVE_STATUS) if beside else None)
     summary.take(findings)
+    summary.model = next((found.guess.model for found in reversed(findings) if found.guess), None)
     summary.take_expired(expired)
     return findings, summary
 

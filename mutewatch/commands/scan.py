@@ -1,5 +1,6 @@
 """`mutewatch scan`: saved traffic in, findings out."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,13 @@ def _check(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions
         raise OperatorError("--verify reads a capture twice, and standard input can be read once: name a file")
     if len(paths) == 1 and paths[0] != STDIN and options.format is Format.TABLE:
         open_input(paths[0]).close()  # what follows would be an empty summary, with the reason below it
+
+
+def stored(store: str) -> str:
+    """Say where a scan kept its findings, and what to do with them. A URL may hold a password."""
+    name = "URL" if "://" in store else shlex.quote(store)
+    where = "the database" if "://" in store else store
+    return f"Stored in {where}: `mutewatch report --store {name} -o report.html` makes a page of it."
 
 
 class _Early:

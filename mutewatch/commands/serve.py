@@ -114,8 +114,10 @@ def serve(root: Path, options: ServeOptions) -> int:
     class Server(uvicorn.Server):
         async def startup(self, sockets: "list[socket] | None" = None) -> None:
             await super().startup(sockets)
-            print(*_greeting(self.servers[0].sockets[0].getsockname(), link, has_tls=context is not None), sep="\n")
-            sys.stdout.flush()
+            url = _url(self.servers[0].sockets[0].getsockname(), has_tls=context is not None)
+            print(*_greeting(url, link, options), sep="\n", flush=True)
+            if isinstance(options.store, Path) and not options.store.is_file():
+                print(f"mutewatch: there is no store at {options.store} yet", file=sys.stderr)
 
     Server(config).run(sockets=[_bound(config)])
     return 0
@@ -215,10 +217,18 @@ def _bound(config: "uvicorn.Config") -> "socket":
         logger.disabled = False
 
 
-def _greeting(name: tuple[str, int], link: str | None, *, has_tls: bool) -> Iterator[str]:
+def _url(name: tuple[str, int], *, has_tls: bool) -> str:
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    url = f"http{'s' if has_tls else ''}://{host}:{name[1]}"
-    yield f"Serving at {url}/ until Ctrl-C."
-    if link is not None:
+    return f"http{'s' if has_tls else ''}://{host}:{name[1]}"
+
+
+def _greeting(url: str, link: str | None, options: ServeOptions) -> Iterator[str]:
+    store = options.store if isinstance(options.store, Path) else "a database"  # its URL may hold a password
+    yield f"Serving at {url}/ until Ctrl-C, from {store}."
+    if not options.needs_token:
+        yield "Anybody on this machine may view."
+    elif link is None:
+        yield "Log in with a token; for one of your own: mutewatch serve --new-token analyst NAME"
+    else:
         yield "Open this link; it works once, for whoever has it:"
         yield f"{url}/login#{link}"

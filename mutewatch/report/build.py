@@ -65,6 +65,9 @@ def span_of(history: History, options: ReportOptions) -> tuple[datetime, datetim
         since, until = since or _day_of(known[0]), until or _day_of(known[1]) + DAY
     if since is None or until is None:
         raise OperatorError("the store has no minute with a time, so there is nothing to draw")
+    if known is not None and options.until is None and since >= until:
+        newest = f"the store's newest minute is of {_day_in_words(known[1])}"
+        raise OperatorError(f"{newest}, nothing since {_day_in_words(since)}")
     if since >= until:
         raise OperatorError(f"nothing is both since {since:%Y-%m-%d} and before {until:%Y-%m-%d}")
     return since, until
@@ -93,6 +96,10 @@ def _left_out_words(days: int, minutes: int) -> str:
         f"Of {days:,} days of clients ({minutes:,} minutes) only hours and counts are in this file, to keep it small; "
         "all counts are whole. For their minutes make a report of a shorter span: --since, --until."
     )
+
+
+def _day_in_words(time: datetime) -> str:
+    return f"{time.day} {time:%B %Y}"
 
 
 def _day_of(time: datetime) -> datetime:

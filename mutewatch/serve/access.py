@@ -57,6 +57,11 @@ class Access:
         self._wrong: OrderedDict[str, list[datetime]] = OrderedDict()  # by address
         self._link: str | None = None
 
+    @property
+    def has_tokens(self) -> bool:
+        """Are there tokens, or is the link of the start the only way in?"""
+        return bool(self._tokens.tokens())
+
     def make_link(self) -> str:
         """Return a secret that `log_in` takes once, for an analyst."""
         secret = secrets.token_urlsafe(32)

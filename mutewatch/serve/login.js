@@ -1,4 +1,5 @@
 "use strict";
+if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.dataset.theme = "dark";
 // The link that `mutewatch serve` prints has its secret behind the #: into the form with it, and out of the address.
 function take() {
   const secret = location.hash.slice(1);

@@ -19,11 +19,14 @@ from mutewatch.serve.page import Assets, login_page
 
 BODY_SECONDS: Final = 5.0
 WRONG: Final = '<p role="alert">That token is not known, or the link was used before.</p>'
+LINK_AGAIN: Final = (
+    '<p role="alert">The link was used before. Start <code>mutewatch serve</code> again for a new link.</p>'
+)
 
 
 def login_routes(desk: Desk, assets: Assets) -> list[Route]:
     """Return GET and POST /login, and POST /logout."""
-    page, page_again = login_page(assets), login_page(assets, WRONG)
+    page, page_again, page_link = (login_page(assets, remark) for remark in ("", WRONG, LINK_AGAIN))
 
     async def show(_request: Request) -> Response:
         return HTMLResponse(page)
@@ -36,7 +39,7 @@ def login_routes(desk: Desk, assets: Assets) -> list[Route]:
             raise too_many() from None
         if begun is None:
             desk.note(request, None, "login", 401)
-            return HTMLResponse(page_again, 401)
+            return HTMLResponse(page_again if desk.access.has_tokens else page_link, 401)
         cookie, visitor = begun
         desk.note(request, visitor, "login", 200)
         answer = RedirectResponse("/", 303)

@@ -1,5 +1,6 @@
 """The page itself, and the scripts and styles of all pages: under names that hold their hash, so kept for good."""
 
+import re
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -54,7 +55,7 @@ def page_routes(desk: Desk, assets: Assets) -> list[Route]:
         try:
             await desk.look(lambda _history: None)
         except StoreAwayError as away:
-            return away_page(str(away))
+            return away_page(assets, str(away))
         desk.note_view(request, visitor, "page")
         return HTMLResponse(page)
 
@@ -66,16 +67,19 @@ def page_routes(desk: Desk, assets: Assets) -> list[Route]:
 
 def login_page(assets: Assets, remark: str = "") -> str:
     """Return the page to log in with; `remark` is markup of ours."""
-    page = own("login.html").replace("/static/login.css", assets.login_style)
+    page = own("login.html").replace("/static/page.css", assets.page_style)
+    page = page.replace("/static/login.css", assets.login_style)
     return page.replace("/static/login.js", assets.login_script).replace(LOGIN_REMARK, remark)
 
 
-def away_page(reason: str) -> Response:
+def away_page(assets: Assets, reason: str) -> Response:
     """Say why there is nothing to see; the browser asks again by itself."""
+    told = re.sub("`([^`]*)`", r"<code>\1</code>", escape(reason))
+    styles = "".join(f'<link rel="stylesheet" href="{one}">' for one in (assets.page_style, assets.login_style))
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>mutewatch: no store</title>'
-        f'<meta http-equiv="refresh" content="{AGAIN_SECONDS}"><h1>Nothing to show just now</h1>'
-        f"<p>{escape(reason)}</p><p>This page tries again every {AGAIN_SECONDS} seconds.</p></html>"
+        f'<meta http-equiv="refresh" content="{AGAIN_SECONDS}">{styles}<main><h1>Nothing to show just now</h1>'
+        f"<p>{told}</p><p>This page tries again every {AGAIN_SECONDS} seconds.</p></main></html>"
     )
     return HTMLResponse(text, 503, {"Retry-After": str(AGAIN_SECONDS)})
 

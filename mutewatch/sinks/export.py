@@ -3,7 +3,7 @@
 Every export is made of `redacted` findings, whatever its format. Rules:
 
 - clients and addresses stay as the store has them: pseudonyms, unless the operator chose names;
-- a call is named by a hash, so that its minutes belong together, whatever the store calls it;
+- a call keeps its pseudonym, under which store, page and table know it; any other name of one is hashed;
 - of a file's path the name remains; guesses remain only where they are asked for;
 - `event_id` is the same for the same finding with the same verdict, whenever and wherever it is written.
 """
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Final
 
+from mutewatch.identity import is_call_pseudonym
 from mutewatch.records import Finding, Role, Source, Verdict
 from mutewatch.sinks.record import Record, finding_record
 
@@ -37,7 +38,7 @@ def redacted(finding: Finding, *, with_guesses: bool = False) -> Finding:
     return replace(
         finding,
         client=_sound(finding.client),
-        call=f"call-{_digest(finding.client, finding.call)[:12]}" if finding.call else "",
+        call=_call(finding),
         minute=_sound(finding.minute),
         reason=_sound(finding.reason),
         guess=finding.guess if with_guesses else None,
@@ -84,6 +85,12 @@ def _guess_fields(finding: Finding) -> dict[str, Any]:
         "activity_probability": round(guess.probabilities[guess.label], 4),
         "model": guess.model,
     }
+
+
+def _call(finding: Finding) -> str:
+    if not finding.call or is_call_pseudonym(finding.call):
+        return finding.call
+    return f"call-{_digest(finding.client, finding.call)[:12]}"
 
 
 def _redacted_source(source: Source) -> Source:

@@ -1,6 +1,7 @@
 """A table for people: minute by minute, call by call, on a terminal of 80 columns."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Final
 
@@ -18,6 +19,7 @@ STYLES: Final = {
     Verdict.MISSING: "magenta",
     Verdict.UNDECODED: "magenta",
 }
+UNKNOWN_PART: Final = "?"  # behind the seconds that are known
 
 
 class TableSink:
@@ -33,7 +35,7 @@ class TableSink:
     def flush(self) -> None:
         readable = [finding for finding in self._findings if finding.verdict is not Verdict.UNDECODED]
         for _key, call in groupby(readable, lambda f: (f.client, f.call, f.signature.id)):
-            self._console.print(_call_table(list(call)))
+            self._print_call(list(call))
         for finding in self._findings:
             if finding.verdict is Verdict.UNDECODED:
                 self._console.print(_undecoded_line(finding), soft_wrap=True)
@@ -41,6 +43,13 @@ class TableSink:
 
     def close(self) -> None:
         self.flush()
+
+    def _print_call(self, findings: Sequence[Finding]) -> None:
+        self._console.print(_call_table(findings))
+        if any(_muted(finding).endswith(UNKNOWN_PART) for finding in findings):
+            self._console.print(
+                f"{UNKNOWN_PART} : for a part of the minute it is not known whether the client was muted"
+            )
 
 
 def _call_table(findings: Sequence[Finding]) -> Table:
@@ -50,12 +59,15 @@ def _call_table(findings: Sequence[Finding]) -> Table:
         f"{first.client} in call {first.call or 'unknown'}\n{signature.app} ({signature.id}, {signature.confidence})"
     )
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("from (UTC)", "verdict", "muted", "max/mean/min", "could be inferred", "where"):
+    for heading in ("from (UTC)", "verdict", "muted", "max/mean/min"):
         table.add_column(heading, no_wrap=True)
+    for heading in ("could be inferred", "where"):  # these give way on a narrow terminal
+        table.add_column(heading, overflow="fold")
     day = None
     for finding in findings:
-        if finding.starts_at and finding.starts_at.date() != day:
-            day = finding.starts_at.date()
+        start = _start(finding)
+        if start and start.date() != day:
+            day = start.date()
             table.add_row(Text(str(day), style="dim"))
         table.add_row(*_cells(finding))
     return table
@@ -63,7 +75,7 @@ def _call_table(findings: Sequence[Finding]) -> Table:
 
 def _cells(finding: Finding) -> tuple[Text, ...]:
     return (
-        Text(f"{finding.starts_at:%H:%M:%S}" if finding.starts_at else ""),
+        Text(f"{start:%H:%M:%S}" if (start := _start(finding)) else ""),
         Text(finding.verdict, style=STYLES[finding.verdict]),
         Text(_muted(finding)),
         Text(_values(finding)),
@@ -72,11 +84,22 @@ def _cells(finding: Finding) -> tuple[Text, ...]:
     )
 
 
+def _start(finding: Finding) -> datetime | None:
+    """When the minute began, to the second, as the page has it (`report/columns.py`): its end less its length."""
+    if finding.starts_at is None or finding.ends_at is None:
+        return finding.starts_at
+    length = round((finding.ends_at - finding.starts_at).total_seconds())
+    try:
+        return datetime.fromtimestamp(round(finding.ends_at.timestamp()) - length, UTC)
+    except (ValueError, OverflowError):  # clients may claim the year 9999
+        return finding.starts_at
+
+
 def _muted(finding: Finding) -> str:
     """Seconds muted; a question mark where some are not known."""
     if finding.mute is None or finding.verdict is Verdict.MISSING:
         return ""
-    return f"{finding.mute.muted_seconds:.0f} s" + ("?" if finding.mute.unknown_seconds >= 1 else "")
+    return f"{finding.mute.muted_seconds:.0f} s" + (UNKNOWN_PART if finding.mute.unknown_seconds >= 1 else "")
 
 
 def _values(finding: Finding) -> str:
