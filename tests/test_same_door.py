@@ -130,7 +130,17 @@ def live_proxy(state: Path, relay_port: int, upstream_ca: Path, environment: dic
     """Run `mutewatch live` until the context ends; gives its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mutewatch.cli", "live", "--state", str(state), "--listen-port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mutewatch.cli",
+        "live",
+        "--activity",
+        "--state",
+        str(state),
+        "--listen-port",
+        str(port),
+    ]
     command += ["--mode", f"upstream:http://127.0.0.1:{relay_port}", "--show-clients"]
     command += ["--set", f"ssl_verify_upstream_trusted_ca={upstream_ca}"]
     with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True) as process:
