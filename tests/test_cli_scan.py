@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.output import Format
+from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.ports import ReadOptions

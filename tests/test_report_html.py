@@ -165,4 +165,6 @@ def test_the_demo_ends_with_the_path_of_its_report_and_leaves_nothing_else(tmp_p
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == str(report)
     assert block(report.read_text(), "overview")["totals"] == {"flagged": 16, "unmuted": 3, "missing": 1}
+    assert block(report.read_text(), "about")["is_sample"] is True
+    assert block(report.read_text(), "about")["muted"] == {"whole": 12, "part": 4, "missing": 50}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mutewatch-demo", "report.html"]

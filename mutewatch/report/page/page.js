@@ -65,8 +65,8 @@ function tellCommand() {
 
 /** Open the first flagged minute of all. */
 async function openFirstFlagged() {
-  const { first } = state.all.flagged;
-  if (dayOf(first) !== state.day) await chooseDay(dayOf(first));
+  const first = Math.min(...[...daysWithData(state.all)].filter(([, flagged]) => flagged).map(([day]) => day)); // a minute is its end's day's
+  if (first !== state.day) await chooseDay(first);
   const beginning = (client) => Math.min(...client.hours.filter(([, verdict]) => verdict === 0).map(([hour]) => hour));
   const flagged = state.clients.filter((client) => client.minutes.flagged).sort((a, b) => beginning(a) - beginning(b));
   if (!flagged.length) return;
@@ -328,7 +328,7 @@ const number = (value) => (value === null ? "" : Number.isInteger(value) ? Strin
 function showEvidence(i, isQuiet) {
   const { minutes } = state;
   const name = NAMES[minutes.verdict[i]];
-  byId("evidence-title").replaceChildren(swatch(name), `${times(minutes, i)} UTC: ${VERDICTS[name].glyph} ${name}`);
+  byId("evidence-title").replaceChildren(swatch(minutes.isPart(i) ? "flagged in part" : name), `${times(minutes, i)} UTC: ${VERDICTS[name].glyph} ${name}`);
   const body = byId("evidence-body");
   body.replaceChildren();
   if (minutes.isForAnalysts) body.append(make("p", { class: "why" }, `${capital(minutes.words("reason", i) || "")}.`), make("div", { class: "facts" }, factList(minutes, i), valueTable(minutes, i)));
@@ -367,7 +367,7 @@ function factList(minutes, i) {
   tell("Rule", minutes.words("rule", i));
   if (muted !== null) tell("Muted", `${muted} s; unmuted ${minutes.seconds("unmuted", i)} s; unknown ${minutes.seconds("unknown", i)} s`);
   tell("On whose word", minutes.words("basis", i));
-  tell("Guess (what was heard)", guessSentence(minutes, i));
+  tell("Guess", guessSentence(minutes, i));
   tell("Guessed by", guessModel(minutes, i));
   tell("App", words("app"));
   if (minutes.evidence("rule", i) !== null) tell("Version", words("client_version") || "not reported");
@@ -551,7 +551,7 @@ function drawTrend(days) {
 // About
 
 function tellAbout(all) {
-  byId("meanings").replaceChildren(...NAMES.flatMap((name) => [make("dt", {}, swatch(name), ` ${VERDICTS[name].glyph} ${name}`), make("dd", {}, capital(VERDICTS[name].means) + ".")]));
+  byId("meanings").replaceChildren(...NAMES.flatMap((name) => [make("dt", {}, swatch(name), ` ${VERDICTS[name].glyph} ${name}`), make("dd", {}, `${capital(VERDICTS[name].means)}.${name === "flagged" ? " Lower in the rows: muted for a part of the minute." : ""}`)]));
   const lines = [];
   if (all.role === "viewer") lines.push("Made for a viewer: verdicts under pseudonyms, without values, evidence and guesses.");
   else lines.push(all.guesses ? "What could be inferred is a model's guess, shown where the store has one; no verdict depends on it." : "Guesses of what could be inferred were left out of this page.");
@@ -605,12 +605,14 @@ function afterPrint() {
 // Beginning
 
 async function load(day) {
+  const before = state.all;
   state.all = await source.overview(day);
+  if (source.isLive) tellVisit(state.all);
+  if (state.all === before) return; // what has the focus keeps it
   tellAnswer(state.all);
   tellAbout(state.all);
   byId("sample").hidden = !source.about?.is_sample;
   byId("what-client").textContent = `Client: one installation of an app${state.all.clients.every((client) => /^client-[0-9a-f]{12}$/.test(client.name)) ? ", under a pseudonym" : ""}.`;
-  if (source.isLive) tellVisit(state.all);
   const apps = [...new Set(state.all.clients.flatMap((client) => client.apps))].sort();
   const chosen = byId("with-app").value;
   byId("with-app").replaceChildren(make("option", { value: "" }, "any app"), ...apps.map((app) => make("option", { value: app }, app)));
