@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from mutewatch.commands.convert import convert
-from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.output import Format
+from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.errors import InputError, OperatorError

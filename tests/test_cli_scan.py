@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.output import Format
+from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.scan import ScanOptions, scan, stored
 from mutewatch.compose import PipelineOptions
 from mutewatch.ports import ReadOptions

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mutewatch.commands.backup import backup
-from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.forget import forget_client
+from mutewatch.commands.page import SAMPLE
 from mutewatch.config import StateDirectory, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.history import History

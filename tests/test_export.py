@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mutewatch.cli import app
-from mutewatch.commands.demo import SAMPLE
 from mutewatch.commands.export import FORMATS
+from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.span import parse_time
 from mutewatch.errors import OperatorError
 from mutewatch.records import Verdict

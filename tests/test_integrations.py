@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from mutewatch.commands.demo import SAMPLE
+from mutewatch.commands.page import SAMPLE
 from mutewatch.judge import RULES
 from mutewatch.records import Finding, Sent, Verdict
 from mutewatch.sinks.ecs import ecs_record

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mutewatch.commands.demo import SAMPLE
+from mutewatch.commands.page import SAMPLE
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
 from pcap_tools import reader_for

@@ -104,9 +104,13 @@ def test_a_newcomer_reads_which_minutes_how_bad_and_what_now(it: Watched, meetin
     advice = it.page.locator("#advice").inner_text()
     for word in ("Mute in hardware", "Update the client", "Stop it at the gateway", "works council", "Wireshark"):
         assert word in advice
+    for word in ("This client reports no version", "docs/mitigation.md", "docs/inputs.md", "docs/gateway.md"):
+        assert word in advice
+    for line in ("12 for the whole minute, 4 for a part of it.", "not the sound itself."):
+        assert line in lead
     unseen = it.page.locator("#unseen").inner_text()
     assert "19 of 20 minutes that clients counted were seen (95 %)" in unseen
-    assert "Missing: 1 minute" in unseen
+    assert "Missing: 1 minute (the client was muted for 50 s of it)" in unseen
     assert "16 flagged" in it.page.locator("#legend").inner_text()
     assert "16 flagged minutes of 1 client (of 1 seen) on 1 day." in it.page.locator("#month-lead").inner_text()
     assert "not reported" in it.page.locator("#month-apps").inner_text()
@@ -152,6 +156,30 @@ def test_what_was_not_inspected_stands_in_words_and_beside_the_client(it: Watche
         in it.page.locator("#unseen").inner_text()
     )
     assert it.page.locator("#strip-closed").get_attribute("aria-label") == "Not inspected: 00:02 to 00:09, QUIC"
+
+
+def test_sample_data_is_said_to_be_that_on_screen_and_on_paper(it: Watched, meeting: Path, folder: Path) -> None:
+    store, sample = folder / "meeting.db", folder / "sample.html"
+    it.open(page_of(store, sample, ReportOptions(is_sample=True)))
+    for media in ("screen", "print"):
+        it.page.emulate_media(media=media)
+        assert it.page.locator("#sample").inner_text() == "Sample data: a synthetic meeting. Nobody is in it."
+        assert it.page.locator("#sample").is_visible()
+
+
+def test_other_data_is_not_called_a_sample(it: Watched, many: Path) -> None:
+    it.open(many)
+    assert not it.page.locator("#sample").is_visible()
+
+
+def test_a_guess_is_called_one_wherever_it_stands(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    assert "Guess (what was heard)" in it.texts("#minutes thead th")
+    it.page.locator("#minutes tbody button").nth(3).click()
+    told = it.page.locator("#minutes tr[aria-current]").inner_text()
+    assert "cleaning? 9" in told
+    assert "cleaning? 9" in it.page.locator("#evidence").inner_text()
+    assert "cleaning?" in str(it.page.locator("#strip-guess").get_attribute("aria-label"))
 
 
 # How it is worked
@@ -268,6 +296,9 @@ def test_days_with_data_are_stepped_through_or_chosen(it: Watched, many: Path) -
     assert len(it.texts(".client")) == CLIENTS
     it.page.locator("#day-choice").fill("2026-03-09")
     assert it.page.locator("#day-words").inner_text() == "Nothing on 9 March 2026."
+    assert not it.page.locator("#zoom").is_visible()
+    it.page.get_by_role("button", name="Go to 3 March 2026").click()
+    assert it.texts(".client .name") == ["a quiet client"]
 
 
 def test_the_table_pages_through_all_minutes_and_says_where_it_is(it: Watched, many: Path) -> None:
@@ -290,6 +321,7 @@ def test_the_table_pages_through_all_minutes_and_says_where_it_is(it: Watched, m
     [
         ("Copy the hash", "543b6dd9ba72da705dbe98b236fbdfc0e01e7521f95dd189bbb6da0bdecd47e5"),
         ("Copy the Wireshark filter", wireshark_filter(Origin("pcap", frame=54))),
+        ("Copy the command that prints the values", f"mutewatch show {SAMPLE} --frame 54"),
     ],
 )
 def test_evidence_is_copied(it: Watched, meeting: Path, label: str, text: str) -> None:
@@ -307,6 +339,43 @@ def test_the_theme_is_toggled(it: Watched, meeting: Path) -> None:
     it.page.locator("#theme").click()
     assert it.page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert it.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 28)"
+
+
+def test_the_count_of_flagged_minutes_leads_to_the_first(it: Watched, many: Path) -> None:
+    it.open(many)
+    it.page.locator("#day-after").click()
+    it.page.locator("#legend button").click()
+    it.expect("#day-title").to_be_focused()
+    assert it.page.locator("#day-choice").input_value() == "2026-03-02"
+    assert chosen(it).endswith("flagged")
+
+
+def test_flagged_minutes_end_where_their_buttons_do(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    before, after = (it.page.get_by_role("button", name=name) for name in ("Flagged before", "Flagged after"))
+    assert (before.is_disabled(), after.is_disabled()) == (True, False)
+    it.page.locator("#timeline").press("End")
+    assert (before.is_disabled(), after.is_disabled()) == (False, True)
+
+
+def test_a_zoom_keeps_the_chosen_minute_in_sight(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    it.page.locator("#timeline").press("End")
+    for _ in range(4):
+        it.page.locator("#zoom-in").click()
+    over = it.page.locator("#chart .u-over").bounding_box()
+    it.page.mouse.click(over["x"] + over["width"] / 2, over["y"] + 60)
+    assert chosen(it).startswith("09:19:00")
+
+
+def test_a_filter_that_nobody_matches_says_so_and_is_cleared(it: Watched, many: Path) -> None:
+    it.open(many)
+    it.page.locator("#find").fill("nobody of this name")
+    assert it.texts("#client-list li") == ["No client matches. Clear the filter"]
+    assert not it.page.locator("#day").is_visible()
+    it.page.get_by_role("button", name="Clear the filter").click()
+    assert len(it.texts(".client")) == CLIENTS
+    assert it.page.locator("#day").is_visible()
 
 
 # For whom, and from whom
@@ -397,6 +466,22 @@ def test_it_prints_whole_light_and_unpaged(chromium: Any, many: Path, tmp_path: 
         assert rows > 50
         assert it.page.evaluate("[...document.querySelectorAll('.client')].every(row => row.isDrawn)")
         assert it.faults == []
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("a b's.pcapng", """mutewatch show 'a b'"'"'s.pcapng' --frame 56"""),
+        ("$(reboot).pcapng", "mutewatch show '$(reboot).pcapng' --frame 56"),
+        ("-x.pcapng", "mutewatch show ./-x.pcapng --frame 56"),
+        ("a\nreboot\n.pcapng", None),
+    ],
+)
+def test_a_command_is_safe_to_paste(it: Watched, tmp_path: Path, file: str, told: str | None) -> None:
+    store = write_store(tmp_path / "a.db", [finding(name_of(1), 1, file=file)])
+    it.open(page_of(store, tmp_path / "a.html"))
+    shown = [text for text in it.texts("#evidence code") if text.startswith("mutewatch")]
+    assert shown == ([told] if told else [])
 
 
 @pytest.mark.parametrize("width", [400, 1280])

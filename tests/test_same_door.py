@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
-from mutewatch.commands.demo import SAMPLE
+from mutewatch.commands.page import SAMPLE
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import open_state
 from mutewatch.ports import ReadOptions

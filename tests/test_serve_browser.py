@@ -1,6 +1,7 @@
 """The served page in a real browser, before a real server and a store that somebody else writes."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,6 +90,24 @@ def test_the_link_opens_the_page_which_shows_what_is_recorded_meanwhile(
     secret = server.link.partition("#")[2]
     assert [url for url in browser.requests if secret in url.partition("#")[0]] == []
     assert secret not in (tmp_path / "audit.log").read_text()
+
+
+def test_the_page_says_who_looks_as_what_and_how_fresh_it_is(office: Office, browser: Watched) -> None:
+    office.enter(browser, office.by_role[Role.VIEWER])
+    assert browser.page.locator("#visitor").inner_text() == "viewer, viewer"
+    assert re.fullmatch(r"live, last looked at \d\d:\d\d:\d\d UTC", browser.page.locator("#live").inner_text())
+    assert browser.page.locator("#log-out").is_visible()
+    assert not browser.page.locator("#enter-hint").is_visible()
+
+
+def test_who_need_not_log_in_is_not_offered_to_log_out(tmp_path: Path, browser: Watched) -> None:
+    tmp_path.chmod(0o700)
+    record(tmp_path / "mutewatch.db", finding(1))
+    with running(tmp_path, "--no-token") as server:
+        browser.page.goto(server.url)
+        browser.page.wait_for_selector("body[data-ready]")
+        assert browser.page.locator("#visitor").inner_text() in {role.value for role in Role}
+        assert not browser.page.locator("#log-out").is_visible()
 
 
 def test_evidence_is_there_for_an_analyst(office: Office, browser: Watched) -> None:

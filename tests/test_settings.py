@@ -63,7 +63,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file_over_the_defau
 def test_the_gateway_guesses_nothing_of_other_people_unless_it_is_told_to() -> None:
     settings = load(None, {}).settings
     assert settings.clients.activity is False
-    assert launch_settings(settings).activity is False
+    assert launch_settings(settings).live.activity is False
 
 
 def test_the_variable_that_other_commands_read_names_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mutewatch.commands.page import made_words, write_page
+from mutewatch.commands.page import SAMPLE, made_words, write_page
 from mutewatch.commands.report import load
 from mutewatch.commands.scan import Exit, ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.errors import OperatorError
 from mutewatch.report.build import ReportOptions
-
-SAMPLE = Path(__file__).parents[1] / "sample"
 
 
 def demo(folder: Path) -> Exit:

@@ -9,6 +9,7 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      "verdicts": ["flagged", "unmuted", "inert", "mute-unknown", "missing", "undecoded"],
      "totals": {verdict: minutes},                  # of the span; only those above zero
      "flagged": {"first", "last"} | None,           # start of the first flagged minute, end of the last
+     "is_loudness": bool,                           # what was flagged are levels and gains of the microphone
      "coverage": {"counted", "seen", "judged"},     # minutes the clients counted; whose report was seen; with a verdict
      "undated": {verdict: number},                  # findings without a time: in no span
      "uninspected": [{"reason", "host", "number", "first", "last"}],   # host "": not known; times or None
@@ -103,6 +104,7 @@ def overview(
         "verdicts": [verdict.value for verdict in VERDICTS],
         "totals": totals,
         "flagged": span and {"first": seconds(span[0]), "last": seconds(span[1])},
+        "is_loudness": _is_loudness({one.signature for one in hours if one.verdict is Verdict.FLAGGED}),
         "coverage": _coverage(totals),
         "undated": history.undated(),
         "uninspected": _by_reason(history.uninspected(since, until), role),
@@ -202,6 +204,16 @@ def shown_name(client: str, role: Role, names: Names | None) -> str:
 def app_of(signature: str) -> str:
     """Return the app whose traffic a signature reads; of a signature that does not ship with us, its id."""
     return next((one.app for one in load_signatures() if one.id == signature), signature)
+
+
+def _is_loudness(signatures: set[str]) -> bool:
+    of_gains = {
+        one.id
+        for one in load_signatures()
+        for message in one.messages
+        if message.audio and any(field.role for group in message.audio.groups for field in group.fields.values())
+    }
+    return bool(signatures) and signatures <= of_gains
 
 
 def _stored_name(clients: Iterable[ClientTotals], shown: str, role: Role, names: Names | None) -> str | None:

@@ -51,7 +51,7 @@ def data_routes(desk: Desk) -> list[Route]:
         span = await _asked_span(desk, request)
         answer = await desk.look(lambda history: overview(history, span.since, span.until, visitor.role, **_how(desk)))
         desk.note_view(request, visitor, "overview", None, span)
-        return _answer(request, answer)
+        return _answer(request, answer | {"visitor": visitor.name})
 
     async def show_minutes(request: Request) -> Response:
         visitor = desk.require(request, Role.VIEWER, "minutes")

@@ -66,6 +66,8 @@ function unfold(payload) {
     words(what, i) { const number = this.evidence(what, i); return number === null ? null : this.texts[number]; },
     guess(i) { const number = column("guess", payload.guess)?.[i] ?? null; return number === null ? null : this.guesses[number]; },
     isForAnalysts: "evidence" in payload,
+    /** A flagged minute for a part of which the client was muted. */
+    isPart(i) { const muted = this.seconds("muted", i); return this.verdict[i] === 0 && muted !== null && muted < this.length[i]; },
   };
 }
 

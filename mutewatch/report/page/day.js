@@ -25,8 +25,8 @@ function Timeline({ onChoose, onEnter }) {
     return [start, start + wide];
   };
 
-  function show(next, nextDay) {
-    [minutes, day, chosen] = [next, nextDay, null];
+  function show(nextMinutes, nextDay) {
+    [minutes, day, chosen] = [nextMinutes, nextDay, null];
     for (const strip of [muteStrip, guessStrip, byId("gain-track"), byId("keys")]) {
       (strip.closest(".track") || strip).hidden = false;
     }
@@ -44,7 +44,7 @@ function Timeline({ onChoose, onEnter }) {
     const others = minutes.values.map((value, i) => [value, i]).filter(([value]) => !value.role);
     choice.replaceChildren();
     if (roles.some((i) => i >= 0)) choice.append(make("option", { value: "gain" }, "gain"));
-    for (const [value, i] of others) choice.append(make("option", { value: String(i) }, `${value.name}, ${value.unit}`));
+    for (const [value, i] of others) choice.append(make("option", { value: String(i) }, value.unit === "1" ? value.name : `${value.name}, ${value.unit}`));
     choice.disabled = choice.options.length < 2;
     byId("gain-track").hidden = !choice.options.length;
   }
@@ -75,8 +75,8 @@ function Timeline({ onChoose, onEnter }) {
     holder.replaceChildren();
     if (byId("gain-track").hidden || !holder.clientWidth) return;
     const { rows, isGain } = series();
-    const unit = isGain ? "gain in dB: high = quiet" : choice.selectedOptions[0].textContent;
-    byId("unit").textContent = unit;
+    const unit = isGain ? "gain in dB: quieter ↑, louder ↓" : choice.selectedOptions[0].textContent;
+    byId("unit").textContent = isGain ? unit : "";
     const dots = { show: rows[0].length < 120, size: 5 };
     const line = (label, colour, width, more = {}) => ({ label, stroke: colour, width, points: { ...dots, show: false }, ...more });
     const lines = isGain
@@ -90,7 +90,8 @@ function Timeline({ onChoose, onEnter }) {
       series: [{}, ...lines],
       bands: isGain ? [{ series: [1, 2], fill: withAlpha(palette.band, 0.28) }] : [],
       axes: [
-        { ...axis, values: (_, times) => times.map(clock), space: 70 },
+        { ...axis, space: 70, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * 60),
+          values: (plot, times) => times.map((time) => ((view[1] - time) / (view[1] - view[0])) * (plot.width - gutter()) < 18 ? "" : clock(time)) },
         { ...axis, size: gutter() },
       ],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
@@ -159,10 +160,11 @@ function Timeline({ onChoose, onEnter }) {
     if (chart) chart.setScale("x", { min: from, max: to });
   }
 
-  function zoomTo(next) { view = clamp(next); draw(); }
+  function zoomTo(span) { view = clamp(span); draw(); }
   function zoomBy(factor) {
-    const middle = chosen !== null && edges(chosen)[0] >= view[0] && edges(chosen)[1] <= view[1] ? edges(chosen)[0] + 30 : (view[0] + view[1]) / 2;
-    zoomTo([middle - (middle - view[0]) * factor, middle + (view[1] - middle) * factor]);
+    const [start, end] = chosen === null ? view : edges(chosen);
+    const [middle, half] = [(start + end) / 2, ((view[1] - view[0]) * factor) / 2];
+    zoomTo([middle - half, middle + half]);
   }
 
   function choose(i, isQuiet = false) {
@@ -187,11 +189,14 @@ function Timeline({ onChoose, onEnter }) {
     if (distance <= (view[1] - view[0]) * 0.03) choose(best);
   }
 
-  function step(by, isFlaggedOnly) {
+  /** The next minute, or the next flagged one; beyond the ends where there is none. */
+  function next(by, isFlaggedOnly) {
     let i = chosen === null ? (by > 0 ? -1 : minutes.count) : chosen;
     do i += by; while (i >= 0 && i < minutes.count && isFlaggedOnly && minutes.verdict[i] !== 0);
-    choose(i);
+    return i;
   }
+  const step = (by, isFlaggedOnly) => choose(next(by, isFlaggedOnly));
+  const hasFlagged = (by) => { const i = next(by, true); return i >= 0 && i < minutes.count; };
 
   const keys = {
     "ArrowRight": (event) => step(1, event.shiftKey), "ArrowLeft": (event) => step(-1, event.shiftKey),
@@ -230,7 +235,7 @@ function Timeline({ onChoose, onEnter }) {
   byId("zoom-fit").addEventListener("click", () => zoomTo(extent()));
   byId("zoom-day").addEventListener("click", () => zoomTo([day, day + DAY]));
   const redraw = () => { if (minutes) { build(); draw(); } };
-  return { show, choose, step, redraw, view: () => view, chosen: () => chosen };
+  return { show, choose, step, hasFlagged, redraw, view: () => view, chosen: () => chosen };
 }
 
 function withAlpha(colour, alpha) {

@@ -1,6 +1,6 @@
 // The painters. A verdict is told by colour, by height and by pattern, so that it can be read without colour.
-const COLOURS = { "flagged": "--flagged", "unmuted": "--unmuted", "inert": "--inert", "mute-unknown": "--unknown", "missing": "--missing", "undecoded": "--undecoded" };
-const HEIGHTS = { "flagged": 1, "unmuted": 0.5, "inert": 0.22, "mute-unknown": 1, "missing": 1, "undecoded": 1 };
+const COLOURS = { "flagged": "--flagged", "flagged in part": "--flagged", "unmuted": "--unmuted", "inert": "--inert", "mute-unknown": "--unknown", "missing": "--missing", "undecoded": "--undecoded" };
+const HEIGHTS = { "flagged": 1, "unmuted": 0.5, "inert": 0.22, "mute-unknown": 1, "missing": 1, "undecoded": 1, "flagged in part": 0.7 };
 const PATTERNS = { "mute-unknown": "stripes", "missing": "crosses", "undecoded": "dots", "closed": "back" };
 const FROM_LIGHT_TO_GRAVE = [2, 1, 4, 5, 3, 0]; // later ones are painted over earlier ones
 
@@ -106,12 +106,16 @@ function drawVerdicts(canvas, width, height, minutes, from, to, verdicts = FROM_
   background(pen, width, height);
   const place = (time) => ((time - from) / (to - from)) * width;
   for (const verdict of verdicts) {
-    const high = HEIGHTS[NAMES[verdict]] * height;
-    pen.fillStyle = fillOf(NAMES[verdict]);
-    eachRun(minutes, (i) => minutes.verdict[i] === verdict, (start, end) => {
-      if (end < from || start > to) return;
-      pen.fillRect(place(start), height - high, Math.max(1, place(end) - place(start)), high);
-    });
+    for (const isPart of [true, false]) {
+      const name = isPart ? `${NAMES[verdict]} in part` : NAMES[verdict];
+      if (!(name in HEIGHTS)) continue;
+      const high = HEIGHTS[name] * height;
+      pen.fillStyle = fillOf(name);
+      eachRun(minutes, (i) => minutes.verdict[i] === verdict && minutes.isPart(i) === isPart, (start, end) => {
+        if (end < from || start > to) return;
+        pen.fillRect(place(start), height - high, Math.max(1, place(end) - place(start)), high);
+      });
+    }
   }
   return { pen, place };
 }
@@ -163,10 +167,9 @@ function drawGuesses(canvas, width, height, minutes, from, to) {
   const place = (time) => ((time - from) / (to - from)) * width;
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
-  for (const { label, start, end } of guessRuns(minutes)) {
+  for (const { label, odds, isSure, start, end } of guessRuns(minutes)) {
     if (end < from || start > to) continue;
     const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
-    const isSure = !label.startsWith("(") && !label.endsWith("?");
     pen.fillStyle = isSure ? palette.band : palette.card;
     pen.globalAlpha = isSure ? 0.45 : 1;
     pen.fillRect(left, 1, Math.max(1, right - left - 1), height - 2);
@@ -174,38 +177,48 @@ function drawGuesses(canvas, width, height, minutes, from, to) {
     pen.strokeStyle = isSure ? palette.mean : palette.soft;
     if (right - left > 3) pen.strokeRect(left + 0.5, 1.5, right - left - 2, height - 3);
     pen.fillStyle = palette.ink;
-    const room = right - left - 10;
-    if (room > 14) pen.fillText(fitted(pen, label, room), left + 5, height / 2 + 0.5);
+    const words = [`${label}${odds && ` ${odds} %`}`, label].find((one) => pen.measureText(one).width <= right - left - 10);
+    if (words) pen.fillText(words, left + 5, height / 2 + 0.5); // a cut word says less than none: the evidence has it
   }
 }
 
-/** Neighbouring minutes of one guess. */
+/** Neighbouring minutes of one guess, with the least and the greatest of their odds. */
 function guessRuns(minutes) {
   const runs = [];
   for (let i = 0; i < minutes.count; i++) {
-    const label = guessWords(minutes, i);
+    const label = guessName(minutes, i);
     if (!label) continue;
+    const [decided, likely] = minutes.guess(i);
+    const isSure = decided !== null && likely.length > 0;
+    const p = isSure ? percentOf(likely[0][1]) : null;
     const start = minutes.end[i] - (minutes.length[i] || 60);
     const last = runs.at(-1);
-    if (last && last.label === label && start - last.end <= 5) last.end = minutes.end[i];
-    else runs.push({ label, start, end: minutes.end[i] });
+    if (last && last.label === label && last.isSure === isSure && start - last.end <= 5) {
+      last.end = minutes.end[i];
+      if (isSure) { last.least = Math.min(last.least, p); last.most = Math.max(last.most, p); }
+    } else runs.push({ label, isSure, start, end: minutes.end[i], least: p, most: p });
   }
-  return runs;
+  return runs.map((run) => ({ ...run, odds: !run.isSure ? "" : run.least === run.most ? String(run.most) : `${run.least}–${run.most}` }));
 }
 
-function fitted(pen, words, room) {
-  if (pen.measureText(words).width <= room) return words;
-  let cut = words;
-  while (cut && pen.measureText(`${cut}…`).width > room) cut = cut.slice(0, -1);
-  return cut ? `${cut}…` : "";
-}
+const percentOf = (p) => Math.min(99, Math.round(p * 100)); // no guess is certain
 
-/** The guess of a minute in one or two words: "cleaning", "cleaning or typing?", "(warming up)"; "" for none. */
+/** The guess of a minute: "cleaning? 92 %", "cleaning? 45 % or typing? 40 %", "(warming up)"; "" for none. */
 function guessWords(minutes, i) {
   const guess = minutes.guess(i);
   if (!guess) return "";
+  const [label, likely] = guess;
+  const odds = likely.map(([text, p]) => `${minutes.texts[text]}? ${percentOf(p)} %`);
+  if (label !== null && odds.length) return odds[0];
+  return odds.length ? odds.join(" or ") : guessName(minutes, i);
+}
+
+/** The same without its odds: "cleaning?", "cleaning or typing?", "(warming up)". */
+function guessName(minutes, i) {
+  const guess = minutes.guess(i);
+  if (!guess) return "";
   const [label, likely, reason] = guess;
-  if (label !== null) return minutes.texts[label];
+  if (label !== null) return `${minutes.texts[label]}?`;
   if (likely.length) return `${likely.map(([text]) => minutes.texts[text]).join(" or ")}?`;
   return reason === null ? "" : `(${minutes.texts[reason].split(":")[0]})`;
 }

@@ -3,7 +3,7 @@ performance.mark("mutewatch-start");
 const POLL_MS = Number(document.body.dataset.poll);
 const PAGE_ROWS = 50;
 const source = document.body.dataset.mode === "live" ? served() : inlined();
-const state = { all: null, day: null, clients: [], client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged", stripWidth: null };
+const state = { all: null, day: null, clients: [], month: null, client: null, minutes: null, rows: [], page: 0, tableVerdict: "flagged", stripWidth: null };
 const timeline = Timeline({ onChoose: showEvidence, onEnter: () => byId("evidence").focus() });
 
 // The answer
@@ -23,6 +23,8 @@ function tellAnswer(all) {
       ? `First ${clock(first)}, last until ${clock(last)} UTC on ${dayName(first)}.`
       : `First ${clock(first)} UTC on ${dayName(first)}, last until ${clock(last)} on ${dayName(last)}.`;
     lead.append(make("strong", {}, `${flagged.toLocaleString("en-GB")} of ${count(seen, "minute")}`), ": audio-derived data left while the client was muted.",
+      ...partWords(flagged),
+      all.is_loudness ? make("small", {}, "Numbers about how loud the microphone was, not the sound itself.") : "",
       make("small", {}, `${when} ${count(clients.length, "client")}, ${apps}. A handful of such minutes can be enough to guess what somebody does near a muted microphone.`));
   } else if (judged) {
     lead.append(`None of ${count(judged, "judged minute")} was flagged.`, make("small", {}, "That speaks for these minutes only: see what was not seen."));
@@ -30,15 +32,47 @@ function tellAnswer(all) {
     lead.append("Nothing was judged.", make("small", {}, "So this says nothing about leaks: see what was not seen."));
   }
   const legend = NAMES.filter((name) => all.totals[name]);
-  byId("legend").replaceChildren(...legend.map((name) => make("li", { title: VERDICTS[name].means }, swatch(name), make("span", {}, make("b", {}, all.totals[name].toLocaleString("en-GB")), ` ${name}`))));
+  byId("legend").replaceChildren(...legend.map((name) => {
+    const words = [make("b", {}, all.totals[name].toLocaleString("en-GB")), ` ${name}`];
+    return make("li", { title: VERDICTS[name].means }, swatch(name), name === "flagged" ? pressable(words, openFirstFlagged, "Go to the first flagged minute") : make("span", {}, ...words));
+  }));
   byId("totals").setAttribute("aria-label", `Minutes by verdict: ${legend.map((name) => `${all.totals[name]} ${name}`).join(", ") || "none"}`);
-  byId("advice").replaceChildren(...advice(all).map((words) => make("li", {}, ...words)));
+  tellAdvice(all);
   byId("unseen").replaceChildren(...unseen(all).map((words) => make("li", {}, words)));
+}
+
+/** How many of the flagged minutes were muted for all of it; nothing where this page does not know. */
+function partWords(flagged) {
+  const { whole = 0, part = 0 } = source.about?.muted || {};
+  return part && whole + part === flagged ? [make("small", {}, `${whole} for the whole minute, ${part} for a part of it.`)] : [];
 }
 
 function spanWords(all) {
   const [first, last] = [dayName(all.since), dayName(all.until - 1)];
   return `${first === last ? first : `${first} to ${last}`}, ${count(all.clients.length, "client")}`;
+}
+
+function tellAdvice(all) {
+  byId("advice").replaceChildren(...advice(all).map((words) => make("li", {}, ...words)));
+  tellCommand();
+}
+
+/** How the chosen minute is looked at in a terminal, where it has a file and a frame. */
+function tellCommand() {
+  const command = state.minutes && timeline.chosen() !== null && showCommand(state.minutes, timeline.chosen());
+  byId("check")?.replaceChildren(...(command ? [" ", make("code", {}, command), copyButton(command, "Copy the command of step “Check it yourself”"), " prints the values of the one that is open."] : []));
+}
+
+/** Open the first flagged minute of all. */
+async function openFirstFlagged() {
+  const first = Math.min(...[...daysWithData(state.all)].filter(([, flagged]) => flagged).map(([day]) => day)); // a minute is its end's day's
+  if (first !== state.day) await chooseDay(first);
+  const beginning = (client) => Math.min(...client.hours.filter(([, verdict]) => verdict === 0).map(([hour]) => hour));
+  const flagged = state.clients.filter((client) => client.minutes.flagged).sort((a, b) => beginning(a) - beginning(b));
+  if (!flagged.length) return;
+  clearFilters();
+  await chooseClient(flagged[0]);
+  byId("day-title").focus();
 }
 
 function advice(all) {
@@ -47,16 +81,19 @@ function advice(all) {
   const totals = all.totals;
   if (totals.flagged) {
     told.push([bold("Mute in hardware"), " until this is settled: a headset's switch or an unplugged microphone. The mute button did not stop these numbers."]);
-    told.push([bold("Update the client"), ", then record the same meeting again and compare. The month below tells apps and versions apart."]);
-    told.push([bold("Stop it at the gateway"), ": ", make("code", {}, "mutewatch live"), " takes the values out or blocks the message with ", make("code", {}, "[mitigation] action = \"redact\""), " or ", make("code", {}, "\"block\""), "."]);
+    told.push([bold("Update the client"), ", then record the same meeting again and compare. ", isOfNoVersion()
+      ? "This client reports no version: note it yourself." : "The month below tells apps and versions apart."]);
+    told.push([bold("Stop it at the gateway"), ": ", make("code", {}, "mutewatch live"), " takes the values out or blocks the message with ", make("code", {}, "[mitigation] action = \"redact\""), " or ", make("code", {}, "\"block\""), " in the file of ", make("code", {}, "mutewatch live --config"), ": docs/mitigation.md."]);
     told.push([bold("Tell those concerned"), ": data-protection officer and works council. Print this page for them."]);
-    if (all.role === "analyst") told.push([bold("Check it yourself"), ": choose a flagged minute below. Its file, frame and hash lead to the same bytes in Wireshark."]);
+    if (all.role === "analyst") told.push([bold("Check it yourself"), ": choose a flagged minute below. Its file, frame and hash lead to the same bytes in Wireshark.", make("span", { id: "check" })]);
   }
   if (totals["mute-unknown"]) told.push([bold("Say who was muted"), ": scan again with ", make("code", {}, "--mute FILE"), " or ", make("code", {}, "--assume muted"), ". Minutes of unknown mute state are not clean."]);
-  if (totals.missing || totals.undecoded || all.uninspected.length) told.push([bold("Close the gaps"), ": what was not seen may hold more of the same."]);
+  if (totals.missing || totals.undecoded || all.uninspected.length) told.push([bold("Close the gaps"), ": what was not seen may hold more of the same. Look for what the capture lost: docs/inputs.md; open apps with pinned certificates: docs/gateway.md."]);
   if (!told.length) told.push(["Nothing to do for these minutes. Go on watching: a client's next version may behave otherwise."]);
   return told;
 }
+
+const isOfNoVersion = () => Boolean(state.month?.apps.length) && state.month.apps.every((app) => app.version === null);
 
 /** What is known not to be known, as sentences; the same for a month. */
 function unseen(told) {
@@ -64,7 +101,7 @@ function unseen(told) {
   const { counted, seen, judged } = told.coverage;
   const totals = told.totals;
   if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}); ${judged.toLocaleString("en-GB")} could be judged.`);
-  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}; counted by the client, but the report was not seen.` : "Missing: none.");
+  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}${mutedOfMissing(told)}; counted by the client, but the report was not seen.` : "Missing: none.");
   lines.push(totals["mute-unknown"] ? `Mute state unknown: ${count(totals["mute-unknown"], "minute")}. Not clean.` : "Mute state unknown: none.");
   const undated = Object.values(told.undated || {}).reduce((sum, n) => sum + n, 0);
   lines.push(totals.undecoded ? `Undecoded: ${count(totals.undecoded, "message")} of known endpoints.` : "Undecoded: none.");
@@ -73,11 +110,17 @@ function unseen(told) {
     const when = one.first ? ` (${dayName(one.first)} ${clock(one.first)} to ${one.last && dayOf(one.last) !== dayOf(one.first) ? `${dayName(one.last)} ` : ""}${one.last ? clock(one.last) : "?"})` : "";
     lines.push(`Not inspected: ${one.number.toLocaleString("en-GB")} to ${one.host || "hosts not known"}, ${one.reason}${when}.`);
   }
-  if (!told.uninspected.length) lines.push("Not inspected: nothing is known of.");
+  if (!told.uninspected.length) lines.push("Not inspected: none known.");
   const broken = (told.inputs || []).filter((input) => input.error).length;
   if (broken) lines.push(`Not read to the end: ${count(broken, "input")}; see below.`);
   lines.push("Apps and endpoints that no signature knows are in none of these numbers.");
   return lines;
+}
+
+/** For how long clients were muted in the minutes that are missing, where this page knows of all of them. */
+function mutedOfMissing(told) {
+  const muted = told === state.all && source.about?.muted?.missing;
+  return muted ? ` (the client was muted for ${muted.toLocaleString("en-GB")} s of ${told.totals.missing === 1 ? "it" : "them"})` : "";
 }
 
 // Clients of a day
@@ -169,12 +212,21 @@ function listClients() {
     return row;
   });
   list.replaceChildren(...state.rows.map((row) => make("li", {}, row)));
+  const isNoneFound = !shown.length && state.clients.length > 0;
+  if (isNoneFound) list.append(make("li", { class: "none-found" }, "No client matches. ", pressable("Clear the filter", () => { clearFilters(); byId("find").focus(); })));
+  byId("day").hidden = isNoneFound;
+  if (!isNoneFound && state.minutes && !byId("chart").firstChild) timeline.redraw();
   state.stripWidth = null;
   markCurrent();
   const current = state.rows.find((row) => row.client.name === state.client?.name) || state.rows[0];
   if (current) { current.tabIndex = 0; if (hasFocus) current.focus({ preventScroll: true }); }
   byId("shown").textContent = shown.length === state.clients.length ? count(shown.length, "client") : `${shown.length} of ${count(state.clients.length, "client")}`;
   for (const row of state.rows) observer.observe(row);
+}
+
+function clearFilters() {
+  for (const id of ["find", "with-verdict", "with-app"]) byId(id).value = "";
+  listClients();
 }
 
 function markCurrent() {
@@ -200,6 +252,7 @@ async function chooseDay(day) {
   if (source.isLive) await load(day);
   state.clients = clientsOf(state.all, day);
   byId("day-choice").value = isoDay(day);
+  byId("day-plain").textContent = dayName(day);
   const days = [...daysWithData(state.all).keys()];
   byId("day-before").disabled = !source.isLive && !days.some((other) => other < day);
   byId("day-after").disabled = !source.isLive && !days.some((other) => other > day);
@@ -225,16 +278,21 @@ async function chooseClient(client) {
   if (state.client !== client) return; // another one was chosen while this was fetched
   state.minutes = minutes;
   for (const part of parts) part.hidden = !minutes;
-  document.querySelector(".pager").hidden = !minutes;
+  for (const part of [document.querySelector(".pager"), byId("zoom"), byId("keys"), byId("strip-hint")]) part.hidden = !minutes;
+  byId("nearest").replaceChildren();
   if (!minutes) {
     title.replaceChildren("Minute by minute");
+    const [nearest] = [...daysWithData(state.all).keys()].sort((a, b) => Math.abs(a - state.day) - Math.abs(b - state.day));
+    if (!client && nearest !== undefined && nearest !== state.day) byId("nearest").append(pressable(`Go to ${dayName(nearest)}`, () => chooseDay(nearest)));
     byId("day-words").textContent = client ? "The minutes of this day are not in this file: see “About this page”." : `Nothing on ${dayName(state.day)}.`;
     return;
   }
   title.replaceChildren(wire(client.name), `, ${dayName(state.day)}`);
   const told = NAMES.filter((name) => client.minutes[name]).map((name) => `${client.minutes[name]} ${name}`).join(", ");
   const guesses = !minutes.isForAnalysts || minutes.guesses.length ? "" : " What could be inferred is not in this store, or was left out of this page.";
-  byId("day-words").textContent = `${client.apps.join(", ")}: ${told}.${guesses}`;
+  const partial = Array.from({ length: minutes.count }, (_, i) => minutes.isPart(i)).filter(Boolean).length;
+  byId("day-words").textContent = `${client.apps.join(", ")}: ${told}.${partial ? ` Of the flagged ones ${partial} muted for a part of the minute only.` : ""}${guesses}`;
+  tellHints(minutes, partial);
   timeline.show(minutes, state.day);
   tellStrips(client, minutes);
   state.page = 0;
@@ -244,12 +302,21 @@ async function chooseClient(client) {
   if (minutes.count) timeline.choose(first < 0 ? 0 : first, true);
 }
 
+/** What stands in the strips and needs a word. */
+function tellHints(minutes, parts) {
+  byId("enter-hint").hidden = !minutes.isForAnalysts;
+  const told = [];
+  if (parts) told.push(swatch("flagged"), " muted for the whole minute ", swatch("flagged in part"), " for a part of it. ");
+  if (minutes.guesses.length) told.push("(warming up): too few minutes yet for a guess. (unfamiliar): unlike all that the model was trained on.");
+  byId("strip-hint").replaceChildren(...told);
+}
+
 function tellStrips(client, minutes) {
   const told = (verdicts) => verdicts.map((name) => `${client.minutes[name] || 0} ${name}`).join(", ");
   const guesses = [...new Set(Array.from({ length: minutes.count }, (_, i) => guessWords(minutes, i)).filter(Boolean))];
   byId("strip-verdict").setAttribute("aria-label", `Verdicts: ${told(NAMES)}`);
   byId("strip-mute").setAttribute("aria-label", "For how much of each minute the client was muted; numbers are in the table");
-  byId("strip-guess").setAttribute("aria-label", `Could be inferred: ${guesses.join(", ") || "nothing"}`);
+  byId("strip-guess").setAttribute("aria-label", `Guesses of what was heard: ${guesses.join(", ") || "none"}`);
   byId("strip-missing").setAttribute("aria-label", `Not seen: ${told(["missing", "undecoded"])}`);
   byId("strip-closed").setAttribute("aria-label", `Not inspected: ${minutes.closed.map(([from, to, reason]) => `${clock(from)} to ${clock(to)}, ${reason}`).join("; ") || "nothing known"}`);
   byId("chart").setAttribute("aria-label", "Values of each minute as the client reported them; numbers are in the evidence and the table");
@@ -261,25 +328,30 @@ const number = (value) => (value === null ? "" : Number.isInteger(value) ? Strin
 function showEvidence(i, isQuiet) {
   const { minutes } = state;
   const name = NAMES[minutes.verdict[i]];
-  byId("evidence-title").replaceChildren(swatch(name), `${times(minutes, i)} UTC: ${VERDICTS[name].glyph} ${name}`);
+  byId("evidence-title").replaceChildren(swatch(minutes.isPart(i) ? "flagged in part" : name), `${times(minutes, i)} UTC: ${VERDICTS[name].glyph} ${name}`);
   const body = byId("evidence-body");
   body.replaceChildren();
   if (minutes.isForAnalysts) body.append(make("p", { class: "why" }, `${capital(minutes.words("reason", i) || "")}.`), make("div", { class: "facts" }, factList(minutes, i), valueTable(minutes, i)));
   else body.append(make("p", { class: "why" }, `${capital(VERDICTS[name].means)}. Evidence is for analysts.`));
-  body.append(make("div", { class: "around" },
-    pressable("‹ Flagged before", () => timeline.step(-1, true)), pressable("Flagged after ›", () => timeline.step(1, true))));
+  const flaggedAt = (words, by) => {
+    const button = pressable(words, () => timeline.step(by, true));
+    button.disabled = !timeline.hasFlagged(by);
+    return button;
+  };
+  body.append(make("div", { class: "around" }, flaggedAt("‹ Flagged before", -1), flaggedAt("Flagged after ›", 1)));
   drawSwatches();
   if (!isQuiet) byId("heard").textContent = heard(minutes, i);
   markTable();
+  tellCommand();
 }
 
 function heard(minutes, i) {
   const guess = guessWords(minutes, i);
-  return `${times(minutes, i)}: ${NAMES[minutes.verdict[i]]}. ${minutes.words("reason", i) || ""}${guess ? `. Could be inferred: ${guess}` : ""}`;
+  return `${times(minutes, i)}: ${NAMES[minutes.verdict[i]]}. ${minutes.words("reason", i) || ""}${guess ? `. Guess of what was heard: ${guess}` : ""}`;
 }
 
-function pressable(words, then) {
-  const button = make("button", { type: "button" }, words);
+function pressable(words, then, title = null) {
+  const button = make("button", { type: "button", title }, ...[words].flat());
   button.addEventListener("click", then);
   return button;
 }
@@ -295,13 +367,14 @@ function factList(minutes, i) {
   tell("Rule", minutes.words("rule", i));
   if (muted !== null) tell("Muted", `${muted} s; unmuted ${minutes.seconds("unmuted", i)} s; unknown ${minutes.seconds("unknown", i)} s`);
   tell("On whose word", minutes.words("basis", i));
-  tell("Could be inferred", guessSentence(minutes, i));
+  tell("Guess", guessSentence(minutes, i));
+  tell("Guessed by", guessModel(minutes, i));
   tell("App", words("app"));
   if (minutes.evidence("rule", i) !== null) tell("Version", words("client_version") || "not reported");
   tell("Signature", words("signature"));
   tell("Call", words("call"));
   tell("Address", words("address"));
-  tell("What left", words("sent"));
+  tell("Gateway's action", minutes.words("sent", i) === "forwarded" ? "forwarded as it was" : words("sent"));
   tell("File", words("file"));
   tell("Frame", plain("frame"));
   tell("TCP stream", plain("tcp_stream"));
@@ -311,7 +384,18 @@ function factList(minutes, i) {
   if (plain("sent_sha256")) tell("SHA-256 of what left", make("code", {}, plain("sent_sha256")));
   const filter = plain("frame") && `frame.number == ${plain("frame")}`; // as `wireshark_filter` of sinks/record.py
   if (filter) tell("Wireshark filter", make("code", {}, filter), copyButton(filter, "Copy the Wireshark filter"));
+  const command = showCommand(minutes, i);
+  if (command) tell("In a terminal", make("code", {}, command), copyButton(command, "Copy the command that prints the values"));
   return make("div", {}, list);
+}
+
+/** The command that prints the values of a minute's message; null without file and frame, or if its name cannot be pasted safely. */
+function showCommand(minutes, i) {
+  const [file, frame] = [minutes.words("file", i), minutes.evidence("frame", i)];
+  if (file === null || frame === null || /\p{C}/u.test(file)) return null;
+  const path = file.startsWith("-") ? `./${file}` : file;
+  const quoted = /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'"'"'`)}'`;
+  return `mutewatch show ${quoted} --frame ${frame}`;
 }
 
 function copyButton(text, label) {
@@ -339,12 +423,15 @@ async function copied(text) {
 function guessSentence(minutes, i) {
   const guess = minutes.guess(i);
   if (!guess) return null;
-  const [label, likely, reason, used, missing, model] = guess;
-  const odds = likely.map(([text, p]) => `${minutes.texts[text]} ${p >= 1 ? ">99" : Math.round(p * 100)} %`).join(", ");
+  const [label, likely, reason, used, missing] = guess;
+  if (!likely.length && label === null) return `no guess${reason === null ? "" : ` (${minutes.texts[reason]})`}`;
+  const odds = likely.map(([text, p]) => `${minutes.texts[text]}? ${percentOf(p)} %`).join(", ");
   const from = `from ${count(used, "minute")}${missing ? `, ${missing} missing` : ""}`;
-  const what = label !== null ? odds : odds ? `not decided: ${odds}` : "no guess";
-  return `${what} (${[reason === null ? null : minutes.texts[reason], from, minutes.texts[model]].filter(Boolean).join("; ")})`;
+  const what = label !== null ? odds : `not decided: ${odds}`;
+  return `${what} (${[reason === null ? null : minutes.texts[reason], from].filter(Boolean).join("; ")})`;
 }
+
+const guessModel = (minutes, i) => { const guess = minutes.guess(i); return guess && wire(minutes.texts[guess[5]]); };
 
 function valueTable(minutes, i) {
   const rows = minutes.values.map((value, k) => [value, minutes.value(k, i)]).filter(([, told]) => told !== null);
@@ -378,14 +465,14 @@ function tellTable(rowsOnPage = PAGE_ROWS) {
   const gains = ["max-gain", "mean-gain", "min-gain"].map((role) => minutes.values.findIndex((value) => value.role === role));
   const hasGains = gains.some((k) => k >= 0);
   const heads = ["From (UTC)", "Verdict"];
-  if (minutes.isForAnalysts) heads.push("Muted", ...(hasGains ? ["Max / mean / min gain"] : []), ...(minutes.guesses.length ? ["Could be inferred"] : []), "Where");
+  if (minutes.isForAnalysts) heads.push("Muted", ...(hasGains ? ["Max / mean / min gain"] : []), ...(minutes.guesses.length ? ["Guess (what was heard)"] : []), "Where");
   table.tHead.replaceChildren(make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head))));
   table.tBodies[0].replaceChildren(...shown.map((i) => {
     const name = NAMES[minutes.verdict[i]];
     const cells = [pressable(clockSeconds(minutes.end[i] - minutes.length[i]), () => { timeline.choose(i); byId("evidence").focus(); }), `${VERDICTS[name].glyph} ${name}`];
     if (minutes.isForAnalysts) {
       const muted = minutes.seconds("muted", i);
-      cells.push(muted === null || name === "missing" ? "" : `${muted} s`);
+      cells.push(muted === null ? "" : `${muted} s`);
       if (hasGains) cells.push(gains.some((k) => k >= 0 && minutes.value(k, i) !== null) ? `${gains.map((k) => (k < 0 ? "-" : number(minutes.value(k, i)) || "-")).join(" / ")} dB` : "");
       if (minutes.guesses.length) cells.push(guessWords(minutes, i));
       const frame = minutes.evidence("frame", i);
@@ -411,6 +498,7 @@ function markTable() {
 // The month
 
 function tellMonth(month) {
+  state.month = month;
   const flagged = month.totals.flagged || 0;
   byId("month-title").textContent = monthFormat.format(new Date(month.since * 1000));
   byId("month-choice").value = month.month;
@@ -438,7 +526,8 @@ function drawTrend(days) {
     return element;
   };
   const most = Math.max(1, ...days.map((day) => day.minutes.flagged || 0));
-  const [wide, high, step] = [960, 84, 960 / days.length];
+  const wide = Math.max(280, byId("trend").clientWidth); // as wide as it is shown, so that its words keep their size
+  const [high, step] = [84, wide / days.length];
   const bars = days.flatMap((day, i) => {
     const n = day.minutes.flagged || 0;
     const tall = n ? Math.max(2, (n / most) * high) : 0;
@@ -462,15 +551,15 @@ function drawTrend(days) {
 // About
 
 function tellAbout(all) {
-  byId("meanings").replaceChildren(...NAMES.flatMap((name) => [make("dt", {}, swatch(name), ` ${VERDICTS[name].glyph} ${name}`), make("dd", {}, capital(VERDICTS[name].means) + ".")]));
+  byId("meanings").replaceChildren(...NAMES.flatMap((name) => [make("dt", {}, swatch(name), ` ${VERDICTS[name].glyph} ${name}`), make("dd", {}, `${capital(VERDICTS[name].means)}.${name === "flagged" ? " Lower in the rows: muted for a part of the minute." : ""}`)]));
   const lines = [];
   if (all.role === "viewer") lines.push("Made for a viewer: verdicts under pseudonyms, without values, evidence and guesses.");
   else lines.push(all.guesses ? "What could be inferred is a model's guess, shown where the store has one; no verdict depends on it." : "Guesses of what could be inferred were left out of this page.");
   if (source.about?.made) lines.push(source.about.made);
   if (source.about?.left_out) lines.push(source.about.left_out);
   lines.push("All times are UTC, by the client's clock. Nothing on this page is loaded from elsewhere.");
-  const inputs = all.inputs.map((input, k) => make("tr", {}, make("th", { scope: "row" }, input.name === null ? `input ${k + 1}` : wire(input.name)),
-    ...["matched", "decoded", "undecoded", "unread", "dark"].map((name) => make("td", { class: "n" }, input[name].toLocaleString("en-GB"))), make("td", {}, input.error === null ? "whole" : wire(input.error))));
+  const inputs = all.inputs.map((input, k) => make("tr", {}, make("th", { scope: "row", title: input.name }, input.name === null ? `input ${k + 1}` : wire(input.name.split("/").pop() || input.name)),
+    ...["matched", "decoded", "undecoded", "unread", "dark"].map((name) => make("td", { class: "n" }, input[name].toLocaleString("en-GB"))), make("td", { class: input.error === null ? "whole" : null }, input.error === null ? "whole" : wire(input.error))));
   byId("made").replaceChildren(...lines.map((line) => make("p", {}, line)), ...(inputs.length ? [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Inputs" }, make("table", {}, make("caption", {}, "What was read"),
     make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Input"), ...["Messages", "Decoded", "Undecoded", "Without body", "Closed"].map((head) => make("th", { scope: "col", class: "n" }, head)), make("th", { scope: "col" }, "Read"))), make("tbody", {}, ...inputs)))] : []));
 }
@@ -495,6 +584,7 @@ function redraw() {
   state.stripWidth = null;
   for (const row of state.rows) if (row.isDrawn) paintRow(row, source.now(row.client, state.day));
   timeline.redraw();
+  if (state.month && byId("trend").querySelector("svg").viewBox.baseVal.width !== Math.max(280, byId("trend").clientWidth)) drawTrend(state.month.days);
 }
 
 let themeBeforePrint = null;
@@ -515,13 +605,27 @@ function afterPrint() {
 // Beginning
 
 async function load(day) {
+  const before = state.all;
   state.all = await source.overview(day);
+  if (source.isLive) tellVisit(state.all);
+  if (state.all === before) return; // what has the focus keeps it
   tellAnswer(state.all);
   tellAbout(state.all);
+  byId("sample").hidden = !source.about?.is_sample;
+  byId("what-client").textContent = `Client: one installation of an app${state.all.clients.every((client) => /^client-[0-9a-f]{12}$/.test(client.name)) ? ", under a pseudonym" : ""}.`;
   const apps = [...new Set(state.all.clients.flatMap((client) => client.apps))].sort();
   const chosen = byId("with-app").value;
   byId("with-app").replaceChildren(make("option", { value: "" }, "any app"), ...apps.map((app) => make("option", { value: app }, app)));
   byId("with-app").value = apps.includes(chosen) ? chosen : "";
+}
+
+/** Who looks, and at what time this is. */
+function tellVisit(all) {
+  const isKnown = all.visitor !== "-"; // nobody has to log in here
+  byId("log-out").hidden = !isKnown;
+  byId("visitor").replaceChildren(...(isKnown ? [wire(all.visitor), `, ${all.role}`] : [all.role]));
+  byId("live").hidden = false;
+  byId("live").textContent = `live, last looked at ${clockSeconds(Date.now() / 1000)} UTC`;
 }
 
 async function poll() {
@@ -574,7 +678,7 @@ async function begin() {
   wireUp();
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   await load(null);
-  const month = source.summary(null).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) tellMonth(told); });
+  const month = source.summary(null).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) { tellMonth(told); tellAdvice(state.all); } });
   if (!source.isLive) await month; // of a large store a server may need seconds for it, or refuse
   await chooseDay(firstDay(state.all));
   drawSwatches();
