@@ -21,7 +21,7 @@ function Timeline({ onChoose, onEnter }) {
   };
   const clamp = ([from, to]) => {
     const wide = Math.min(Math.max(to - from, 300), DAY * 1.02);
-    const start = Math.min(Math.max(from, day - DAY * 0.01), day + DAY * 1.01 - wide);
+    const start = Math.min(Math.max((from + to - wide) / 2, day - DAY * 0.01), day + DAY * 1.01 - wide);
     return [start, start + wide];
   };
 
