@@ -374,7 +374,7 @@ function factList(minutes, i) {
   tell("Signature", words("signature"));
   tell("Call", words("call"));
   tell("Address", words("address"));
-  tell("Gateway's action", minutes.words("sent", i) === "forwarded" ? "forwarded as it was" : words("sent"));
+  tell("What became of it", minutes.words("sent", i) === "forwarded" ? "forwarded as it was" : words("sent"));
   tell("File", words("file"));
   tell("Frame", plain("frame"));
   tell("TCP stream", plain("tcp_stream"));
