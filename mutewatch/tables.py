@@ -6,6 +6,7 @@ Facts (`messages`) are kept apart from findings (what they mean). Each index is 
 
 import re
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Table, Text, text
@@ -143,8 +144,8 @@ def key_names(table: Table) -> list[str]:
 
 def last_by_key(rows: "list[dict[str, Any]]", table: Table) -> "list[dict[str, Any]]":
     """Return the last row of each key: one statement must not write a row twice."""
-    keys = key_names(table)
-    return list({tuple(row[key] for key in keys): row for row in rows}.values())
+    key = itemgetter(*key_names(table))
+    return list({key(row): row for row in rows}.values())
 
 
 def microseconds(time: datetime | None) -> int:
