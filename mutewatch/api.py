@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from mutewatch.commands.output import check_files
 from mutewatch.commands.report import load
 from mutewatch.compose import PipelineOptions, build_pipeline
-from mutewatch.config import StateDirectory, default_state, open_state, store_location
+from mutewatch.config import store_location
 from mutewatch.errors import OperatorError
-from mutewatch.feeding import Feed, in_order
+from mutewatch.feeding import Feed, in_order, state_or_none
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Finding, Flow
 from mutewatch.sinks.flat import flat_row, to_frame
@@ -117,7 +117,7 @@ def scan(
     timeline = Path(mute) if mute is not None else None
     assumed = None if assume is None else assume == "muted"
     judging = PipelineOptions(timeline, assumed, activity, show_clients, _paths(signatures))
-    pipeline = build_pipeline(_state(Path(state) if state is not None else None), judging)
+    pipeline = build_pipeline(state_or_none(Path(state) if state is not None else None, lambda _: None), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(files) > 1)
     options = ReadOptions(keylogs, addresses=tuple(addresses))
     for group in [files] if rotated else [(path,) for path in files]:
@@ -138,16 +138,6 @@ def open_store(path: AnyPath) -> Found:
 
 def _paths(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, str | PathLike) else tuple(Path(path) for path in given)
-
-
-def _state(chosen: Path | None) -> StateDirectory | None:
-    """Where the key of the pseudonyms is; where that cannot be had, they hold for this scan only."""
-    try:
-        return open_state(chosen or default_state())
-    except OperatorError:
-        if chosen is not None:
-            raise
-        return None
 
 
 def _cell(value: object) -> str:

@@ -4,11 +4,12 @@ Part of the composition root: it brings the doors and the pipeline together. It 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mutewatch.errors import InputError
+from mutewatch.config import StateDirectory, default_state, open_state
+from mutewatch.errors import InputError, OperatorError
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Exchange, Finding, Flow, Unidentified
@@ -63,6 +64,20 @@ class Feed:
         self.ours = [flow for flow in self.flows if _is_ours(flow, pipeline)]
         summary.other_flows += len(self.flows) - len(self.ours)
         summary.flows += [replace(flow, client=pipeline.names.pseudonym(flow.client)) for flow in self.ours]
+
+
+def state_or_none(chosen: Path | None, on_none: Callable[[OperatorError], None]) -> StateDirectory | None:
+    """Return the state directory, which holds the key of the pseudonyms; without one they hold for this run only.
+
+    None, after `on_none`, only where nobody chose it: a chosen one that cannot be had is an OperatorError.
+    """
+    try:
+        return open_state(chosen or default_state())
+    except OperatorError as error:
+        if chosen is not None:
+            raise
+        on_none(error)
+        return None
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

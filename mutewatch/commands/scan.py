@@ -16,9 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mutewatch.commands.output import Format, check_files, check_format, line_sink, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
-from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import OperatorError
-from mutewatch.feeding import Feed, in_order
+from mutewatch.feeding import Feed, in_order, state_or_none
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions, Sink
 from mutewatch.records import Decoded, Finding, Verdict
@@ -64,7 +63,7 @@ class ScanOptions:
 def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) -> Exit:
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
     _check(paths, options, judging)
-    pipeline = build_pipeline(_open_state(options.state), judging)
+    pipeline = build_pipeline(state_or_none(options.state, _tell_no_state), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
     with (
         # first: what was found must not be lost for want of a place
@@ -127,15 +126,8 @@ class _Early:
             self._lines.flush()
 
 
-def _open_state(chosen: Path | None) -> StateDirectory | None:
-    """The state directory holds the key of the pseudonyms; without one they hold for this run only."""
-    try:
-        return open_state(chosen or default_state())
-    except OperatorError as error:
-        if chosen is not None:
-            raise
-        print(f"mutewatch: {error}; so pseudonyms hold for this run only", file=sys.stderr)
-        return None
+def _tell_no_state(error: OperatorError) -> None:
+    print(f"mutewatch: {error}; so pseudonyms hold for this run only", file=sys.stderr)
 
 
 def _scan_files(

@@ -18,7 +18,11 @@ from markupsafe import Markup
 FOLDER: Final = Path(__file__).parent
 PAGE: Final = FOLDER / "page"
 UPLOT: Final = FOLDER / "vendor/uplot"
-PARTS: Final = ("data.js", "draw.js", "day.js", "page.js")
+# One scope: `state.js` before all that uses it while it loads, `page.js`, which begins, last.
+PARTS: Final = (
+    *("data.js", "draw.js", "day.js", "state.js"),
+    *("answer.js", "clients.js", "minutes.js", "month.js", "page.js"),
+)
 
 
 def static_page(blocks: Iterable[tuple[str, Any]]) -> str:
