@@ -37,6 +37,7 @@ class Feed:
         self.reading = replace(
             options,
             is_host=pipeline.is_host,
+            wants_answer=pipeline.wants_answer,
             on_flow=self.flows.append,
             on_skipped=summary.skipped.update,
             on_unidentified=self.unidentified.update,

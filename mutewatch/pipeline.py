@@ -130,6 +130,10 @@ class Pipeline:
         """Is `host` (lower case, without port) one that a signature knows?"""
         return any(signature.is_for(host) for signature in self._signatures)
 
+    def wants_answer(self, method: str, host: str | None, path: str) -> bool:
+        """Does a signature know the body of the response to such a request?"""
+        return any(signature.match(method, host, path, Direction.TO_CLIENT) for signature in self._signatures)
+
     def host_pattern(self, host: str) -> str | None:
         """Return the pattern of a signature that names `host`; None if there is none."""
         return matched_pattern((pattern for signature in self._signatures for pattern in signature.hosts), host)
@@ -151,7 +155,7 @@ class Pipeline:
         matches = [
             (signature, matched)
             for signature in self._signatures
-            if (matched := signature.match(exchange.method, exchange.host, exchange.path))
+            if (matched := signature.match(exchange.method, exchange.host, exchange.path, exchange.direction))
         ]
         counts.matched += bool(matches)
         facts = []

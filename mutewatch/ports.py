@@ -13,13 +13,15 @@ class ReadOptions:
     """What a reader may need beside the file, and whom it tells what it finds on the way.
 
     For captures: `keylogs` are NSS key log files; `is_host` says which host names are of interest (all, if
-    nobody says), `addresses` which servers are; `follow` goes on reading a file that grows.
+    nobody says), `addresses` which servers are; `follow` goes on reading a file that grows. `wants_answer` says of
+    which requests (method, host, path) the body of the response is to be an exchange, too.
     """
 
     keylogs: tuple[Path, ...] = ()
     is_host: Callable[[str], bool] = field(default=lambda _name: True)
     addresses: tuple[str, ...] = ()
     follow: bool = False
+    wants_answer: Callable[[str, str | None, str], bool] = field(default=lambda _method, _host, _path: False)
     on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far
     on_chosen: Callable[[int], None] = field(default=lambda _count: None)  # progress: flows chosen so far
     on_flow: Callable[[Flow], None] = field(default=lambda _flow: None)  # each flow that was looked into, once

@@ -35,8 +35,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One HTTP request (with its response's status, where known) or one websocket message.
+    """One HTTP request (with its response's status, where known), one websocket message, or the body of a response.
 
+    A websocket message has the method WEBSOCKET, and host, path and query of the request that opened it. The body of
+    a response is an exchange of its own, with the request's method and path, and `direction` TO_CLIENT.
     `body` has its transfer-encoding removed; `content_encoding` names what is still applied to it
     (None: nothing). `body` is None where the door knows that there was a message but could not read
     it: such an exchange is matched and counted, never dropped. Without a `method` it stands for a whole
@@ -55,7 +57,7 @@ class Exchange:
     content_encoding: str | None = None
     status: int | None = None  # of the response; None: not seen (yet)
     direction: Direction = Direction.TO_SERVER
-    connection: str | None = None
+    connection: str | None = None  # a name of the connection, the same for all that one input holds of it
     client_port: int | None = None
     is_tls: bool | None = None  # None: the door does not say
 
@@ -167,11 +169,15 @@ class AudioValue:
     unit: str
     floor: float | None = None  # the reading that carries no information, where one is known
     role: Role | None = None
+    is_cumulative: bool = False  # a total since some beginning: what it grew by is the reading
 
 
 @dataclass(frozen=True, slots=True)
 class AudioReport:
-    """Audio-derived values that one message carried for one interval of time of one call."""
+    """Audio-derived values that one message carried for one interval of time of one call.
+
+    `is_sample`: one of several readings of which a minute is made, such as a level every ten seconds.
+    """
 
     source: Source
     client: str
@@ -181,6 +187,7 @@ class AudioReport:
     number: int | None  # the client's own count of intervals, from which gaps are known
     values: tuple[AudioValue, ...]
     client_version: str | None = None  # of the app, by its own word
+    is_sample: bool = False
 
 
 class Scope(StrEnum):
@@ -195,6 +202,7 @@ class Basis(StrEnum):
 
     CLIENT_REPORTED = "client-reported"
     SERVER = "server"
+    ADDRESS = "client-address"  # the client's word, on another connection from its address: no id says that it is his
     OPERATOR = "operator"
     PAYLOAD_HINT = "payload-hint"
     ASSUMED = "assumed"

@@ -128,7 +128,7 @@ def _check(body: bytes, encoding: str | None, signature: Signature, message: Mes
         client=None,
         host=None,
         port=None,
-        method=message.method,
+        method=message.method[0],
         path=message.path,
         query="",
         body=body,

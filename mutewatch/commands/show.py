@@ -49,7 +49,7 @@ def _messages(path: Path, keylogs: tuple[Path, ...], engine: str) -> Iterator[tu
     options = ReadOptions(keylogs, lambda host: any(one.is_for(host) for one in signatures))
     for exchange in read_inputs((path,), options, engine=engine):
         for signature in signatures if exchange.body is not None else ():
-            matched = signature.match(exchange.method, exchange.host, exchange.path)
+            matched = signature.match(exchange.method, exchange.host, exchange.path, exchange.direction)
             if matched is not None:
                 yield exchange, signature, open_message(exchange, *matched)
 

@@ -39,7 +39,7 @@ def fixture_exchange(signature: Signature, fixture: Fixture) -> Exchange:
         client=None,
         host=fixture.host or signature.hosts[0].replace("*", "0"),
         port=443,
-        method=fixture.method or first.method,
+        method=fixture.method or first.method[0],
         path=fixture.path or first.path,
         query="",
         body=_body(fixture),

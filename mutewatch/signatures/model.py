@@ -15,10 +15,10 @@ from typing import Annotated, Literal, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mutewatch.decode import STEPS
-from mutewatch.records import Basis, Role, Scope, SignatureRef
+from mutewatch.records import Basis, Direction, Role, Scope, SignatureRef
 
 HOST_LABEL = r"[a-z0-9-]*"
 
@@ -48,8 +48,10 @@ def _host_pattern(text: str) -> str:
 
 
 def _path_template(text: str) -> str:
-    if not re.fullmatch(r"(/([A-Za-z0-9._~-]+|\{[a-z]+\}))+", text):
-        raise ValueError("a path is literal segments and {named} ones, such as /loci/{locus}/controls")
+    if not re.fullmatch(r"(/([A-Za-z0-9._~-]+|\{[a-z]+\}|\*\*))+", text) or text.count("**") > 1:
+        raise ValueError(
+            "a path is literal segments and {named} ones, such as /loci/{locus}/controls; one ** is any number of them"
+        )
     return text
 
 
@@ -60,6 +62,14 @@ def _key_pattern(text: str) -> str:
     return text
 
 
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+_ANY_PATH = "/**"
+_ANY_SEGMENTS = re.escape(_ANY_PATH)
+
+Method = Literal["POST", "PUT", "PATCH", "WEBSOCKET", "RTP"]
 Expression = Annotated[str, AfterValidator(_expression)]
 StepName = Annotated[str, AfterValidator(_step)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
@@ -125,7 +135,8 @@ class Mute(Strict):
 class Message(Strict):
     """One kind of message: how it is recognised, opened, and what it says."""
 
-    method: Literal["POST", "PUT", "PATCH"]
+    method: Annotated[tuple[Method, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    direction: Direction = Field(Direction.TO_SERVER, description="who sends it; a server's word is an echo")
     path: PathTemplate
     steps: tuple[StepName, ...] = ("json",)
     each: Expression = Field(description="elements of the document; an object counts as one element")
@@ -151,7 +162,7 @@ class Message(Strict):
     def path_pattern(self) -> re.Pattern[str]:
         """The template as a regular expression without ambiguity: one segment a group, linear time."""
         segments = re.sub(r"\\{([a-z]+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\-", "-"))
-        return re.compile(f"{segments}/?")
+        return re.compile(f"{segments.replace(_ANY_SEGMENTS, '(?:/[^/]+)*')}/?")
 
 
 def _last_key(expression: str) -> str | None:
@@ -212,7 +223,7 @@ class Signature(Strict):
     source: tuple[str, ...] = Field(min_length=1, description="where what is said here was seen")
     client_versions: str
     last_checked: date
-    hosts: tuple[HostPattern, ...] = Field(min_length=1)
+    hosts: tuple[HostPattern, ...] = Field(description="none where no message has a host, as in RTP")
     redact: Redaction
     messages: tuple[Message, ...] = Field(min_length=1)
     canary: Canary | None = None
@@ -256,15 +267,21 @@ class Signature(Strict):
         """Is `host` (lower case, without port) one of this signature's?"""
         return host is not None and self.host_pattern.fullmatch(host) is not None
 
-    def match(self, method: str, host: str | None, path: str) -> tuple[Message, dict[str, str]] | None:
-        """Return the message that this request is, with its named path segments, or None.
+    def match(
+        self, method: str, host: str | None, path: str, direction: Direction = Direction.TO_SERVER
+    ) -> tuple[Message, dict[str, str]] | None:
+        """Return the message that this is, with its named path segments, or None.
 
-        A host that the door could not see (None: hook logs have none) is taken to match.
+        A host that the door could not see (None: hook logs have none) is taken to match, unless any path would.
         """
         if host is not None and not self.is_for(host):
             return None
         for message in self.messages:
-            if message.method == method and (found := message.path_pattern.fullmatch(path)):
+            if method not in message.method or direction is not message.direction:
+                continue
+            if host is None and _ANY_PATH in message.path:
+                continue
+            if found := message.path_pattern.fullmatch(path):
                 return message, found.groupdict()
         return None
 
