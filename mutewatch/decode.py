@@ -2,7 +2,8 @@
 
 What a step takes and gives is in its one-line docstring. Every step is pure, costs at most what `Limits`
 allows, and raises only `DecodeError`, whose text is the reason shown to the user. No step knows a vendor:
-signatures name steps by their keys in `STEPS`; a step that is missing is added here, for everyone.
+signatures name steps by their keys in `STEPS`, some with an argument after a space; a step that is missing is added
+here, for everyone.
 """
 
 import base64
@@ -15,6 +16,8 @@ from typing import Any, Final
 
 from mutewatch.errors import DecodeError
 from mutewatch.limits import Limits
+from mutewatch.protobuf import Messages, parse_protobuf
+from mutewatch.xml_text import parse_xml_text
 
 _TYPE_NAMES: Final[dict[type, str]] = {
     dict: "object",
@@ -66,6 +69,11 @@ def unbase64(value: Any, budget: Budget) -> bytes:
 def gunzip(value: Any, budget: Budget) -> bytes:
     """A gzip file of one member (RFC 1952) to its content; complete, and nothing after it."""
     return _inflate(value, zlib.MAX_WBITS | 16, budget, "gzip")
+
+
+def gunzip_if_magic(value: Any, budget: Budget) -> Any:
+    """A gzip file to its content; what does not begin as one (RFC 1952, 2.3.1) as it is."""
+    return gunzip(value, budget) if isinstance(value, bytes) and value.startswith(b"\x1f\x8b") else value
 
 
 def _inflate(value: Any, wbits: int, budget: Budget, what: str) -> bytes:
@@ -180,21 +188,77 @@ def _check_shape(document: Any, limits: Limits) -> None:
     raise DecodeError(f"JSON: nested deeper than {limits.json_depth}")
 
 
+def split_lines(value: Any, budget: Budget) -> list[str]:
+    """Newline-delimited JSON to its lines, still texts: a damaged one costs only itself. Empty lines are none."""
+    lines = [line for line in as_text(value).split("\n") if line.strip()]
+    if len(lines) > budget.limits.json_nodes:
+        raise DecodeError(f"ndjson: {len(lines):,} lines, limit {budget.limits.json_nodes:,}")
+    return lines
+
+
+def xml_text(value: Any, budget: Budget) -> dict[str, Any]:
+    """An XML document to `{"name": of its root, "texts": {name of an element: [its text, ...]}}`."""
+    return parse_xml_text(as_text(value), budget.limits)
+
+
+def items(value: Any, _budget: Budget) -> Any:
+    """An object to the array of its members, `{"key": ..., "value": ...}`; anything else as it is."""
+    return [{"key": key, "value": item} for key, item in value.items()] if isinstance(value, dict) else value
+
+
 Step = Callable[[Any, Budget], Any]
 
 STEPS: Final[dict[str, Step]] = {
     "base64": unbase64,
     "gzip": gunzip,
+    "gzip_if_magic": gunzip_if_magic,
     "json": parse_json,
     "json_in_string": parse_json,
     "first_json_value": first_json_value,
+    "ndjson": split_lines,
+    "xml_text": xml_text,
+    "items": items,
 }
 
 
-def run_steps(value: Any, steps: tuple[str, ...], budget: Budget) -> Any:
+def strip_prefix(value: Any, prefix: str) -> Any:
+    """Take `prefix` off the front: bytes written `0x05`, or text, in which `#` stands for any number of digits."""
+    if prefix.startswith("0x"):
+        start = bytes.fromhex(prefix[2:])
+        if not isinstance(value, bytes) or not value.startswith(start):
+            raise DecodeError(f"strip_prefix: does not begin with {prefix}")
+        return value[len(start) :]
+    text = as_text(value)
+    found = re.match(re.escape(prefix).replace(r"\#", "[0-9]*"), text)
+    if found is None:
+        raise DecodeError(f"strip_prefix: does not begin with {prefix}")
+    return text[found.end() :]
+
+
+def json_member(value: Any, keys: str, budget: Budget) -> Any:
+    """The same object with the JSON text at `keys` (with `.` between) parsed; as it is where no text stands there."""
+    first, _, rest = keys.partition(".")
+    inner = value.get(first) if isinstance(value, dict) else None
+    if rest:
+        return {**value, first: json_member(inner, rest, budget)} if isinstance(inner, dict) else value
+    return {**value, first: parse_json(inner, budget)} if isinstance(inner, str) else value
+
+
+STEPS_WITH_ARGUMENT: Final = ("strip_prefix", "json_in_string", "protobuf")
+
+
+def run_steps(value: Any, steps: tuple[str, ...], budget: Budget, protobuf: Messages | None = None) -> Any:
     """Pass `value` through the named steps in order. KeyError for a name not in STEPS (the loader checks)."""
-    for name in steps:
-        value = STEPS[name](value, budget)
+    for step in steps:
+        name, _, argument = step.partition(" ")
+        if not argument:
+            value = STEPS[name](value, budget)
+        elif name == "strip_prefix":
+            value = strip_prefix(value, argument)
+        elif name == "json_in_string":
+            value = json_member(value, argument, budget)
+        else:
+            value = parse_protobuf(value, argument, protobuf or {}, budget.limits)
     return value
 
 

@@ -8,27 +8,25 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.visitor import TreeInterpreter
-
 from mutewatch import decode
+from mutewatch.client_time import is_plausible, newest_of, parse_time, place, time_or_none
 from mutewatch.decode import Budget
 from mutewatch.errors import DecodeError
+from mutewatch.expressions import Scope, find, search
 from mutewatch.identity import Names
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.records import AudioReport, AudioValue, Decoded, Exchange, MuteEvent, Source, Undecoded
-from mutewatch.signatures.model import Audio, FieldGroup, Message, Mute, Signature
+from mutewatch.rtcstats import StatsStates
+from mutewatch.signatures.model import Audio, FieldGroup, Message, Mute, Signature, Stats
 
-Scope = dict[str, Any]
 Fact = AudioReport | MuteEvent | Undecoded
 
 UNKNOWN_CLIENT = "unknown"  # neither the message nor the door names a client
 UNKNOWN_CALL = ""
+WEBSOCKET: Final = "WEBSOCKET"  # the method of its messages
 
 
 def extract(
@@ -38,22 +36,29 @@ def extract(
     segments: dict[str, str],
     names: Names,
     limits: Limits = DEFAULT_LIMITS,
+    states: StatsStates | None = None,
 ) -> Decoded:
-    """Return all facts of a matched exchange whose body the door could read."""
+    """Return all facts of a matched exchange whose body the door could read.
+
+    `states`: what earlier messages of its connection said; without it nothing is known of them.
+    """
     body, budget = exchange.body or b"", Budget(limits)
-    document, fault = None, None
+    document, fault, is_skipped = None, None, False
     try:
         if len(body) > limits.body:
             raise DecodeError(f"a body of {len(body):,} bytes, limit {limits.body:,}")
         body = decode.remove_content_encoding(body, exchange.content_encoding, budget)
-        document = decode.run_steps(body, message.steps, budget)
+        is_skipped = body.startswith(message.skipped)
+        document = None if is_skipped else decode.run_steps(body, message.steps, budget, message.protobuf_messages)
     except DecodeError as error:
         fault = str(error)
     sha256 = hashlib.sha256(budget.first_value or body).hexdigest()
     address = names.pseudonym(exchange.client) if exchange.client else None
-    seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
+    seen_at = exchange.sent_at if exchange.sent_at and is_plausible(exchange.sent_at) else None
     source = Source(signature.ref, exchange.origin, sha256, seen_at, address)
-    reader = _MessageReader(exchange, message, source, names, budget)
+    if is_skipped:
+        return Decoded(source)
+    reader = _MessageReader(exchange, message, source, names, budget, states or stats_states(limits))
     facts = list(reader.read(document, segments)) if fault is None else [reader.undecoded(fault)]
     return Decoded(
         source,
@@ -72,7 +77,7 @@ def unknown_message(exchange: Exchange, signature: Signature, names: Names, foun
     with suppress(DecodeError):
         body = decode.remove_content_encoding(body, exchange.content_encoding, Budget(DEFAULT_LIMITS))
     address = names.pseudonym(exchange.client) if exchange.client else None
-    seen_at = exchange.sent_at if exchange.sent_at and _is_plausible(exchange.sent_at) else None
+    seen_at = exchange.sent_at if exchange.sent_at and is_plausible(exchange.sent_at) else None
     source = Source(signature.ref, exchange.origin, hashlib.sha256(body).hexdigest(), seen_at, address)
     what = "names audio-derived values" if found else "cannot be searched for audio-derived values"
     reason = f"{_method(exchange.method)} {_shape(exchange.path)}: no message of the signature, and it {what}"
@@ -102,18 +107,37 @@ def _method(name: str) -> str:
     return name if name in _METHODS else "*"
 
 
+def connection_name(exchange: Exchange) -> str:
+    """Return a name of the connection that every door gives which knows both of its ends."""
+    if exchange.client and exchange.client_port:
+        return f"{exchange.client}:{exchange.client_port}>{exchange.host}"
+    return exchange.connection or f"{exchange.client}>{exchange.host}{exchange.path}"
+
+
+def stats_states(limits: Limits) -> StatsStates:
+    return StatsStates(limits.stats_connections, limits.stats_sources)
+
+
 class _MessageReader:
     """Reads one message; holds what its facts have in common."""
 
-    def __init__(self, exchange: Exchange, message: Message, source: Source, names: Names, budget: Budget) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        message: Message,
+        source: Source,
+        names: Names,
+        budget: Budget,
+        states: StatsStates,
+    ) -> None:
         self.exchange, self.message, self.source = exchange, message, source
-        self.names, self.budget = names, budget
+        self.names, self.budget, self.states = names, budget, states
 
     def undecoded(self, reason: str, element: int = 0, scope: Scope | None = None) -> Undecoded:
         call, at = None, None
         if scope is not None:
             call = self._call(self.message.call, scope)
-            at = _time_or_none(_find(self.message.at, scope))
+            at = time_or_none(find(self.message.at, scope))
         client = self.source.address
         return Undecoded(self.source, reason, len(self.exchange.body or b""), element, client, call, at)
 
@@ -146,31 +170,65 @@ class _MessageReader:
         for way in self.message.payload:
             found = search(way.path, scope)
             if found is not None:
-                return decode.run_steps(found, way.steps, self.budget)
+                return decode.run_steps(found, way.steps, self.budget, self.message.protobuf_messages)
         raise DecodeError(f"nothing at {' or '.join(way.path for way in self.message.payload)}")
 
     def _facts(self, scope: Scope, position: int) -> Iterator[Fact]:
         for mute in self.message.mute:
             if search(mute.when, scope) is True:
                 yield self._mute_event(mute, scope)
+        stats = self.message.stats
+        if stats is not None and search(stats.when, scope) is True:
+            scope["readings"], faults = self._readings(stats, scope)
+            for fault in faults:
+                yield self.undecoded(fault, position, scope)
         audio = self.message.audio
-        if audio is None or search(audio.when, scope) is not True:
-            return
+        if audio is not None and search(audio.when, scope) is True:
+            yield from self._audio_reports(audio, scope, position)
+
+    def _readings(self, stats: Stats, scope: Scope) -> tuple[list[Scope], list[str]]:
+        """What the getStats reports of one element say with what earlier ones said, and what was wrong with them."""
+        entries = search(stats.reports, scope)
+        if not isinstance(entries, list):
+            raise DecodeError(f"nothing at {stats.reports}")
+        name = self._identifier(find(stats.connection, scope)) or connection_name(self.exchange)
+        connection, wanted = f"{self.source.signature.id} {name}", self.message.audio_keys
+        readings: list[Scope] = []
+        faults: list[str] = []
+        for entry in entries:
+            peer = self._identifier(entry.get("peer")) or ""
+            try:
+                sources, wrong = self.states.fill_in(
+                    connection, peer, stats.dialect, entry.get("reports"), wanted, self.budget
+                )
+            except DecodeError as error:
+                faults.append(str(error))
+                continue
+            faults += wrong
+            readings.append({"at": entry.get("at"), "sources": sources})
+        return readings, sorted(set(faults))
+
+    def _audio_reports(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
         intervals = search(audio.intervals, scope)
         if not isinstance(intervals, list):
             raise DecodeError(f"nothing at {audio.intervals}")
-        for number, interval in enumerate(intervals[: self.budget.limits.elements], 1):
-            # Assumed: of several intervals in one message the last ends at `ends_at`, each a period after the other.
-            earlier = timedelta(seconds=audio.period_seconds) * (len(intervals) - number)
+        limit = self.budget.limits.samples if audio.is_sample else self.budget.limits.elements
+        scopes = [{**scope, "interval": interval} for interval in intervals[:limit]]
+        times = (find(audio.ends_at, inner) for inner in scopes) if audio.is_sample else ()
+        newest = newest_of(times, is_relative=audio.is_relative)
+        # Assumed: of several whole intervals in one message the last ends at `ends_at`, each a period after the other.
+        step = timedelta() if audio.is_sample else timedelta(seconds=audio.period_seconds)
+        for number, inner in enumerate(scopes, 1):
             try:
-                yield from self._audio_report(audio, {**scope, "interval": interval}, position, earlier)
+                yield from self._audio_report(audio, inner, position, newest, step * (len(intervals) - number))
             except DecodeError as error:
                 yield self.undecoded(str(error), position, scope)
-        if len(intervals) > self.budget.limits.elements:
-            fault = f"{len(intervals):,} intervals, limit {self.budget.limits.elements}"
-            yield self.undecoded(fault, position, scope)
+        if len(intervals) > limit:
+            yield self.undecoded(f"{len(intervals):,} intervals, limit {limit:,}", position, scope)
 
-    def _audio_report(self, audio: Audio, scope: Scope, position: int, earlier: timedelta) -> Iterator[Fact]:
+    def _audio_report(
+        self, audio: Audio, scope: Scope, position: int, newest: float | None, earlier: timedelta
+    ) -> Iterator[Fact]:
         values: list[AudioValue] = []
         for group in audio.groups:
             found, faults = values_of(group, scope)
@@ -181,23 +239,27 @@ class _MessageReader:
             yield self.undecoded(f"{len(values):,} values, limit {self.budget.limits.values}", position, scope)
         if not values:
             return
-        ends_at = self._time(audio.ends_at, scope) - earlier
+        if newest is None:
+            ends_at = self._time(audio.ends_at, scope) - earlier
+        else:
+            ends_at = place(search(audio.ends_at, scope), newest, self._time(audio.newest_at, scope))
         yield AudioReport(
             self.source,
             self._client(audio.client, scope),
             self._call(audio.call, scope) or UNKNOWN_CALL,
             ends_at - timedelta(seconds=audio.period_seconds),
             ends_at,
-            _interval_number(_find(audio.number, scope)),
+            _interval_number(find(audio.number, scope)),
             tuple(values[: self.budget.limits.values]),
-            _version(_find(audio.client_version, scope)),
+            _version(find(audio.client_version, scope)),
+            audio.is_sample,
         )
 
     def _mute_event(self, mute: Mute, scope: Scope) -> MuteEvent:
         muted = search(mute.muted, scope)
         if not isinstance(muted, bool):
             raise DecodeError(f"{mute.muted}: {decode.describe_type(muted)} instead of true or false")
-        participant = self._identifier(_find(mute.participant, scope))
+        participant = self._identifier(find(mute.participant, scope))
         return MuteEvent(
             self.source,
             self._client(mute.client, scope),
@@ -218,18 +280,21 @@ class _MessageReader:
         return None if status is None else 200 <= status < 300
 
     def _client(self, expression: str | None, scope: Scope) -> str:
-        name = self._identifier(_find(expression, scope))
+        name = self._identifier(find(expression, scope))
         return self.names.pseudonym(name) if name else self.source.address or UNKNOWN_CLIENT
 
     def _call(self, expression: str | None, scope: Scope) -> str | None:
-        name = self._identifier(_find(expression, scope))
+        """The call's id; where the signature knows none, a websocket is one call."""
+        name = self._identifier(find(expression, scope))
+        if expression is None and self.exchange.method == WEBSOCKET:
+            name = connection_name(self.exchange)
         return self.names.call(name) if name else None
 
     def _time(self, expression: str | None, scope: Scope) -> datetime:
         """The time at `expression`; without one, when the request was sent."""
-        found = _find(expression, scope)
+        found = find(expression, scope)
         if found is not None:
-            return _parse_time(found)
+            return parse_time(found)
         if self.source.seen_at is None:
             raise DecodeError("no time: neither the message nor the capture has one that can be")
         return self.source.seen_at
@@ -264,10 +329,9 @@ def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[s
     values: list[AudioValue] = []
     strange = (item for item in objects if item is not None and not isinstance(item, dict))
     faults = [f"{group.objects}: {decode.describe_type(item)} instead of an object" for item in strange]
-    readable = [item for item in objects if isinstance(item, dict)]
     for key, field in group.fields.items():
-        for position, item in enumerate(readable):
-            if key not in item:
+        for position, item in enumerate(objects):
+            if not isinstance(item, dict) or key not in item:
                 continue
             reading = item[key]
             if isinstance(reading, bool) or not isinstance(reading, int | float) or not math.isfinite(reading):
@@ -275,44 +339,9 @@ def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[s
                 continue
             value = reading if field.scale == 1 and not field.offset else reading * field.scale + field.offset
             name = key if position == 0 else f"{key}[{position}]"
-            values.append(AudioValue(name, value, field.unit, field.floor, field.role if position == 0 else None))
+            role = field.role if position == 0 else None
+            values.append(AudioValue(name, value, field.unit, field.floor, role, field.is_cumulative))
     return values, sorted(set(faults))
-
-
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # JMESPath's unquoted string
-
-
-_INTERPRETER = TreeInterpreter()  # one for all: it learns how to visit each kind of node
-
-
-@cache
-def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression).parsed
-
-
-@cache
-def _plain_path(expression: str) -> tuple[str, ...] | None:
-    """The keys of an expression that is nothing but keys; None for any other."""
-    keys = tuple(expression.split("."))
-    return keys if all(_PLAIN_KEY.fullmatch(key) for key in keys) else None
-
-
-def search(expression: str, scope: Scope) -> Any:
-    keys = _plain_path(expression)
-    if keys is not None:  # most are, and looking keys up one by one is ten times as fast
-        found: Any = scope
-        for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
-    try:
-        return _INTERPRETER.visit(_compiled(expression), scope)
-    except (JMESPathError, TypeError, ValueError, RecursionError) as error:
-        # The library's own words would quote what it was looking at.
-        raise DecodeError(f"{expression}: {type(error).__name__}") from None
-
-
-def _find(expression: str | None, scope: Scope) -> Any:
-    return None if expression is None else search(expression, scope)
 
 
 def _interval_number(value: Any) -> int | None:
@@ -321,29 +350,3 @@ def _interval_number(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
         raise DecodeError(f"interval number: {decode.describe_type(value)} instead of one from 0 to 10^9")
     return value
-
-
-def _parse_time(value: Any) -> datetime:
-    """ISO 8601 text to UTC; a time without a zone is taken as UTC. Years 2000 to 2099."""
-    if not isinstance(value, str) or len(value) > 40:
-        raise DecodeError(f"time: {decode.describe_type(value)} instead of ISO 8601 text")
-    try:
-        time = datetime.fromisoformat(value)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise DecodeError(f"time: {len(value)} characters that are not ISO 8601") from None
-    if not 2000 <= time.year < 2100:
-        raise DecodeError(f"time: the year {time.year}")
-    return time
-
-
-def _is_plausible(time: datetime) -> bool:
-    """Can the difference of two such times be added to a third? From 1970, where a gateway without a clock begins."""
-    return 1970 <= time.year < 2200
-
-
-def _time_or_none(value: Any) -> datetime | None:
-    try:
-        return _parse_time(value)
-    except DecodeError:
-        return None

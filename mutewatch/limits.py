@@ -27,6 +27,9 @@ class Limits:
     redact_nodes: int = 80_000  # JSON values that redaction looks at in one message, layers and all; seen 325
     json_digits: int = 32  # of an integer; seen 18
     identifier: int = 128  # characters of a client or call id kept; seen 47
+    samples: int = 4_096  # readings of one message: nine hours at one each 8 s
+    stats_connections: int = 20_000  # whose getStats reports are followed; the stalest is let go first
+    stats_sources: int = 8  # microphones of one peer connection, and peer connections of one connection
     values: int = 64  # audio-derived values kept of one interval; seen 3
     minutes_per_gap: int = 1440  # missing minutes listed for one gap: a day
     resend_seconds: float = 45  # same interval number, at most this apart: a resend; minutes are further apart

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from mutewatch.audio_names import names_audio
-from mutewatch.extract import extract, unknown_message
+from mutewatch.extract import extract, stats_states, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
@@ -111,6 +111,7 @@ class Pipeline:
         self.counts = Counts()
         self._signatures, self.names, self._model, self._limits = signatures, names, model, limits
         self._mute = mute or MuteTracker(limits=limits)
+        self._stats = stats_states(limits)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
         self._ready: list[Judged] = []
@@ -168,7 +169,7 @@ class Pipeline:
                 if mitigation is not None:
                     mitigation.apply(signature, message, None, tuple)
                 continue
-            decoded = extract(exchange, signature, message, segments, names, self._limits)
+            decoded = extract(exchange, signature, message, segments, names, self._limits, self._stats)
             counts.undecoded += bool(decoded.undecoded)
             counts.decoded += not decoded.undecoded
             counts.without_audio += not (decoded.audio or decoded.mute or decoded.undecoded)

@@ -12,7 +12,8 @@ from typing import Any
 from mutewatch import decode
 from mutewatch.decode import Budget
 from mutewatch.errors import DecodeError
-from mutewatch.extract import search, values_of
+from mutewatch.expressions import search
+from mutewatch.extract import values_of
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.records import Exchange
 from mutewatch.signatures.model import Message

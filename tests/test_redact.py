@@ -23,7 +23,7 @@ from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.records import AudioReport, Decoded
 from mutewatch.redact import Blank, Redacted, RedactionError, redact, redact_query
 from mutewatch.signatures import FOLDER, Signature, load_signature, load_signatures
-from mutewatch.signatures.fixtures import fixture_exchange
+from mutewatch.signatures.fixtures import fixture_exchanges
 from mutewatch.signatures.model import Fixture, Message
 from tests.webex_bodies import real_bodies
 
@@ -115,7 +115,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def facts(body: bytes, signature: Signature, message: Message, encoding: str | None = None) -> Decoded:
-    exchange = fixture_exchange(signature, signature.fixtures[0])
+    exchange = next(fixture_exchanges(signature, signature.fixtures[0]))
     exchange = replace(exchange, body=body, content_encoding=encoding)
     return extract(exchange, signature, message, {}, Names(key=None))
 
@@ -232,7 +232,7 @@ def test_the_query_of_the_url_tells_nothing(query: str, blank: Blank, left: tupl
 def test_every_fixture_leaves_without_a_value_or_is_refused(
     signature: Signature, fixture: Fixture, blank: Blank
 ) -> None:
-    exchange = fixture_exchange(signature, fixture)
+    exchange = next(fixture_exchanges(signature, fixture))
     matched = signature.match(exchange.method, exchange.host, exchange.path)
     assert matched is not None
     assert exchange.body is not None

@@ -13,7 +13,7 @@ from mutewatch.identity import Names
 from mutewatch.ports import ReadOptions
 from mutewatch.readings import open_message
 from mutewatch.signatures import load_signatures
-from mutewatch.signatures.fixtures import fixture_exchange
+from mutewatch.signatures.fixtures import fixture_exchanges
 from pcap_tools import read_inputs
 
 SAMPLE = Path(__file__).parents[1] / "mutewatch/sample"
@@ -45,7 +45,7 @@ def test_the_hash_of_a_finding_leads_to_its_values(name: str, capsys: pytest.Cap
 def test_it_reads_the_values_that_findings_have() -> None:
     for signature in load_signatures():
         for fixture in signature.fixtures:
-            exchange = fixture_exchange(signature, fixture)
+            exchange = next(fixture_exchanges(signature, fixture))
             matched = signature.match(exchange.method, exchange.host, exchange.path)
             if matched is None:
                 continue

@@ -84,7 +84,7 @@ def test_named_path_segments_are_given_out() -> None:
         ('id = "webex.locus"', 'id = "webex.locus"\ncolour = "red"', "colour: Extra inputs are not permitted"),
         ('confidence = "code"', 'confidence = "sure"', "confidence: Input should be"),
         ("source = [", "source = []\nformerly = [", "source: Tuple should have at least 1 item"),
-        ('steps = ["json_in_string"]', 'steps = ["pickle"]', "no step 'pickle'; there are base64, gzip"),
+        ('steps = ["json_in_string"]', 'steps = ["pickle"]', "no step 'pickle'; there are base64, first"),
         ('each = "document.localMedias[].localSdp"', 'each = "a["', "not a JMESPath expression"),
         ('"locus-*.wbx2.com"', '"*.com"', "never in the last two"),
         ('"locus-*.wbx2.com"', '"(a+)+.wbx2.com"', "a host is lower-case labels"),

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mutewatch.extract import extract
+from mutewatch.extract import extract, stats_states
 from mutewatch.identity import Names
+from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.records import AudioReport, Decoded, Exchange, MuteEvent, Origin, Undecoded
 from mutewatch.signatures.model import Fixture, Signature
 
@@ -31,34 +32,39 @@ def run_fixtures(signature: Signature) -> Iterator[FixtureResult]:
         yield FixtureResult(fixture.name, fixture.facts, tuple(_facts(signature, fixture)))
 
 
-def fixture_exchange(signature: Signature, fixture: Fixture) -> Exchange:
-    """Return the message of a fixture, as a door would give it."""
+def fixture_exchanges(signature: Signature, fixture: Fixture) -> Iterator[Exchange]:
+    """Yield the messages of a fixture, as a door would give them."""
     first = signature.messages[0]
-    return Exchange(
-        sent_at=datetime.fromisoformat(fixture.sent_at),
-        client=None,
-        host=fixture.host or signature.hosts[0].replace("*", "0"),
-        port=443,
-        method=fixture.method or first.method[0],
-        path=fixture.path or first.path,
-        query="",
-        body=_body(fixture),
-        origin=Origin("fixture"),
-        status=fixture.status,
-    )
+    for body in _bodies(fixture):
+        yield Exchange(
+            sent_at=datetime.fromisoformat(fixture.sent_at),
+            client=None,
+            host=fixture.host or next((host.replace("*", "0") for host in signature.hosts), None),
+            port=443,
+            method=fixture.method or first.method[0],
+            path=fixture.path or first.path.replace("**", "path"),
+            query="",
+            body=body,
+            origin=Origin("fixture"),
+            status=fixture.status,
+            direction=fixture.direction,
+            connection="connection",
+        )
 
 
 def _facts(signature: Signature, fixture: Fixture) -> Iterator[str]:
-    exchange = fixture_exchange(signature, fixture)
-    matched = signature.match(exchange.method, exchange.host, exchange.path)
-    if matched is None:
-        yield "no match"
-        return
-    yield from fact_lines(extract(exchange, signature, *matched, Names(key=None)))
+    states = stats_states(DEFAULT_LIMITS)
+    for exchange in fixture_exchanges(signature, fixture):
+        matched = signature.match(exchange.method, exchange.host, exchange.path, exchange.direction)
+        if matched is None:
+            yield "no match"
+            return
+        yield from fact_lines(extract(exchange, signature, *matched, Names(key=None), states=states))
 
 
-def _body(fixture: Fixture) -> bytes:
-    return pack(fixture.body, fixture.inner, fixture.encode)
+def _bodies(fixture: Fixture) -> Iterator[bytes]:
+    for body in (fixture.body, *fixture.then):
+        yield bytes.fromhex(body) if fixture.is_hex else pack(body, fixture.inner, fixture.encode)
 
 
 def pack(body: str, inner: str | None, encode: Iterable[str]) -> bytes:
@@ -68,7 +74,7 @@ def pack(body: str, inner: str | None, encode: Iterable[str]) -> bytes:
     packed = inner.encode()
     for step in encode:
         packed = gzip.compress(packed, mtime=0) if step == "gzip" else base64.b64encode(packed)
-    return body.replace("{inner}", packed.decode()).encode()
+    return body.encode().replace(b"{inner}", packed)
 
 
 def fact_lines(decoded: Decoded) -> Iterator[str]:

@@ -4,7 +4,8 @@ A signature is data: hosts and paths to match, steps to decode, JMESPath express
 the evidence that all of this is so. Expressions are evaluated on one object with these keys:
 
 - `document`: the decoded body; `element`: one of `each`; `payload`: what the element's steps give;
-- `interval`: one of `intervals` (audio only); `path`: the named segments of the matched path.
+- `interval`: one of `intervals` (audio only); `path`: the named segments of the matched path;
+- `readings`: what `stats` filled in, an array of `{"at": ..., "sources": [...]}`.
 """
 
 import re
@@ -17,8 +18,11 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mutewatch.decode import STEPS
+from mutewatch.decode import STEPS, STEPS_WITH_ARGUMENT
+from mutewatch.protobuf import SCALARS, parse_field
+from mutewatch.protobuf import Field as ProtobufField
 from mutewatch.records import Basis, Direction, Role, Scope, SignatureRef
+from mutewatch.rtcstats import Dialect
 
 HOST_LABEL = r"[a-z0-9-]*"
 
@@ -35,10 +39,17 @@ def _expression(text: str) -> str:
     return text
 
 
-def _step(name: str) -> str:
-    if name not in STEPS:
-        raise ValueError(f"no step {name!r}; there are {', '.join(STEPS)}")
-    return name
+def _step(text: str) -> str:
+    name, _, argument = text.partition(" ")
+    if argument and name not in STEPS_WITH_ARGUMENT:
+        raise ValueError(f"step {name!r} takes no argument; those that do are {', '.join(STEPS_WITH_ARGUMENT)}")
+    if not argument and name in STEPS_WITH_ARGUMENT and name not in STEPS:
+        raise ValueError(f"step {name!r} needs an argument after a space")
+    if not argument and name not in STEPS:
+        raise ValueError(f"no step {name!r}; there are {', '.join(sorted({*STEPS, *STEPS_WITH_ARGUMENT}))}")
+    if name == "strip_prefix" and argument.startswith("0x") and not re.fullmatch("0x([0-9a-f]{2})+", argument):
+        raise ValueError("bytes to strip are written as 0x and hexadecimal digits")
+    return text
 
 
 def _host_pattern(text: str) -> str:
@@ -70,6 +81,14 @@ _ANY_PATH = "/**"
 _ANY_SEGMENTS = re.escape(_ANY_PATH)
 
 Method = Literal["POST", "PUT", "PATCH", "WEBSOCKET", "RTP"]
+
+
+def _protobuf_field(text: str) -> str:
+    parse_field(text)
+    return text
+
+
+ProtobufText = Annotated[str, AfterValidator(_protobuf_field)]
 Expression = Annotated[str, AfterValidator(_expression)]
 StepName = Annotated[str, AfterValidator(_step)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
@@ -95,6 +114,7 @@ class ValueField(Strict):
     offset: float = 0
     floor: float | None = Field(None, description="the value that carries no information, in `unit`")
     role: Role | None = None
+    is_cumulative: bool = Field(False, description="a total: what it grew by, per second, is the reading")
 
 
 class FieldGroup(Strict):
@@ -109,11 +129,14 @@ class Audio(Strict):
 
     when: Expression = Field("`true`", description="only payloads for which this is true carry intervals")
     intervals: Expression
+    is_sample: bool = Field(False, description="each is one of several readings of which a minute is made")
     number: Expression | None = Field(None, description="the client's own count of intervals")
-    ends_at: Expression = Field(description="ISO 8601 time of the end of the interval, by the client's clock")
+    ends_at: Expression = Field(description="end of the interval by the client's clock: ISO 8601, or milliseconds")
+    is_relative: bool = Field(False, description="`ends_at` has an unknown start; the newest is at `newest_at`")
+    newest_at: Expression | None = Field(None, description="without it the time of the message")
     period_seconds: float = Field(ge=1, le=3600)
-    call: Expression
-    client: Expression
+    call: Expression | None = Field(None, description="without it the connection, of a websocket")
+    client: Expression | None = Field(None, description="without it the client's address")
     client_version: Expression | None = Field(None, description="version of the client's app; by itself, no name in it")
     groups: tuple[FieldGroup, ...] = Field(min_length=1)
 
@@ -123,13 +146,22 @@ class Mute(Strict):
 
     when: Expression
     muted: Expression = Field(description="gives true or false")
-    at: Expression | None = Field(None, description="time of the change; without it the time of the request")
-    call: Expression | None = None
+    at: Expression | None = Field(None, description="time of the change; without it the time of the message")
+    call: Expression | None = Field(None, description="without it the connection, of a websocket")
     client: Expression | None = None
     participant: Expression | None = Field(None, description="id under which others may mute this client")
     scope: Scope = Scope.LOCAL
     basis: Basis = Basis.CLIENT_REPORTED
     effective_on: Literal["sent", "2xx"] = "sent"
+
+
+class Stats(Strict):
+    """getStats reports that leave out what has not changed: state is kept for each connection (`rtcstats.py`)."""
+
+    dialect: Dialect
+    when: Expression
+    reports: Expression = Field(description='gives an array of {"at": ..., "peer": ..., "reports": ...}')
+    connection: Expression | None = Field(None, description="whose reports follow each other; else the connection")
 
 
 class Message(Strict):
@@ -138,14 +170,46 @@ class Message(Strict):
     method: Annotated[tuple[Method, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     direction: Direction = Field(Direction.TO_SERVER, description="who sends it; a server's word is an echo")
     path: PathTemplate
+    skip: tuple[str, ...] = Field((), description="beginnings of bodies that are no message of this kind")
     steps: tuple[StepName, ...] = ("json",)
     each: Expression = Field(description="elements of the document; an object counts as one element")
     each_required: bool = Field(True, description="a message without any is undecoded, not empty")
     payload: tuple[Payload, ...] = Field(min_length=1)
     call: Expression | None = Field(None, description="for a damaged payload: call, as the envelope has it")
     at: Expression | None = Field(None, description="for a damaged payload: time, as the envelope has it")
+    stats: Stats | None = None
     audio: Audio | None = None
     mute: tuple[Mute, ...] = ()
+    protobuf: dict[str, dict[str, ProtobufText]] = Field(
+        {}, description="messages of the step `protobuf`, and their fields: `uint64 1`, `repeated Metric 2`"
+    )
+
+    @model_validator(mode="after")
+    def _has_its_protobuf(self) -> Self:
+        steps = (*self.steps, *(step for way in self.payload for step in way.steps))
+        named = {argument for step in steps for name, _, argument in [step.partition(" ")] if name == "protobuf"}
+        types = {field.type for fields in self.protobuf_messages.values() for field in fields.values()}
+        missing = (named | types) - self.protobuf.keys() - SCALARS.keys() - {"string", "bytes"}
+        if missing:
+            raise ValueError(f"protobuf: no message {', '.join(sorted(missing))}")
+        return self
+
+    @cached_property
+    def protobuf_messages(self) -> dict[str, dict[str, ProtobufField]]:
+        """The field map, parsed."""
+        return {
+            message: {name: parse_field(text) for name, text in fields.items()}
+            for message, fields in self.protobuf.items()
+        }
+
+    @cached_property
+    def skipped(self) -> tuple[bytes, ...]:
+        return tuple(text.encode() for text in self.skip)
+
+    @cached_property
+    def audio_keys(self) -> frozenset[str]:
+        """Every key under which it carries an audio-derived number."""
+        return frozenset(key for group in (self.audio.groups if self.audio else ()) for key in group.fields)
 
     @cached_property
     def packed(self) -> dict[str | None, tuple[StepName, ...]]:
@@ -184,7 +248,10 @@ class Redaction(Strict):
 
 
 class Fixture(Strict):
-    """One message and the facts that must come out of it; `inner` is packed by `encode` into `{inner}`."""
+    """One message and the facts that must come out of it; `inner` is packed by `encode` into `{inner}`.
+
+    `then`: bodies of messages that follow on the same connection. `is_hex`: bodies are hexadecimal digits.
+    """
 
     name: str
     method: str | None = None
@@ -192,7 +259,10 @@ class Fixture(Strict):
     path: str | None = None
     status: int | None = 200
     sent_at: str = "2025-01-01T00:00:02Z"
+    direction: Direction = Direction.TO_SERVER
     body: str
+    then: tuple[str, ...] = ()
+    is_hex: bool = False
     inner: str | None = None
     encode: tuple[Literal["gzip", "base64"], ...] = ("gzip", "base64")
     kind: Literal["typical", "negative", "damaged"] = "typical"
@@ -246,8 +316,7 @@ class Signature(Strict):
     @cached_property
     def audio_names(self) -> frozenset[str]:
         """Every key under which a message of this signature carries an audio-derived number."""
-        audios = (message.audio for message in self.messages if message.audio)
-        return frozenset(key for audio in audios for group in audio.groups for key in group.fields)
+        return frozenset(key for message in self.messages for key in message.audio_keys)
 
     @cached_property
     def telling_names(self) -> frozenset[str]:

@@ -1,0 +1,136 @@
+"""getStats reports that clients send compressed against the one before: what is left out has not changed.
+
+A client polls its peer connections every few seconds and sends what differs, so that a microphone level which stays
+the same is in the first report only. `StatsStates` remembers, for each connection, the readings of its local audio
+sources (W3C webrtc-stats, RTCAudioSourceStats: `media-source` of kind `audio`) and fills in what a report leaves out.
+Three dialects of this compression are known; they differ in what a report that is not there at all means.
+
+State is bounded: so many connections, the stalest goes first and is counted; so many peers and sources of each. A
+change to a report whose beginning was not seen is a fault that is told, not a reading.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from mutewatch.decode import Budget, describe_type, parse_json
+from mutewatch.errors import DecodeError
+
+# Reports of these types carry levels, too, but of sound that was received; a change to one does not repeat its type.
+_OTHER_AUDIO: Final = ("inbound-rtp", "track", "receiver", "sender")
+_UNSEEN: Final = "a change to a report whose beginning was not seen"
+
+
+class Dialect(StrEnum):
+    WEBEX = "webex"  # a list of JSON texts with id and type; a report that has not changed may be missing
+    JITSI = "jitsi"  # an object by id; a report that is missing has ended
+    WHEREBY = "whereby"  # an object by id; a report that is missing has not changed
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One peer connection: what is known of its audio sources, in the order in which they appeared."""
+
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Connection:
+    peers: dict[str, _Peer] = field(default_factory=dict)
+    positions: dict[tuple[str, str], int] = field(default_factory=dict)  # of a source among those of all peers
+
+
+class StatsStates:
+    """What the reports so far have said, by connection. Feed reports of one connection in their order."""
+
+    def __init__(self, connections: int, sources: int) -> None:
+        """Remember at most so many connections, and so many peers and sources of each."""
+        self.forgotten = 0  # connections let go to stay within the limit
+        self._limit, self._sources = connections, sources
+        self._connections: OrderedDict[str, _Connection] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def fill_in(
+        self, connection: str, peer: str, dialect: Dialect, reports: Any, wanted: Collection[str], budget: Budget
+    ) -> tuple[list[dict[str, Any] | None], list[str]]:
+        """Return the `wanted` readings of each audio source after `reports`, and what was wrong with them.
+
+        A source keeps its position in the list; None stands for one that is not this peer's, or has ended.
+        """
+        known = self._connection(connection)
+        if peer not in known.peers and len(known.peers) >= self._sources:
+            raise DecodeError(f"more than {self._sources} peer connections")
+        state = known.peers.setdefault(peer, _Peer())
+        faults: set[str] = set()
+        named: set[str] = set()
+        for name, report in _each(reports, dialect, budget):
+            named.add(name)
+            if fault := self._take(state, name, report, wanted):
+                faults.add(fault)
+        if dialect is Dialect.JITSI:
+            for name in state.sources.keys() - named:
+                del state.sources[name]
+            state.others &= named
+        return _placed(known, peer, state, 4 * self._sources), sorted(faults)
+
+    def _connection(self, name: str) -> _Connection:
+        known = self._connections.setdefault(name, _Connection())
+        self._connections.move_to_end(name)
+        if len(self._connections) > self._limit:
+            self._connections.popitem(last=False)
+            self.forgotten += 1
+        return known
+
+    def _take(self, state: _Peer, name: str, report: Mapping[str, Any], wanted: Collection[str]) -> str | None:
+        """Take in one report, whole or changed; return why it could not be used, if it could not."""
+        readings = {key: report[key] for key in wanted if key in report}
+        kind = report.get("type")
+        if name in state.sources:
+            state.sources[name].update(readings)
+            return None
+        if kind is None:
+            return _UNSEEN if readings and name not in state.others else None
+        if kind == "media-source":
+            # Only sound has these readings: that the kind is left out does not matter.
+            if report.get("kind", "audio") != "audio" or not (readings or "kind" in report):
+                return None
+            if len(state.sources) >= self._sources:
+                return f"more than {self._sources} audio sources"
+            state.sources[name] = readings
+        elif kind in _OTHER_AUDIO and report.get("kind") != "video":
+            if len(state.others) >= 16 * self._sources:
+                return f"more than {16 * self._sources} streams received"
+            state.others.add(name)
+        return None
+
+
+def _each(reports: Any, dialect: Dialect, budget: Budget) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield id and content of each report, as the dialect writes them."""
+    if dialect is Dialect.WEBEX:
+        if not isinstance(reports, list):
+            raise DecodeError(f"stats: {describe_type(reports)} instead of an array")
+        parsed = (parse_json(text, budget) for text in reports)
+        pairs = [(report.get("id") if isinstance(report, dict) else None, report) for report in parsed]
+    elif isinstance(reports, dict):
+        pairs = list(reports.items())
+    else:
+        raise DecodeError(f"stats: {describe_type(reports)} instead of an object")
+    for name, report in pairs:
+        if isinstance(name, str) and isinstance(report, dict):
+            yield name, report  # beside the reports stands the time of the newest, a number
+
+
+def _placed(known: _Connection, peer: str, state: _Peer, limit: int) -> list[dict[str, Any] | None]:
+    for name in state.sources:
+        if (peer, name) not in known.positions and len(known.positions) >= limit:
+            raise DecodeError(f"more than {limit} audio sources")
+        known.positions.setdefault((peer, name), len(known.positions))
+    found: list[dict[str, Any] | None] = [None] * len(known.positions)
+    for name, readings in state.sources.items():
+        found[known.positions[peer, name]] = dict(readings)
+    return found
