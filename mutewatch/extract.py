@@ -18,7 +18,7 @@ from mutewatch.errors import DecodeError
 from mutewatch.expressions import Scope, find, search
 from mutewatch.identity import Names
 from mutewatch.limits import DEFAULT_LIMITS, Limits
-from mutewatch.records import AudioReport, AudioValue, Decoded, Exchange, MuteEvent, Source, Undecoded
+from mutewatch.records import AudioReport, AudioValue, Decoded, Direction, Exchange, MuteEvent, Source, Undecoded
 from mutewatch.rtcstats import StatsStates
 from mutewatch.signatures.model import Audio, FieldGroup, Message, Mute, Signature, Stats
 
@@ -58,7 +58,8 @@ def extract(
     source = Source(signature.ref, exchange.origin, sha256, seen_at, address)
     if is_skipped:
         return Decoded(source)
-    reader = _MessageReader(exchange, message, source, names, budget, states or stats_states(limits))
+    states = stats_states(limits) if states is None else states
+    reader = _MessageReader(exchange, message, source, names, budget, states)
     facts = list(reader.read(document, segments)) if fault is None else [reader.undecoded(fault)]
     return Decoded(
         source,
@@ -284,9 +285,10 @@ class _MessageReader:
         return self.names.pseudonym(name) if name else self.source.address or UNKNOWN_CLIENT
 
     def _call(self, expression: str | None, scope: Scope) -> str | None:
-        """The call's id; where the signature knows none, a websocket is one call."""
+        """The call's id; where the signature knows none, what a client says on one websocket is of one call."""
         name = self._identifier(find(expression, scope))
-        if expression is None and self.exchange.method == WEBSOCKET:
+        is_claim = self.exchange.method == WEBSOCKET and self.exchange.direction is Direction.TO_SERVER
+        if expression is None and is_claim:
             name = connection_name(self.exchange)
         return self.names.call(name) if name else None
 
@@ -338,7 +340,7 @@ def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[s
                 faults.append(f"{key}: {decode.describe_type(reading)} instead of a finite number")
                 continue
             value = reading if field.scale == 1 and not field.offset else reading * field.scale + field.offset
-            name = key if position == 0 else f"{key}[{position}]"
+            name = group.prefix + (key if position == 0 else f"{key}[{position}]")
             role = field.role if position == 0 else None
             values.append(AudioValue(name, value, field.unit, field.floor, role, field.is_cumulative))
     return values, sorted(set(faults))

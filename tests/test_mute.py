@@ -12,7 +12,7 @@ from mutewatch.mute import EVERYONE, MuteTracker
 from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
 from tests.facts import at, mute_event
 
-P = "L1/P1"
+P = "P1"
 
 
 def minute(tracker: MuteTracker, number: int = 5, names: tuple[str, ...] = ("U1",)) -> MuteSummary:

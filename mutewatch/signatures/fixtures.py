@@ -48,7 +48,7 @@ def fixture_exchanges(signature: Signature, fixture: Fixture) -> Iterator[Exchan
             origin=Origin("fixture"),
             status=fixture.status,
             direction=fixture.direction,
-            connection="connection",
+            connection="socket",
         )
 
 

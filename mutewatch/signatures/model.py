@@ -53,7 +53,7 @@ def _step(text: str) -> str:
 
 
 def _host_pattern(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9*-]+(\.[a-z0-9*-]+)+", text) or not re.search(r"\.[a-z0-9-]+\.[a-z]+$", text):
+    if not re.fullmatch(r"[a-z0-9*-]+(\.[a-z0-9*-]+)+", text) or not re.search(r"(^|\.)[a-z0-9-]+\.[a-z]+$", text):
         raise ValueError("a host is lower-case labels; `*` stands inside one label, never in the last two")
     return text
 
@@ -121,6 +121,7 @@ class FieldGroup(Strict):
     """Audio-derived numbers that stand side by side in each object that `objects` finds."""
 
     objects: Expression
+    prefix: str = Field("", description="stands before the names of its values, where those of two groups are the same")
     fields: dict[str, ValueField]
 
 
