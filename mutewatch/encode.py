@@ -21,7 +21,11 @@ def compress(data: bytes) -> bytes:
 
 
 # By the names in `decode.STEPS`. The steps that parse JSON have no entry: they come last, and text is edited.
-_BACK: Final[dict[str, Callable[[bytes], bytes]]] = {"base64": base64.b64encode, "gzip": compress}
+_BACK: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "base64": base64.b64encode,
+    "gzip": compress,
+    "gzip_if_magic": compress,  # or plain, which that step takes, too
+}
 
 
 def undo_steps(data: bytes, steps: tuple[str, ...]) -> bytes:

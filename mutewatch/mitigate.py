@@ -154,7 +154,8 @@ class Mitigation:
         try:
             done = self._redact(policy, signature, message)
         except RedactionError:
-            self._withhold(Sent.REFUSED, Answer.FORBIDDEN)
+            if has_audio or not message.protobuf:  # of what is binary, only what carries a value cannot leave
+                self._withhold(Sent.REFUSED, Answer.FORBIDDEN)
             return self.decision
         known = query = self._exchange.query if self.decision.query is None else self.decision.query
         if policy.identifiers:

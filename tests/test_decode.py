@@ -156,3 +156,45 @@ def test_the_public_json_suite_agrees_on_what_is_json(shared: Path) -> None:
             if accepted != name.startswith("y_"):
                 wrong.append(name)
     assert wrong == []
+
+
+# -- steps that sockets and other telemetry need ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "found"),
+    [
+        (("ndjson",), b'{"a":1}\n\n{"b":\r\n', ['{"a":1}', '{"b":\r']),
+        (("gzip_if_magic", "json"), gzip.compress(b"[0]"), [0]),
+        (("gzip_if_magic", "json"), b"[0]", [0]),
+        (("strip_prefix 0x05",), b"\x05\x08\x00", b"\x08\x00"),
+        (("strip_prefix 42#", "json"), b'42["a"]', ["a"]),
+        (("strip_prefix 42#", "json"), b'4217["a"]', ["a"]),
+        (("json", "json_in_string a.b"), b'{"a":{"b":"[false]","c":0}}', {"a": {"b": [False], "c": 0}}),
+        (("json", "json_in_string a.b"), b'{"a":{"b":7}}', {"a": {"b": 7}}),
+        (("json", "json_in_string a.b"), b'{"a":[]}', {"a": []}),
+        (("json", "items"), b'{"k":{"muted":false}}', [{"key": "k", "value": {"muted": False}}]),
+        (("json", "items"), b"true", True),
+        (("xml_text",), b"<a>0</a>", {"name": "a", "texts": {"a": ["0"]}}),
+    ],
+)
+def test_a_step_gives(steps: tuple[str, ...], value: bytes, found: Any) -> None:
+    assert run_steps(value, steps, budget()) == found
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "reason"),
+    [
+        (("ndjson",), b"\xff", "JSON: not UTF-8 at byte 0"),
+        (("ndjson",), b"1\n" * 30_000, "ndjson: 30,000 lines, limit 20,000"),
+        (("gzip_if_magic", "json"), gzip.compress(b"[0]")[:-2], "gzip: cut short"),
+        (("strip_prefix 0x05",), b"\x06", "strip_prefix: does not begin with 0x05"),
+        (("strip_prefix 42#",), b"41", "strip_prefix: does not begin with 42#"),
+        (("json", "json_in_string a"), b'{"a":"{"}', "JSON: "),
+        (("xml_text",), b"<a", "XML: not well-formed"),
+    ],
+)
+def test_a_step_refuses(steps: tuple[str, ...], value: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        run_steps(value, steps, budget())
+    assert str(caught.value).startswith(reason)

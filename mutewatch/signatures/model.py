@@ -215,7 +215,8 @@ class Message(Strict):
     @cached_property
     def packed(self) -> dict[str | None, tuple[StepName, ...]]:
         """Steps by the key of the text they decode; the key is None if nothing says it."""
-        ways = (way for way in self.payload if way.steps)
+        is_line = self.steps[-1:] == ("ndjson",)  # what its payload is made of is the message itself
+        ways = (way for way in self.payload if way.steps and not (is_line and way.path == "element"))
         return {way.key or _last_key(way.path if way.path != "element" else self.each): way.steps for way in ways}
 
     @cached_property

@@ -1,0 +1,109 @@
+"""Protobuf by field number, held against Google's own classes for the same message."""
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mutewatch.errors import DecodeError
+from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.protobuf import SCALARS, Field, parse_field, parse_protobuf
+
+# A message with one field of every type, as the signature would write it.
+TYPES = {**{name: name for name in SCALARS if name != "enum"}, "string": "string", "bytes": "bytes"}
+MAP = {
+    "All": {
+        **{f"a_{name}": Field(name, number, is_repeated=False) for number, name in enumerate(TYPES, 1)},
+        "inner": Field("All", 100, is_repeated=False),
+        "many": Field("double", 101, is_repeated=True),
+    }
+}
+
+
+def google_class() -> type:
+    file = descriptor_pb2.FileDescriptorProto(name="all.proto", package="test", syntax="proto2")
+    message = file.message_type.add(name="All")
+    for name, field in MAP["All"].items():
+        label = FieldDescriptorProto.LABEL_REPEATED if field.is_repeated else FieldDescriptorProto.LABEL_OPTIONAL
+        kind = "MESSAGE" if field.type == "All" else field.type.upper()
+        added = message.field.add(name=name, number=field.number, label=label)
+        added.type = getattr(FieldDescriptorProto, f"TYPE_{kind}")
+        if kind == "MESSAGE":
+            added.type_name = ".test.All"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("test.All"))
+
+
+GOOGLE = google_class()
+RANGES = {"32": (-(2**31), 2**31 - 1), "64": (-(2**63), 2**63 - 1)}
+
+
+def values_of(name: str) -> st.SearchStrategy[object]:
+    if name == "bool":
+        return st.booleans()
+    if name == "double":
+        return st.floats(allow_nan=False)
+    if name == "float":
+        return st.floats(allow_nan=False, width=32)
+    if name == "string":
+        return st.text(max_size=20)
+    if name == "bytes":
+        return st.binary(max_size=20)
+    low, high = RANGES[name[-2:]]
+    unsigned = name.startswith(("uint", "fixed"))
+    return st.integers(0, 2 * high + 1) if unsigned else st.integers(low, high)
+
+
+FLAT = st.fixed_dictionaries({}, optional={f"a_{name}": values_of(name) for name in TYPES})
+
+
+@given(FLAT, st.none() | FLAT, st.lists(st.floats(allow_nan=False), max_size=4))
+def test_every_type_reads_as_googles_own_classes_wrote_it(
+    flat: dict[str, object], inner: dict[str, object] | None, many: list[float]
+) -> None:
+    message = GOOGLE(**flat, many=many)
+    if inner is not None:
+        message.inner.CopyFrom(GOOGLE(**inner))
+    expected = flat | ({} if inner is None else {"inner": inner}) | ({"many": many} if many else {})
+    assert parse_protobuf(message.SerializeToString(), "All", MAP, DEFAULT_LIMITS) == expected
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_more_than_refuse(data: bytes) -> None:
+    try:
+        found = parse_protobuf(data, "All", MAP, DEFAULT_LIMITS)
+    except DecodeError as error:
+        assert str(error).startswith("protobuf: ")
+    else:
+        assert found.keys() <= MAP["All"].keys()
+
+
+def test_zero_is_a_reading_and_what_is_not_on_the_wire_is_absent() -> None:
+    assert parse_protobuf(bytes.fromhex("0800"), "M", {"M": {"a": Field("uint64", 1, False)}}, DEFAULT_LIMITS) == {
+        "a": 0
+    }
+    assert parse_protobuf(b"", "M", {"M": {"a": Field("uint64", 1, False)}}, DEFAULT_LIMITS) == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "fault"),
+    [
+        (b"\x0a\x05ab", DEFAULT_LIMITS, "4 bytes that are not of its wire format"),
+        (b"\x09" + bytes(8), DEFAULT_LIMITS, r"field 1 \(a\): wire type 1 instead of 0"),
+        (b"\x12\x01\xff", DEFAULT_LIMITS, r"field 2 \(b\): not UTF-8"),
+        (b"\x08\x01" * 4, Limits(json_nodes=3), "more than 3 fields"),
+        (b"\x1a\x04\x1a\x02\x1a\x00", Limits(json_depth=3), "nested too deeply"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_field(data: bytes, limits: Limits, fault: str) -> None:
+    fields = {"a": parse_field("uint64 1"), "b": parse_field("string 2"), "c": parse_field("M 3")}
+    with pytest.raises(DecodeError, match=fault):
+        parse_protobuf(data, "M", {"M": fields}, limits)
+
+
+@pytest.mark.parametrize("text", ["uint64", "1 uint64", "uint64 0", "many uint64 1", "uint64 1 ", ""])
+def test_a_field_is_a_type_and_a_number(text: str) -> None:
+    with pytest.raises(ValueError, match="not a protobuf field"):
+        parse_field(text)
