@@ -48,7 +48,9 @@ def fill_in(states: StatsStates, sent: Any, dialect: Dialect, connection: str = 
 @pytest.mark.parametrize("dialect", Dialect)
 @given(polls)
 def test_what_was_left_out_is_filled_in(dialect: Dialect, polls: list[dict[str, Any]]) -> None:
-    states, before, known, order = StatsStates(10, 8), {}, {}, []
+    states, order = StatsStates(10, 8), list[str]()
+    before: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     for poll in polls:
         found, faults = fill_in(states, compress(poll, before, dialect), dialect)
         ended = before.keys() - poll.keys() if dialect is Dialect.JITSI else set()
