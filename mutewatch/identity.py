@@ -6,11 +6,11 @@ every door, so that live findings and a later replay of the capture agree; chang
 findings unlinkable.
 """
 
-import hashlib
 import hmac
 import os
 import re
 import secrets
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +48,9 @@ class Names:
         """Return the pseudonym of the id under which others may mute a client."""
         return name if self._key is None else f"participant-{self._keyed(f'participant {name}', 16)}"
 
+    @lru_cache(maxsize=4_096)  # noqa: B019  # for as long as a run goes; one object of this class lives so long anyway
     def _keyed(self, name: str, digits: int = 12) -> str:
-        return hmac.new(self._key or b"", name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:digits]
+        return hmac.digest(self._key or b"", name.encode("utf-8", "replace"), "sha256").hex()[:digits]
 
 
 class CanaryNames(Names):

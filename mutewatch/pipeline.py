@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Final
 
@@ -112,6 +112,7 @@ class Pipeline:
         self._signatures, self.names, self._model, self._limits = signatures, names, model, limits
         self._mute = mute or MuteTracker(limits=limits)
         self._stats = stats_states(limits)
+        self._of_host = lru_cache(maxsize=512)(self._signatures_of)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
         self._ready: list[Judged] = []
@@ -130,6 +131,9 @@ class Pipeline:
     def is_host(self, host: str) -> bool:
         """Is `host` (lower case, without port) one that a signature knows?"""
         return any(signature.is_for(host) for signature in self._signatures)
+
+    def _signatures_of(self, host: str | None) -> tuple[Signature, ...]:
+        return tuple(signature for signature in self._signatures if host is None or signature.is_for(host))
 
     def wants_answer(self, method: str, host: str | None, path: str) -> bool:
         """Does a signature know the body of the response to such a request?"""
@@ -155,7 +159,7 @@ class Pipeline:
         counts.exchanges += 1
         matches = [
             (signature, matched)
-            for signature in self._signatures
+            for signature in self._of_host(exchange.host)
             if (matched := signature.match(exchange.method, exchange.host, exchange.path, exchange.direction))
         ]
         counts.matched += bool(matches)

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from mutewatch.errors import DecodeError
@@ -61,7 +62,15 @@ class Field:
     is_repeated: bool
 
 
-Messages = Mapping[str, Mapping[str, Field]]  # by message name and field name
+Messages = Mapping[str, Mapping[int, tuple[str, Field]]]  # by message name and field number: name and field
+
+
+def messages_of(written: Mapping[str, Mapping[str, str]]) -> Messages:
+    """Return the field map of messages and fields written as text, by name; ValueError for one that is none."""
+    return {
+        message: {field.number: (name, field) for name, field in ((n, parse_field(t)) for n, t in fields.items())}
+        for message, fields in written.items()
+    }
 
 
 def parse_field(text: str) -> Field:
@@ -87,7 +96,7 @@ class _Parser:
     def parse(self, data: bytes, message: str, depth: int) -> dict[str, Any]:
         if not depth:
             raise DecodeError("protobuf: nested too deeply")
-        by_number = {field.number: (name, field) for name, field in self._messages[message].items()}
+        by_number = self._messages[message]
         found: dict[str, Any] = {}
         for number, wire_type, raw in _fields(data):
             self._left -= 1
@@ -121,16 +130,25 @@ class _Parser:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """Yield number, wire type and raw value of each field. A message without any declared field leaves all unknown."""
+    """Yield number, wire type and raw value of each field."""
+    unknown = _library()(data)
+    found = (unknown[position] for position in range(len(unknown)))
+    return ((field.field_number, field.wire_type, field.data) for field in found)
+
+
+@cache
+def _library() -> Callable[[bytes], Any]:
+    """Return what gives the fields of a message by Google's library, which is loaded here, and only once."""
     from google.protobuf.empty_pb2 import Empty
     from google.protobuf.message import DecodeError as WireError
     from google.protobuf.unknown_fields import UnknownFieldSet
 
-    message = Empty()
-    try:
-        message.ParseFromString(data)
-    except WireError:
-        raise DecodeError(f"protobuf: {len(data):,} bytes that are not of its wire format") from None
-    unknown = UnknownFieldSet(message)
-    found = (unknown[position] for position in range(len(unknown)))
-    return ((field.field_number, field.wire_type, field.data) for field in found)
+    def unknown_fields(data: bytes) -> UnknownFieldSet:
+        message = Empty()  # without any declared field, all are unknown
+        try:
+            message.ParseFromString(data)
+        except WireError:
+            raise DecodeError(f"protobuf: {len(data):,} bytes that are not of its wire format") from None
+        return UnknownFieldSet(message)
+
+    return unknown_fields

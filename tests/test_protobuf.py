@@ -8,23 +8,25 @@ from hypothesis import strategies as st
 
 from mutewatch.errors import DecodeError
 from mutewatch.limits import DEFAULT_LIMITS, Limits
-from mutewatch.protobuf import SCALARS, Field, parse_field, parse_protobuf
+from mutewatch.protobuf import SCALARS, messages_of, parse_field, parse_protobuf
 
 # A message with one field of every type, as the signature would write it.
 TYPES = {**{name: name for name in SCALARS if name != "enum"}, "string": "string", "bytes": "bytes"}
-MAP = {
-    "All": {
-        **{f"a_{name}": Field(name, number, is_repeated=False) for number, name in enumerate(TYPES, 1)},
-        "inner": Field("All", 100, is_repeated=False),
-        "many": Field("double", 101, is_repeated=True),
+MAP = messages_of(
+    {
+        "All": {
+            **{f"a_{name}": f"{name} {number}" for number, name in enumerate(TYPES, 1)},
+            "inner": "All 100",
+            "many": "repeated double 101",
+        }
     }
-}
+)
 
 
 def google_class() -> type:
     file = descriptor_pb2.FileDescriptorProto(name="all.proto", package="test", syntax="proto2")
     message = file.message_type.add(name="All")
-    for name, field in MAP["All"].items():
+    for name, field in MAP["All"].values():
         label = FieldDescriptorProto.LABEL_REPEATED if field.is_repeated else FieldDescriptorProto.LABEL_OPTIONAL
         kind = "MESSAGE" if field.type == "All" else field.type.upper()
         added = message.field.add(name=name, number=field.number, label=label)
@@ -77,14 +79,13 @@ def test_no_bytes_do_more_than_refuse(data: bytes) -> None:
     except DecodeError as error:
         assert str(error).startswith("protobuf: ")
     else:
-        assert found.keys() <= MAP["All"].keys()
+        assert found.keys() <= {name for name, _ in MAP["All"].values()}
 
 
 def test_zero_is_a_reading_and_what_is_not_on_the_wire_is_absent() -> None:
-    assert parse_protobuf(bytes.fromhex("0800"), "M", {"M": {"a": Field("uint64", 1, False)}}, DEFAULT_LIMITS) == {
-        "a": 0
-    }
-    assert parse_protobuf(b"", "M", {"M": {"a": Field("uint64", 1, False)}}, DEFAULT_LIMITS) == {}
+    one = messages_of({"M": {"a": "uint64 1"}})
+    assert parse_protobuf(bytes.fromhex("0800"), "M", one, DEFAULT_LIMITS) == {"a": 0}
+    assert parse_protobuf(b"", "M", one, DEFAULT_LIMITS) == {}
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,9 @@ def test_zero_is_a_reading_and_what_is_not_on_the_wire_is_absent() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused_by_field(data: bytes, limits: Limits, fault: str) -> None:
-    fields = {"a": parse_field("uint64 1"), "b": parse_field("string 2"), "c": parse_field("M 3")}
+    messages = messages_of({"M": {"a": "uint64 1", "b": "string 2", "c": "M 3"}})
     with pytest.raises(DecodeError, match=fault):
-        parse_protobuf(data, "M", {"M": fields}, limits)
+        parse_protobuf(data, "M", messages, limits)
 
 
 @pytest.mark.parametrize("text", ["uint64", "1 uint64", "uint64 0", "many uint64 1", "uint64 1 ", ""])

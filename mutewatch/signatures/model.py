@@ -19,8 +19,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mutewatch.decode import STEPS, STEPS_WITH_ARGUMENT
-from mutewatch.protobuf import SCALARS, parse_field
-from mutewatch.protobuf import Field as ProtobufField
+from mutewatch.protobuf import SCALARS, Messages, messages_of, parse_field
 from mutewatch.records import Basis, Direction, Role, Scope, SignatureRef
 from mutewatch.rtcstats import Dialect
 
@@ -189,19 +188,16 @@ class Message(Strict):
     def _has_its_protobuf(self) -> Self:
         steps = (*self.steps, *(step for way in self.payload for step in way.steps))
         named = {argument for step in steps for name, _, argument in [step.partition(" ")] if name == "protobuf"}
-        types = {field.type for fields in self.protobuf_messages.values() for field in fields.values()}
+        types = {field.type for fields in self.protobuf_messages.values() for _, field in fields.values()}
         missing = (named | types) - self.protobuf.keys() - SCALARS.keys() - {"string", "bytes"}
         if missing:
             raise ValueError(f"protobuf: no message {', '.join(sorted(missing))}")
         return self
 
     @cached_property
-    def protobuf_messages(self) -> dict[str, dict[str, ProtobufField]]:
+    def protobuf_messages(self) -> Messages:
         """The field map, parsed."""
-        return {
-            message: {name: parse_field(text) for name, text in fields.items()}
-            for message, fields in self.protobuf.items()
-        }
+        return messages_of(self.protobuf)
 
     @cached_property
     def skipped(self) -> tuple[bytes, ...]:
