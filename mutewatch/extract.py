@@ -180,34 +180,14 @@ class _MessageReader:
                 yield self._mute_event(mute, scope)
         stats = self.message.stats
         if stats is not None and search(stats.when, scope) is True:
-            scope["readings"], faults = self._readings(stats, scope)
+            name = self._identifier(find(stats.connection, scope)) or connection_name(self.exchange)
+            connection = f"{self.source.signature.id} {name}"
+            scope["readings"], faults = readings(self.message, stats, scope, connection, self.states, self.budget)
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
         audio = self.message.audio
         if audio is not None and search(audio.when, scope) is True:
             yield from self._audio_reports(audio, scope, position)
-
-    def _readings(self, stats: Stats, scope: Scope) -> tuple[list[Scope], list[str]]:
-        """What the getStats reports of one element say with what earlier ones said, and what was wrong with them."""
-        entries = search(stats.reports, scope)
-        if not isinstance(entries, list):
-            raise DecodeError(f"nothing at {stats.reports}")
-        name = self._identifier(find(stats.connection, scope)) or connection_name(self.exchange)
-        connection, wanted = f"{self.source.signature.id} {name}", self.message.audio_keys
-        readings: list[Scope] = []
-        faults: list[str] = []
-        for entry in entries:
-            peer = self._identifier(entry.get("peer")) or ""
-            try:
-                sources, wrong = self.states.fill_in(
-                    connection, peer, stats.dialect, entry.get("reports"), wanted, self.budget
-                )
-            except DecodeError as error:
-                faults.append(str(error))
-                continue
-            faults += wrong
-            readings.append({"at": entry.get("at"), "sources": sources})
-        return readings, sorted(set(faults))
 
     def _audio_reports(self, audio: Audio, scope: Scope, position: int) -> Iterator[Fact]:
         intervals = search(audio.intervals, scope)
@@ -313,6 +293,28 @@ class _MessageReader:
         if len(text) > limit:  # keep it distinct from others with the same beginning
             text = f"{text[: limit - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return text
+
+
+def readings(
+    message: Message, stats: Stats, scope: Scope, connection: str, states: StatsStates, budget: Budget
+) -> tuple[list[Scope], list[str]]:
+    """What the getStats reports of one element say with what earlier ones said, and what was wrong with them."""
+    entries = search(stats.reports, scope)
+    if not isinstance(entries, list):
+        raise DecodeError(f"nothing at {stats.reports}")
+    found: list[Scope] = []
+    faults: set[str] = set()
+    for entry in entries[: budget.limits.samples]:
+        at, peer, reports = (entry.get(key) for key in ("at", "peer", "reports"))
+        name = peer[: budget.limits.identifier] if isinstance(peer, str) else ""
+        try:
+            sources, wrong = states.fill_in(connection, name, stats.dialect, reports, message.audio_keys, budget)
+        except DecodeError as error:
+            faults.add(str(error))
+            continue
+        faults.update(wrong)
+        found.append({"at": at, "sources": sources})
+    return found, sorted(faults)
 
 
 # Digits first and few other characters, so that no name of a person, place or device passes for a version.

@@ -13,7 +13,7 @@ from mutewatch import decode
 from mutewatch.decode import Budget
 from mutewatch.errors import DecodeError
 from mutewatch.expressions import search
-from mutewatch.extract import values_of
+from mutewatch.extract import readings, stats_states, values_of
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.records import Exchange
 from mutewatch.signatures.model import Message
@@ -55,9 +55,10 @@ def open_message(
     encodings = [name.strip() for name in (exchange.content_encoding or "").split(",") if name.strip()]
     try:
         body = decode.remove_content_encoding(body, exchange.content_encoding, budget)
-        document = decode.run_steps(body, message.steps, budget)
+        is_skipped = body.startswith(message.skipped)
+        document = None if is_skipped else decode.run_steps(body, message.steps, budget, message.protobuf_messages)
         scope = {"document": document, "path": segments}
-        payloads = tuple(_payloads(message, scope, (*encodings, *message.steps), budget))
+        payloads = () if is_skipped else tuple(_payloads(message, scope, (*encodings, *message.steps), budget))
     except DecodeError as error:
         payloads = (Payload(None, fault=str(error)),)
     return Opened(sha256(budget.first_value or body).hexdigest(), payloads)
@@ -77,7 +78,10 @@ def _payload(message: Message, scope: dict[str, Any], at: str, before: tuple[str
     for way in message.payload:
         packed = search(way.path, scope)
         if packed is not None:
-            scope["payload"] = decode.run_steps(packed, way.steps, budget)
+            scope["payload"] = decode.run_steps(packed, way.steps, budget, message.protobuf_messages)
+            if message.stats is not None and search(message.stats.when, scope) is True:  # of this message alone
+                alone = stats_states(budget.limits)
+                scope["readings"], _ = readings(message, message.stats, scope, "", alone, budget)
             steps = (*before, *way.steps)
             return Payload(scope["payload"], tuple(_readings(message, scope, f"{at} {way.path}", steps)))
     raise DecodeError(f"nothing at {' or '.join(way.path for way in message.payload)}")
@@ -92,9 +96,9 @@ def _readings(message: Message, scope: dict[str, Any], at: str, steps: tuple[str
         inner = {**scope, "interval": interval}
         for group in audio.groups:
             objects = search(group.objects, inner)
-            readable = [one for one in (objects if isinstance(objects, list) else [objects]) if isinstance(one, dict)]
+            of_group = objects if isinstance(objects, list) else [objects]
             for value in values_of(group, inner)[0]:
-                key, _, position = value.name.partition("[")
-                raw = readable[int(position[:-1]) if position else 0][key]
+                key, _, position = value.name.removeprefix(group.prefix).partition("[")
+                raw = of_group[int(position[:-1]) if position else 0][key]
                 path = f"{at}: {audio.intervals}[{number}] {group.objects}.{value.name}"
                 yield Reading(path, raw, value.value, value.unit, steps)

@@ -46,7 +46,7 @@ def test_it_reads_the_values_that_findings_have() -> None:
     for signature in load_signatures():
         for fixture in signature.fixtures:
             exchange = next(fixture_exchanges(signature, fixture))
-            matched = signature.match(exchange.method, exchange.host, exchange.path)
+            matched = signature.match(exchange.method, exchange.host, exchange.path, exchange.direction)
             if matched is None:
                 continue
             decoded = extract(exchange, signature, *matched, Names(None))
