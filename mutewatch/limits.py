@@ -29,7 +29,7 @@ class Limits:
     identifier: int = 128  # characters of a client or call id kept; seen 47
     samples: int = 4_096  # readings of one message: nine hours at one each 8 s
     stats_connections: int = 20_000  # whose getStats reports are followed; the stalest is let go first
-    stats_sources: int = 8  # microphones of one peer connection, and peer connections of one connection
+    stats_sources: int = 8  # microphones of one connection, and its peer connections; 16 times as many streams received
     values: int = 64  # audio-derived values kept of one interval; seen 3
     minutes_per_gap: int = 1440  # missing minutes listed for one gap: a day
     resend_seconds: float = 45  # same interval number, at most this apart: a resend; minutes are further apart

@@ -34,7 +34,7 @@ class _Peer:
     """One peer connection: what is known of its audio sources, in the order in which they appeared."""
 
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    others: set[str] = field(default_factory=set)
+    others: set[int] = field(default_factory=set)  # hashes of the ids of streams that are received
 
 
 @dataclass(slots=True)
@@ -70,12 +70,12 @@ class StatsStates:
         named: set[str] = set()
         for name, report in _each(reports, dialect, budget):
             named.add(name)
-            if fault := self._take(state, name, report, wanted):
+            if fault := self._take(known, state, name, report, wanted):
                 faults.add(fault)
         if dialect is Dialect.JITSI:
             for name in state.sources.keys() - named:
                 del state.sources[name]
-            state.others &= named
+            state.others &= set(map(hash, named))
         return _placed(known, peer, state, 4 * self._sources), sorted(faults)
 
     def _connection(self, name: str) -> _Connection:
@@ -86,7 +86,9 @@ class StatsStates:
             self.forgotten += 1
         return known
 
-    def _take(self, state: _Peer, name: str, report: Mapping[str, Any], wanted: Collection[str]) -> str | None:
+    def _take(
+        self, known: _Connection, state: _Peer, name: str, report: Mapping[str, Any], wanted: Collection[str]
+    ) -> str | None:
         """Take in one report, whole or changed; return why it could not be used, if it could not."""
         readings = {key: report[key] for key in wanted if key in report}
         kind = report.get("type")
@@ -94,18 +96,18 @@ class StatsStates:
             state.sources[name].update(readings)
             return None
         if kind is None:
-            return _UNSEEN if readings and name not in state.others else None
+            return _UNSEEN if readings and hash(name) not in state.others else None
         if kind == "media-source":
             # Only sound has these readings: that the kind is left out does not matter.
             if report.get("kind", "audio") != "audio" or not (readings or "kind" in report):
                 return None
-            if len(state.sources) >= self._sources:
+            if sum(len(peer.sources) for peer in known.peers.values()) >= self._sources:
                 return f"more than {self._sources} audio sources"
             state.sources[name] = readings
         elif kind in _OTHER_AUDIO and report.get("kind") != "video":
-            if len(state.others) >= 16 * self._sources:
+            if sum(len(peer.others) for peer in known.peers.values()) >= 16 * self._sources:
                 return f"more than {16 * self._sources} streams received"
-            state.others.add(name)
+            state.others.add(hash(name))
         return None
 
 
