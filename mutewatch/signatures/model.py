@@ -42,7 +42,7 @@ def _step(name: str) -> str:
 
 
 def _host_pattern(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9*-]+(\.[a-z0-9*-]+)+", text) or not re.search(r"\.[a-z0-9-]+\.[a-z]+$", text):
+    if not re.fullmatch(r"[a-z0-9*-]+(\.[a-z0-9*-]+)+", text) or not re.search(r"(^|\.)[a-z0-9-]+\.[a-z]+$", text):
         raise ValueError("a host is lower-case labels; `*` stands inside one label, never in the last two")
     return text
 
@@ -75,6 +75,7 @@ StepName = Annotated[str, AfterValidator(_step)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 PathTemplate = Annotated[str, AfterValidator(_path_template)]
 KeyPattern = Annotated[str, AfterValidator(_key_pattern)]
+SignatureId = Annotated[str, Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+$")]
 Confidence = Literal["captured", "code", "3rd-party", "documented", "inferred"]
 
 
@@ -215,7 +216,7 @@ class Canary(Strict):
 class Signature(Strict):
     """How to recognise and decode the telemetry or signalling endpoints of one app, and why we believe it."""
 
-    id: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+$")
+    id: SignatureId
     version: int = Field(ge=1)
     app: str
     title: str
@@ -224,6 +225,7 @@ class Signature(Strict):
     client_versions: str
     last_checked: date
     hosts: tuple[HostPattern, ...] = Field(description="none where no message has a host, as in RTP")
+    overlaps: tuple[str, ...] = Field((), description="ids of signatures that read the same messages, on purpose")
     redact: Redaction
     messages: tuple[Message, ...] = Field(min_length=1)
     canary: Canary | None = None
