@@ -42,9 +42,9 @@ def printed(what: str, loaded: "Loaded") -> str:
         return firewall_rules(loaded.settings)
     if what == "pac":
         from addons.pac_file import pac_file
-        from mutewatch.signatures import telemetry_hosts
+        from mutewatch.signatures import known_signatures, telemetry_hosts
 
-        return pac_file(loaded.settings, telemetry_hosts())
+        return pac_file(loaded.settings, telemetry_hosts(known_signatures(loaded.settings.signatures.folder)))
     from addons.service_unit import canary_timer, canary_unit, service_unit
     from addons.settings_sources import Source
 
