@@ -108,8 +108,8 @@ def add_hosts(keeper: Keeper, hosts: list[str], root_key: str) -> None:
         return
     keeper.authority.begin_rotation(keeper.now, keeper.passphrase, missing, KeyKind(root_key))
     print(
-        f"A root cannot be changed: the next one permits {', '.join(missing)} as well. Give it to all clients beside the old one\n"
-        "(mutewatch ca export), then: mutewatch ca rotate --finish"
+        f"A root cannot be changed: the next one permits {', '.join(missing)} as well.\n"
+        "Give it to all clients beside the old one (mutewatch ca export), then: mutewatch ca rotate --finish"
     )
 
 

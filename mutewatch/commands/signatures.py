@@ -22,18 +22,18 @@ BUNDLED = "bundled"
 
 def list_signatures(folder: Path | None) -> None:
     """Print the signatures that scan and live use, one a row, and where each is from."""
-    origins = _origins(folder)
+    own = {load_signature(path).id: path for path in own_files(folder)}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("signature", "says", "confidence", "hosts", "from"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "signature")
     for signature in known_signatures(folder):
-        where = origins.get(signature.id, BUNDLED)
+        where = own[signature.id].name if signature.id in own else BUNDLED
         hosts = "\n".join(signature.hosts) or "any"
         table.add_row(signature.id, _says(signature), signature.confidence, hosts, where)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        "\nOne of them: mutewatch signatures show ID. Which app tells what, and what nobody\n"
+    Console(highlight=False).print(table)
+    yours = f"Your own are in {own_files(folder)[0].parent}.\n" if own else ""
+    print(
+        f"\n{yours}One of them: mutewatch signatures show ID. Which app tells what, and what nobody\n"
         "can see: mutewatch signatures coverage, or docs/coverage.md."
     )
 
@@ -43,7 +43,8 @@ def show(signature_id: str, folder: Path | None) -> None:
     known = {signature.id: signature for signature in known_signatures(folder)}
     if signature_id not in known:
         raise OperatorError(f"no signature {signature_id!r}; there are {', '.join(known)}")
-    print(*describe(known[signature_id], _origins(folder).get(signature_id, BUNDLED)), sep="\n")
+    origins = {load_signature(path).id: str(path) for path in own_files(folder)}
+    print(*describe(known[signature_id], origins.get(signature_id, BUNDLED)), sep="\n")
 
 
 def validate(paths: Sequence[Path]) -> int:
@@ -125,11 +126,6 @@ def _tell(paths: Sequence[Path], folder: Path | None, where: TextIO) -> int:
 def _todos(path: Path, signature: Signature) -> Iterator[Remark]:
     for number, line in unfinished(path.read_text(encoding="utf-8")):
         yield Remark(signature.id, f"line {number}", f"still to do: {line[:60]}", is_fault=True)
-
-
-def _origins(folder: Path | None) -> dict[str, str]:
-    """The files of the operator's own signatures, by id."""
-    return {load_signature(path).id: str(path) for path in own_files(folder)}
 
 
 def _says(signature: Signature) -> str:
