@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,8 +41,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_leftovers() -> Iterator[None]:
-    """Files are read once in the life of a process: a test that changes one must not show in the next."""
+    """What is read once in the life of a process is read anew for each test, and after the last."""
+    known_signatures.cache_clear()
     yield
+    known_signatures.cache_clear()
     load_signatures.cache_clear()
 
 
@@ -84,6 +87,15 @@ def test_an_extension_says_its_own_evidence_beside_the_bases(tmp_path: Path) -> 
     own, base = load_signature(path), next(one for one in load_signatures() if one.id == "webex.tsa.v1")
     assert own.source == (*base.source, "capture of 2026-02-03")
     assert (own.title, own.client_versions, own.last_checked.isoformat()) == ("Ours", "42.1", "2026-02-03")
+
+
+def test_the_three_lines_of_the_document_are_a_signature(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "signatures.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```toml\n(extends = .*?)```", text, re.DOTALL)
+    path = tmp_path / "own.toml"
+    path.write_text(lines)
+    assert load_signature(path).hosts
+    assert len(lines.splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -172,11 +184,16 @@ def test_a_scan_refuses_a_faulty_own_signature_and_reads_nothing(folder: Path, t
 
 
 def test_notebooks_and_reports_know_them_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert app_of("example.tsa") == "example.tsa"
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     found = scan(beacon(tmp_path), assume="muted", state=tmp_path / "state", activity=False)
     assert [one.signature.id for one in found.findings] == ["example.tsa"]
     assert app_of("example.tsa") == "Webex"
+
+
+def test_a_server_does_not_start_with_a_faulty_one(folder: Path, tmp_path: Path) -> None:
+    (folder / "own.toml").write_text("x = 1")
+    done = run("serve", "--state", tmp_path / "state", **{FOLDER_VARIABLE: folder})
+    assert (done.returncode, done.stderr.startswith(f"mutewatch: {folder / 'own.toml'}: ")) == (2, True)
 
 
 def test_the_pac_file_names_their_hosts(folder: Path, tmp_path: Path) -> None:

@@ -43,10 +43,11 @@ def load_signatures(*extra: Path) -> tuple[Signature, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
+@cache
 def known_signatures(folder: Path | None = None) -> tuple[Signature, ...]:
     """Return the bundled signatures and those of the operator's `folder` (see `own_files`), ordered by id.
 
-    A file is read once in the life of a process. OperatorError as `load_signatures`: none is left out silently.
+    The folder is read once in the life of a process. OperatorError as `load_signatures`: none is left out silently.
     """
     return load_signatures(*own_files(folder))
 
