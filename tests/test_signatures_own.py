@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from addons import service_unit
 from addons.settings_sources import WrongSettingsError, load
 from bench.faults import kill_live
 from certs.authority import Authority
 from mutewatch.api import scan
+from mutewatch.commands.live import check_signatures_for_service, printed
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.report.payload import app_of
@@ -201,10 +203,22 @@ def test_the_pac_file_names_their_hosts(folder: Path, tmp_path: Path) -> None:
     assert r"tsa\.example\.org" in done.stdout
 
 
-def test_a_service_is_told_that_it_cannot_see_a_folder_in_a_home(folder: Path) -> None:
-    done = run("live", "--print-unit", "--signatures", "/home/jane/signatures")
-    assert done.returncode == 2
-    assert folder.name in done.stderr
+def test_a_unit_is_not_made_for_signatures_that_the_service_would_not_find(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_option = load(None, {("signatures", "folder"): folder})
+    with pytest.raises(OperatorError, match=r"does not find your own signatures in .*: name a folder in the file"):
+        printed("unit", by_option)
+    file = folder.parent / "mutewatch.toml"
+    file.write_text(f'signatures.folder = "{folder}"\n')
+    in_file = load(file, {})
+    check_signatures_for_service(in_file)
+    program = Path("/opt/mutewatch/bin/mutewatch")
+    monkeypatch.setattr(service_unit, "HIDDEN", (str(folder.parent),))
+    with pytest.raises(OperatorError, match=f"a service cannot see {folder}"):
+        service_unit.service_unit(in_file.settings, program, None, is_state_chosen=False)
+    monkeypatch.setattr(service_unit, "HIDDEN", ("/home",))
+    assert "ExecStart=" in service_unit.service_unit(in_file.settings, program, None, is_state_chosen=False)
 
 
 def test_mitigation_may_name_them(folder: Path, tmp_path: Path) -> None:
