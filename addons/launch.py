@@ -19,7 +19,6 @@ from certs.authority import trusted_root
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
 from mutewatch.mitigate import Policies, Policy
-from mutewatch.signatures import telemetry_hosts
 
 DEFAULTS = {
     "onboarding": "false",  # no mitm.it page on a gateway
@@ -75,7 +74,7 @@ def mitmdump_arguments(
         options.pop(name, None)
     where = ["--listen-host", settings.listen_host, "--listen-port", str(settings.listen_port)]
     pairs = [f"{name}={value}" for name, value in options.items()]
-    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(telemetry_hosts() if hosts is None else hosts)]
+    pairs += [f"allow_hosts={regex}" for regex in allow_hosts(settings.live.hosts if hosts is None else hosts)]
     pairs += addon_lists(settings.live)
     sets = [argument for pair in (*pairs, *settings.extra) for argument in ("--set", pair)]
     return ["--mode", settings.mode, *where, *sets, "-s", str(script or addon_path())]
@@ -106,6 +105,7 @@ def addon_options(live: LiveSettings) -> dict[str, str]:
         "mutewatch_canary_max_age": str(live.canary_max_age),
         "mutewatch_leaf_dir": str(live.leaf_dir or ""),
         "mutewatch_passphrase_file": str(live.passphrase_file or ""),
+        "mutewatch_signatures": str(live.signatures or ""),
     }
 
 
@@ -161,7 +161,7 @@ def run(settings: LaunchSettings, launched: Launched, *, script: Path | None = N
         settings.proxy_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError(f"cannot use {settings.proxy_directory}: {error.strerror}") from None
-    LeafSource(settings.live, telemetry_hosts())  # what is wrong with certificates is said here in one line
+    LeafSource(settings.live, settings.live.hosts)  # what is wrong with certificates is said here in one line
     print(_greeting(settings), file=sys.stderr)
     try:
         run_mitmdump(arguments, launched)
@@ -178,6 +178,6 @@ def _greeting(settings: LaunchSettings) -> str:
     root = trusted_root(StateDirectory(settings.live.state).authority, settings.live.leaf_dir)
     return (
         f"mutewatch: proxy ({settings.mode}) on {settings.listen_host}:{settings.listen_port}; Ctrl-C stops it\n"
-        f"mutewatch: opens only {', '.join(telemetry_hosts())}; clients must trust {root}\n"
+        f"mutewatch: opens only {', '.join(settings.live.hosts)}; clients must trust {root}\n"
         f"mutewatch: findings: mutewatch report --state {settings.live.state}"
     )

@@ -23,7 +23,7 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import Action, Answer, Policies, Policy, When
 from mutewatch.redact import Blank
 from mutewatch.retention import Periods
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import known_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
 LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
@@ -61,6 +61,12 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
         "Directory of certificates made elsewhere (mutewatch ca issue). Default: they are minted here.",
     ),
     ("passphrase_file", str, "", "File with the passphrase of the authority's keys. Default: a systemd credential."),
+    (
+        "signatures",
+        str,
+        "",
+        "Folder of your own signatures. Default: $MUTEWATCH_SIGNATURES_FOLDER or the XDG one.",
+    ),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -103,6 +109,7 @@ def read_settings() -> LiveSettings:
         canary_max_age=options.mutewatch_canary_max_age,
         leaf_dir=_path(options.mutewatch_leaf_dir),
         passphrase_file=_path(options.mutewatch_passphrase_file),
+        signatures=_path(options.mutewatch_signatures),
     )
     try:
         check_settings(settings)
@@ -121,7 +128,10 @@ def read_policies() -> Policies:
         "identifiers": str(options.mutewatch_identifiers).lower(),
         "block_as": options.mutewatch_block_as,
     }
-    known = {signature.id for signature in load_signatures()}
+    try:
+        known = {signature.id for signature in known_signatures(_path(options.mutewatch_signatures))}
+    except OperatorError as error:
+        raise exceptions.OptionsError(str(error)) from error
     by_signature = {}
     for entry in options.mutewatch_actions:
         name, _, words = entry.partition("=")

@@ -51,7 +51,6 @@ from addons.writer import Writer
 from mutewatch.errors import OperatorError
 from mutewatch.flow import exchange_from_flow
 from mutewatch.records import Exchange, Origin
-from mutewatch.signatures import telemetry_hosts
 from mutewatch.uninspected import Passed, Reason
 
 logger = logging.getLogger("mutewatch.live")
@@ -99,11 +98,11 @@ class _Live:
 
 
 class MuteAudit:
-    """The hooks. `hosts` and `build` are the seam to the core; tests pass their own."""
+    """The hooks. `hosts` and `build` are the seam to the core; tests pass their own. Without `hosts`: the settings'."""
 
     def __init__(
         self,
-        hosts: Callable[[], Iterable[str]] = telemetry_hosts,
+        hosts: Callable[[], Iterable[str]] | None = None,
         build: BuildRecorder = build_recorder,
         limits: WriterLimits | None = None,
     ) -> None:
@@ -160,7 +159,7 @@ class MuteAudit:
 
     def _start(self, settings: LiveSettings) -> _Live:
         try:
-            gate = Gate(self._hosts())
+            gate = Gate(settings.hosts if self._hosts is None else self._hosts())
             prepare_state(settings.state)
             leaves = LeafSource(settings, gate.patterns)
         except (OperatorError, ValueError) as error:

@@ -18,6 +18,7 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
+from mutewatch.signatures import known_signatures, own_files, telemetry_hosts
 from mutewatch.uninspected import Passed
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
@@ -47,11 +48,17 @@ class LiveSettings:
     passphrase_file: Path | None = None  # of the authority's keys; None: a systemd credential, or there is none
     exports: ExportSettings = NO_EXPORT  # where flagged minutes are told of
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
+    signatures: Path | None = None  # folder of the operator's own; None: as `own_files` finds it
 
     @property
     def holds_back(self) -> bool:
         """May a message be kept from leaving as it is? Then none may leave while it still comes in."""
         return self.policies.touch or self.strict
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Patterns of what is opened: the hosts of the bundled signatures and of the operator's. OperatorError."""
+        return telemetry_hosts(known_signatures(self.signatures))
 
 
 class Recorder(Protocol):
@@ -107,7 +114,9 @@ BuildRecorder = Callable[[LiveSettings], Recorder]
 def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
-    options = compose.PipelineOptions(settings.mute_file, assumed, settings.activity, settings.show_clients)
+    options = compose.PipelineOptions(
+        settings.mute_file, assumed, settings.activity, settings.show_clients, own_files(settings.signatures)
+    )
     files = ExportFiles(settings.exports)
     return compose.build_recorder(
         StateDirectory(settings.state),

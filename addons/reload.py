@@ -120,8 +120,11 @@ class Reloads:
 def take(launched: Launched, found: Loaded) -> str:
     """Run with `found` from now on; return what has changed, in words. Raises WrongSettingsError."""
     asked = changes(launched.loaded.settings, found.settings)
-    if asked.reasons:
-        raise WrongSettingsError([f"{found.file}: {reason}" for reason in asked.reasons])
+    reasons = asked.reasons
+    if not reasons and found.signatures != launched.loaded.signatures:
+        reasons = ("files of your own signatures have changed: restart mutewatch",)
+    if reasons:
+        raise WrongSettingsError([f"{found.file}: {reason}" for reason in reasons])
     try:
         ctx.options.set(*option_specs(launched, found))  # all of them or none
     except exceptions.OptionsError as error:

@@ -168,7 +168,7 @@ def _parts(settings: Settings, program: Path, config: Path | None, *, is_state_c
     state = settings.state.directory if is_state_chosen else STATES / "mutewatch"
     if state.parent != STATES:
         raise OperatorError(f"--print-unit: a service keeps its state below {STATES}, not in {state}: leave it out")
-    for path in (program, config):
+    for path in (program, config, settings.signatures.folder):
         if path is not None and str(path).startswith(tuple(f"{folder}/" for folder in HIDDEN)):
             raise OperatorError(f"--print-unit: a service cannot see {path}; move it, for example to /opt or /etc")
     option = f" --config {config}" if config else ""

@@ -158,6 +158,12 @@ class Certificates(Section):
     )
 
 
+class Signatures(Section):
+    """Which endpoints are opened beside those that mutewatch knows."""
+
+    folder: ExpandedPath | None = Field(default=None, description="write a folder of signature files, TOML")
+
+
 class Pins(Section):
     """What becomes of clients that refuse our certificate."""
 
@@ -265,6 +271,7 @@ class Settings(BaseSettings):
     record: Record = Field(default_factory=Record)
     clients: Clients = Field(default_factory=Clients)
     certificates: Certificates = Field(default_factory=Certificates)
+    signatures: Signatures = Field(default_factory=Signatures)
     pins: Pins = Field(default_factory=Pins)
     mitigation: Mitigation = Field(default_factory=Mitigation)
     retention: Retention = Field(default_factory=Retention)

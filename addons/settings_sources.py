@@ -23,7 +23,8 @@ from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettin
 
 from addons.settings import MitigationOverride, Settings
 from mutewatch.errors import OperatorError
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import known_signatures, own_files
+from mutewatch.signatures.own import fingerprint
 
 Path_ = tuple[str, ...]  # of a value: ("listen", "port")
 Tree = Mapping[str, Any]  # section -> key -> value
@@ -41,6 +42,7 @@ OPTIONS: Mapping[Path_, str] = {
     ("clients", "activity"): "--activity",
     ("certificates", "leaf_dir"): "--leaf-dir",
     ("certificates", "passphrase_file"): "--passphrase-file",
+    ("signatures", "folder"): "--signatures",
 }
 
 
@@ -63,11 +65,15 @@ class WrongSettingsError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings that hold, and of each that is not a default, where it is from."""
+    """The settings that hold, and of each that is not a default, where it is from.
+
+    `signatures`: differs whenever a file of the operator's own signatures does.
+    """
 
     settings: Settings
     sources: Mapping[Path_, Source]
     file: Path | None
+    signatures: str
 
     def source(self, path: Path_) -> Source:
         return self.sources.get(path, Source.DEFAULT)
@@ -99,7 +105,7 @@ def load(file: Path | None, arguments: Mapping[Path_, object]) -> Loaded:
     except ValidationError as error:
         raise WrongSettingsError([_fault(dict(each), sources, file) for each in error.errors()]) from None
     _check_together(settings, sources, file)
-    return Loaded(settings, sources, file)
+    return Loaded(settings, sources, file, fingerprint(own_files(settings.signatures.folder)))
 
 
 def leaves(tree: Tree, above: Path_ = ()) -> Iterator[tuple[Path_, object]]:
@@ -178,10 +184,13 @@ def _merge(below: Tree, above: Tree) -> dict[str, Any]:
 
 def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: Path | None) -> None:
     """Raise WrongSettingsError for what is wrong between values, or with files that values name."""
-    faults = []
-    known = [signature.id for signature in load_signatures()]
+    faults, known = [], []
+    try:
+        known = [signature.id for signature in known_signatures(settings.signatures.folder)]
+    except OperatorError as error:
+        faults.append(str(error))
     for name in settings.mitigation.signatures:
-        if name not in known:
+        if known and name not in known:
             path = next((path for path in sources if path[:3] == ("mitigation", "signatures", name)), ())
             where = place(path, sources.get(path, Source.FILE), file, key=f"mitigation.signatures.{name}")
             faults.append(f"{where}: no such signature; there are {', '.join(known)}")

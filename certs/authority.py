@@ -144,18 +144,30 @@ class Authority:
             raise CertificateError(f"{path} is not the key of {self.certificate_path(role)}")
         return Signer(certificate, key)
 
-    def issuer(self, hosts: Iterable[str], now: datetime, passphrase: bytes | None = None) -> Signer:
-        """Return what mints leaves for `hosts` (patterns). CertificateError for anything that is not as it must be."""
+    def issuer(self, hosts: Iterable[str] | None, now: datetime, passphrase: bytes | None = None) -> Signer:
+        """Return what mints leaves, for `hosts` (patterns), if they are said; else for those that it permits.
+
+        CertificateError for anything that is not as it must be.
+        """
         signer = self.signer("intermediate", passphrase)
         root = self.certificate("root")
         self._check(root, root, now)
         self._check(signer.certificate, root, now)
-        outside = [host for host in permitted_names(hosts) if not is_below(host, signer.permitted)]
-        if outside:
-            raise CertificateError(
-                f"the authority does not permit {', '.join(outside)}: mutewatch ca add-host {outside[0]}"
-            )
+        if hosts is not None:
+            self.check_permits(hosts)
         return signer
+
+    def check_permits(self, hosts: Iterable[str]) -> None:
+        """Raise CertificateError if a host of `hosts` (patterns) is not permitted now, with what to do."""
+        permitted = permitted_by(self.certificate("intermediate"))
+        outside = [host for host in permitted_names(hosts) if not is_below(host, permitted)]
+        if not outside:
+            return
+        is_coming = self.is_rotating and all(is_below(host, self.permitted()) for host in outside)
+        remedy = (
+            "rotate --finish, once every client has the next root" if is_coming else f"add-host {' '.join(outside)}"
+        )
+        raise CertificateError(f"the authority does not permit {', '.join(outside)}: mutewatch ca {remedy}")
 
     def _check(self, certificate: x509.Certificate, root: x509.Certificate, now: datetime) -> None:
         name = common_name(certificate)

@@ -25,6 +25,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.feeding import Feed, in_order, state_or_none
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Finding, Flow
+from mutewatch.signatures import own_files
 from mutewatch.sinks.flat import flat_row, to_frame
 from mutewatch.summary import Summary
 
@@ -116,7 +117,7 @@ def scan(
     check_files(None, files, keylogs)
     timeline = Path(mute) if mute is not None else None
     assumed = None if assume is None else assume == "muted"
-    judging = PipelineOptions(timeline, assumed, activity, show_clients, _paths(signatures))
+    judging = PipelineOptions(timeline, assumed, activity, show_clients, (*own_files(), *_paths(signatures)))
     pipeline = build_pipeline(state_or_none(Path(state) if state is not None else None, lambda _: None), judging)
     summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(files) > 1)
     options = ReadOptions(keylogs, addresses=tuple(addresses))

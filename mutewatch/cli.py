@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_export import export
-from mutewatch.cli_groups import classifier_app, signatures_app
+from mutewatch.cli_groups import classifier_app
 from mutewatch.cli_options import (
     ActivityOption,
     AddressOption,
@@ -22,10 +22,12 @@ from mutewatch.cli_options import (
     RotatedOption,
     ShowClientsOption,
     SignatureOption,
+    SignaturesOption,
     StateOption,
 )
 from mutewatch.cli_report import report
 from mutewatch.cli_serve import serve
+from mutewatch.cli_signatures import app as signatures_app
 from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
@@ -119,6 +121,7 @@ def scan(
     activity: ActivityOption = True,
     show_clients: ShowClientsOption = False,
     signature: SignatureOption = None,
+    signatures: SignaturesOption = None,
     state: StateOption = None,
 ) -> None:
     """Find the minutes in saved traffic in which audio-derived data left while the client was muted.
@@ -130,6 +133,7 @@ def scan(
     from mutewatch.commands.scan import ScanOptions, stored
     from mutewatch.commands.scan import scan as run
     from mutewatch.compose import PipelineOptions
+    from mutewatch.signatures import own_files
 
     options = ScanOptions(
         state=state,
@@ -147,7 +151,8 @@ def scan(
         show_hosts=show_clients,
     )
     assumed = None if assume is None else assume == "muted"
-    judging = PipelineOptions(mute, assumed, activity, show_clients, tuple(signature or ()))
+    files = (*own_files(signatures), *(signature or ()))
+    judging = PipelineOptions(mute, assumed, activity, show_clients, files)
     code = run(paths, options, judging)
     if store:
         print(stored(store), file=sys.stderr)
@@ -239,6 +244,7 @@ def live(
             "--metrics", help="Serve /metrics and /healthz at this host:port. (default: off)", show_default=False
         ),
     ] = None,
+    signatures: SignaturesOption = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
@@ -281,6 +287,7 @@ def live(
         ("certificates", "leaf_dir"): leaf_dir,
         ("certificates", "passphrase_file"): passphrase_file,
         ("metrics", "listen"): metrics,
+        ("signatures", "folder"): signatures,
     }
     raise typer.Exit(run(config, values, tuple(options or ()), [name for name in wanted if wanted[name]]))
 

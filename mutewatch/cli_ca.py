@@ -72,16 +72,21 @@ def rotate(
 
 @app.command("add-host")
 def add_host(
-    host: Annotated[str, typer.Argument(help="Host, or pattern such as telemetry-*.example.org.")],
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Hosts, or patterns such as telemetry-*.example.org. (default: the signatures')", show_default=False
+        ),
+    ] = None,
     root_key: RootKeyOption = "ec",
     passphrase_file: PassphraseOption = None,
     ask_passphrase: AskOption = False,
     state: StateOption = None,
 ) -> None:
-    """Permit one more host: nothing to do below a name that is permitted; else this begins a rotation."""
+    """Permit more hosts: nothing to do below a name that is permitted; else this begins a rotation."""
     from mutewatch.commands import ca
 
-    ca.add_host(ca.keeper(state, passphrase_file, ask_passphrase), host, root_key)
+    ca.add_hosts(ca.keeper(state, passphrase_file, ask_passphrase), hosts or [], root_key)
 
 
 @app.command()

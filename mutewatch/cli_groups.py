@@ -1,48 +1,11 @@
-"""The commands below `mutewatch signatures` and `mutewatch classifier`. Each imports what it needs when it runs."""
+"""The commands below `mutewatch classifier`. Each imports what it needs when it runs."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-signatures_app = typer.Typer(help="The telemetry endpoints that mutewatch knows.", no_args_is_help=True)
 classifier_app = typer.Typer(help="The model behind the guesses.", no_args_is_help=True)
-
-
-@signatures_app.command("list")
-def signatures_list() -> None:
-    """List the endpoints, what they tell, and how well founded that is."""
-    from mutewatch.commands.signatures import list_signatures
-
-    list_signatures()
-
-
-@signatures_app.command("validate")
-def signatures_validate(paths: Annotated[list[Path], typer.Argument(help="Signature files (TOML).")]) -> None:
-    """Check signature files against the schema."""
-    from mutewatch.commands.signatures import validate
-
-    raise typer.Exit(validate(paths))
-
-
-@signatures_app.command("test")
-def signatures_test(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Signature files. (default: the bundled ones)", show_default=False)
-    ] = None,
-) -> None:
-    """Decode the fixtures inside the signatures and compare the facts."""
-    from mutewatch.commands.signatures import test
-
-    raise typer.Exit(test(paths or ()))
-
-
-@signatures_app.command("schema")
-def signatures_schema() -> None:
-    """Print the JSON Schema of signature files, for editors."""
-    from mutewatch.commands.signatures import print_schema
-
-    print_schema()
 
 
 @classifier_app.command("import")

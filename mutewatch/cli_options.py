@@ -40,6 +40,15 @@ ShowClientsOption = Annotated[
 SignatureOption = Annotated[
     list[Path] | None, typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False)
 ]
+SignaturesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--signatures",
+        help="Folder with signatures of your own. (default: $MUTEWATCH_SIGNATURES_FOLDER or "
+        "~/.config/mutewatch/signatures)",
+        show_default=False,
+    ),
+]
 KeylogOption = Annotated[
     list[Path] | None,
     typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),

@@ -13,6 +13,15 @@ from tests.postgres_support import PostgreSQL, running_postgresql
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have signatures of his own: they are not looked for there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        patch.delenv("MUTEWATCH_SIGNATURES_FOLDER", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of measurements that are not part of the project; tests that need it are skipped without it."""

@@ -1,5 +1,6 @@
 """The authority behind the running proxy: what clients are shown, and what holds when certificates come and go."""
 
+import logging
 import signal
 import ssl
 import time
@@ -14,6 +15,7 @@ from addons import leaf_source
 from addons.recorder import LiveSettings
 from certs.authority import Authority, trusted_root
 from certs.leaves import issue
+from certs.names import CertificateError
 from tests.live_recorder import HOSTS, recorded
 from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, wait_until
 
@@ -209,6 +211,19 @@ def test_the_leaves_that_mitmproxy_holds_are_bounded(tmp_path: Path, monkeypatch
         source.provide(name)
     assert list(held) == names[-3:]
     assert [source.has_given(name) for name in names] == [False, False, True, True, True]
+
+
+def test_a_host_that_the_authority_does_not_permit_is_told_of_and_keeps_no_other_from_its_leaf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leaf_source, "_shown", dict)
+    leaf_source.LeafSource(LiveSettings(tmp_path / "state"), HOSTS)
+    with caplog.at_level(logging.WARNING, "mutewatch.live"):
+        source = leaf_source.LeafSource(LiveSettings(tmp_path / "state"), (*HOSTS, "rtcstats.example.org"))
+    assert "the authority does not permit rtcstats.example.org: mutewatch ca add-host" in caplog.text
+    source.provide("tsa1.webex.com")
+    with pytest.raises(CertificateError):
+        source.provide("rtcstats.example.org")
 
 
 def test_every_host_is_shown_a_leaf_of_its_own_in_time(live: Scene) -> None:

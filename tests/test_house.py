@@ -31,6 +31,7 @@ def test_the_wheel_holds_every_room_and_the_data_files(tmp_path: Path) -> None:
     expected = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
     expected |= {"mutewatch/sample/meeting.pcapng", "mutewatch/signatures/webex_tsa_v1.toml"}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "classifier/weights").iterdir()}
+    expected |= {f"mutewatch/signatures/data/{name}.toml" for name in ("apps", "skeleton")}
     expected |= {"classifier/configuration.toml", "mutewatch/py.typed"}
     expected |= {f"mutewatch/serve/login.{kind}" for kind in ("html", "css", "js")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "mutewatch/report").rglob("*.[jhc][2s]*")}

@@ -121,4 +121,5 @@ def test_an_id_may_be_given_only_once() -> None:
 
 def test_the_committed_schema_is_the_models() -> None:
     assert (FOLDER / "signature.schema.json").read_text(encoding="utf-8") == schema()
-    assert json.loads(schema())["additionalProperties"] is False
+    kinds = json.loads(schema())["$defs"]
+    assert [kinds[name]["additionalProperties"] for name in ("Signature", "Extension")] == [False, False]

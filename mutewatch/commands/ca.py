@@ -15,7 +15,7 @@ from certs.passphrase import ask_passphrase, known_passphrase
 from certs.profile import KeyKind
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import OperatorError
-from mutewatch.signatures import telemetry_hosts
+from mutewatch.signatures import known_signatures, telemetry_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def keeper(
 
 
 def init(keeper: Keeper, root_key: str) -> None:
-    keeper.authority.create(telemetry_hosts(), keeper.now, keeper.passphrase, KeyKind(root_key))
+    keeper.authority.create(_hosts(), keeper.now, keeper.passphrase, KeyKind(root_key))
     _print_status(keeper)
     print(
         f"\nThe root's key is {keeper.authority.key_path('root')}: it is needed to renew the intermediate, and can be\n"
@@ -65,7 +65,7 @@ def status(keeper: Keeper, *, as_json: bool) -> int:
 def _fault(keeper: Keeper) -> str | None:
     """Why the proxy could not use it; that its keys are encrypted is none."""
     try:
-        keeper.authority.issuer(telemetry_hosts(), keeper.now, keeper.passphrase)
+        keeper.authority.issuer(_hosts(), keeper.now, keeper.passphrase)
     except CertificateError as error:
         return None if "is encrypted: give" in str(error) else str(error)
     return None
@@ -99,20 +99,22 @@ def rotate(keeper: Keeper, root_key: str, *, finish: bool) -> None:
     _print_status(keeper)
 
 
-def add_host(keeper: Keeper, host: str, root_key: str) -> None:
-    (subtree,) = permitted_names([host])
-    if is_below(subtree, keeper.authority.permitted()):
-        print(f"{host} is permitted already")
+def add_hosts(keeper: Keeper, hosts: list[str], root_key: str) -> None:
+    """Begin a rotation to a root that permits `hosts` too; without any, all hosts of the signatures."""
+    wanted = hosts or _hosts()
+    missing = [name for name in permitted_names(wanted) if not is_below(name, keeper.authority.permitted())]
+    if not missing:
+        print(f"{', '.join(hosts) or 'every host of the signatures'} is permitted already")
         return
-    keeper.authority.begin_rotation(keeper.now, keeper.passphrase, [host], KeyKind(root_key))
+    keeper.authority.begin_rotation(keeper.now, keeper.passphrase, missing, KeyKind(root_key))
     print(
-        f"A root cannot be changed: the next one permits {subtree} as well. Give it to all clients beside the old one\n"
-        "(mutewatch ca export), then: mutewatch ca rotate --finish"
+        f"A root cannot be changed: the next one permits {', '.join(missing)} as well.\n"
+        "Give it to all clients beside the old one (mutewatch ca export), then: mutewatch ca rotate --finish"
     )
 
 
 def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
-    hosts = telemetry_hosts()
+    hosts = _hosts()
     issuer = keeper.authority.issuer(hosts, keeper.now, keeper.passphrase)
     chosen = names or sorted({name for host in hosts if (name := _leaf_name(host))})
     root = keeper.authority.certificate("root")
@@ -121,6 +123,11 @@ def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
     left_out = [host for host in hosts if not names and not _leaf_name(host)]
     if left_out:
         print(f"no leaf can be made for {', '.join(left_out)}: name the hosts that clients ask for", file=sys.stderr)
+
+
+def _hosts() -> tuple[str, ...]:
+    """The hosts of all signatures, an operator's own among them."""
+    return telemetry_hosts(known_signatures())
 
 
 def _leaf_name(pattern: str) -> str | None:
@@ -145,7 +152,7 @@ def verify(keeper: Keeper, host: str) -> int:
     """Print what each client says; return 0 if all said what they should, else 1."""
     from certs.clients import ask_clients
 
-    issuer = keeper.authority.issuer(telemetry_hosts(), keeper.now, keeper.passphrase)
+    issuer = keeper.authority.issuer(_hosts(), keeper.now, keeper.passphrase)
     is_permitted = is_below(host, issuer.permitted)
     answers = list(ask_clients(keeper.authority, issuer, host, keeper.now))
     for answer in answers:

@@ -31,7 +31,7 @@ from mutewatch.canary import (
 from mutewatch.config import CANARY_RESULT, LIVE_STATUS, StateDirectory, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.records import Decoded, Finding
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import known_signatures
 from mutewatch.store import Store
 
 PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
@@ -52,6 +52,7 @@ class CanaryOptions:
     expected: Expectation = Expectation.OBSERVE
     every: float | None = None  # seconds between two runs; None: one run
     patience: float = PATIENCE  # seconds
+    signatures: Path | None = None  # folder of the operator's own
 
 
 def options_for(
@@ -68,14 +69,15 @@ def options_for(
         check_mode(settings.listen.mode)
         host = settings.listen.host if settings.listen.host not in ANY_ADDRESS else "127.0.0.1"
         proxy = f"http://{f'[{host}]' if ':' in host else host}:{settings.listen.port}"
+    folder = settings.signatures.folder
     if expected is None:
-        telling = [one.id for one in load_signatures() if one.canary is not None and one.canary.tells == "audio"]
+        telling = [one.id for one in known_signatures(folder) if one.canary is not None and one.canary.tells == "audio"]
         actions = {settings.mitigation.rule_for(name).action for name in telling}
         if len(actions) != 1:
             raise OperatorError(f"mitigation differs between {', '.join(telling)}: say what to --expect")
         expected = Expectation(actions.pop())
     leaf_dir = settings.certificates.leaf_dir
-    return CanaryOptions(settings.state.directory, proxy, authority, leaf_dir, expected, every)
+    return CanaryOptions(settings.state.directory, proxy, authority, leaf_dir, expected, every, signatures=folder)
 
 
 def canary(options: CanaryOptions) -> int:
@@ -95,7 +97,7 @@ def canary(options: CanaryOptions) -> int:
 
 def _run_and_tell(state: StateDirectory, gateway: Gateway, options: CanaryOptions) -> int:
     started, at = time.monotonic(), datetime.now(UTC)
-    checks = list(_Run(state, gateway, options.expected, options.patience, at).checks())
+    checks = list(_Run(state, gateway, options.expected, options.patience, at, options.signatures).checks())
     for check in checks:
         print(f"{'ok  ' if check.holds else 'FAIL'}  {check.name}: {check.text}", flush=True)
     passed = all(check.holds for check in checks)
@@ -123,13 +125,14 @@ class _Run:
     expected: Expectation
     patience: float
     at: datetime
+    signatures: Path | None = None
     call: str = field(default_factory=lambda: f"canary-{secrets.token_hex(16)}")
     is_recorded_at_arrival: dict[str, bool] = field(default_factory=dict)  # by host
     store_fault: str | None = None  # why it could not be read the last time
 
     def checks(self) -> Iterator[Check]:
         """Yield what holds and what does not; what cannot be asked after a failure is left out."""
-        sent = messages(load_signatures(), self.call, self.at)
+        sent = messages(known_signatures(self.signatures), self.call, self.at)
         if not any(message.tells_audio for message in sent):
             yield Check("sent", False, "no signature has a canary that tells audio-derived values")
             return

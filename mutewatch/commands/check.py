@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mutewatch.commands.doctor import GATEWAY_CHECKS, Check, print_checks
+from mutewatch.commands.doctor import GATEWAY_CHECKS, Check, check_signatures, print_checks
 from mutewatch.config import StateDirectory
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
         return print_checks([Check("settings", False, fault, is_fault=True) for fault in wrong.faults])
     print(*shown_settings(loaded), "", sep="\n")
     settings = loaded.settings
-    checks = [found for run in GATEWAY_CHECKS for found in run(StateDirectory(settings.state.directory))]
-    checks += _expiry(settings)
+    checks = list(check_signatures(settings.signatures.folder))
+    checks += [found for run in GATEWAY_CHECKS for found in run(StateDirectory(settings.state.directory))]
+    checks += [*_expiry(settings), *_permission(settings)]
     checks += [Check(*astuple(remark)) for remark in remarks(settings, is_running=is_running)]
     return print_checks(checks)
 
@@ -56,3 +57,18 @@ def _expiry(settings: "Settings") -> Iterator[Check]:
         return
     for one in due:
         yield Check(f"CA {one.role}", False, f"only {one.days_left} days left: mutewatch ca {one.remedy}")
+
+
+def _permission(settings: "Settings") -> Iterator[Check]:
+    """May the authority sign for every host that is opened? It was made when there were other signatures, perhaps."""
+    from certs.authority import Authority
+    from certs.names import CertificateError
+    from mutewatch.signatures import known_signatures, telemetry_hosts
+
+    authority = Authority(StateDirectory(settings.state.directory).authority)
+    if settings.certificates.leaf_dir is not None or not authority.exists:
+        return
+    try:
+        authority.check_permits(telemetry_hosts(known_signatures(settings.signatures.folder)))
+    except CertificateError as error:
+        yield Check("CA permits", False, str(error), is_fault=True)

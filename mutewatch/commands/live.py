@@ -42,18 +42,32 @@ def printed(what: str, loaded: "Loaded") -> str:
         return firewall_rules(loaded.settings)
     if what == "pac":
         from addons.pac_file import pac_file
-        from mutewatch.signatures import telemetry_hosts
+        from mutewatch.signatures import known_signatures, telemetry_hosts
 
-        return pac_file(loaded.settings, telemetry_hosts())
+        return pac_file(loaded.settings, telemetry_hosts(known_signatures(loaded.settings.signatures.folder)))
     from addons.service_unit import canary_timer, canary_unit, service_unit
     from addons.settings_sources import Source
 
     if what == "canary-timer":
         return canary_timer(loaded.settings)
+    check_signatures_for_service(loaded)
     is_chosen = loaded.source(("state", "directory")) in (Source.FILE, Source.COMMAND_LINE)
     config = loaded.file.resolve() if loaded.file else None
     make = canary_unit if what == "canary-unit" else service_unit
     return make(loaded.settings, _program(), config, is_state_chosen=is_chosen)
+
+
+def check_signatures_for_service(loaded: "Loaded") -> None:
+    """Raise OperatorError for signatures that are read here, and would not be by a service: it has another home."""
+    from addons.settings_sources import Source
+    from mutewatch.signatures import own_files
+
+    own = own_files(loaded.settings.signatures.folder)
+    if own and loaded.source(("signatures", "folder")) is not Source.FILE:
+        raise OperatorError(
+            f"--print-unit: a service does not find your own signatures in {own[0].parent}: "
+            "name a folder in the file of --config, signatures.folder"
+        )
 
 
 def _program() -> Path:

@@ -76,7 +76,9 @@ def serve(root: Path, options: ServeOptions) -> int:
     from mutewatch.serve.guard import HEAD_BYTES
     from mutewatch.serve.reading import ReadOnlyStore
     from mutewatch.serve.tokens import FILE, TokenFile
+    from mutewatch.signatures import known_signatures
 
+    known_signatures()  # a fault in an operator's own is said now, not on a page
     host, port = parse_listen(options.listen)
     state = open_state(root)
     tokens = TokenFile(options.token_file or state.root / FILE)

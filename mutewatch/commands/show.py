@@ -11,7 +11,7 @@ from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.readings import Opened, open_message
 from mutewatch.records import Exchange
-from mutewatch.signatures import load_signatures
+from mutewatch.signatures import known_signatures
 from mutewatch.signatures.model import Signature
 from pcap_tools import read_inputs
 
@@ -45,7 +45,7 @@ def show(
 
 
 def _messages(path: Path, keylogs: tuple[Path, ...], engine: str) -> Iterator[tuple[Exchange, Signature, Opened]]:
-    signatures = load_signatures()
+    signatures = known_signatures()
     options = ReadOptions(keylogs, lambda host: any(one.is_for(host) for one in signatures))
     for exchange in read_inputs((path,), options, engine=engine):
         for signature in signatures if exchange.body is not None else ():

@@ -64,7 +64,7 @@ from mutewatch.report.columns import (
     times_and_verdicts,
     value_columns,
 )
-from mutewatch.signatures import load_signatures, telemetry_hosts
+from mutewatch.signatures import known_signatures, telemetry_hosts
 
 TOP_CLIENTS: Final = 50
 INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
@@ -202,14 +202,14 @@ def shown_name(client: str, role: Role, names: Names | None) -> str:
 
 
 def app_of(signature: str) -> str:
-    """Return the app whose traffic a signature reads; of a signature that does not ship with us, its id."""
-    return next((one.app for one in load_signatures() if one.id == signature), signature)
+    """Return the app whose traffic a signature reads; of a signature that is not known here, its id."""
+    return next((one.app for one in known_signatures() if one.id == signature), signature)
 
 
 def _is_loudness(signatures: set[str]) -> bool:
     of_gains = {
         one.id
-        for one in load_signatures()
+        for one in known_signatures()
         for message in one.messages
         if message.audio and any(field.role for group in message.audio.groups for field in group.fields.values())
     }
@@ -249,7 +249,7 @@ def _by_reason(closed: Sequence[Uninspected], role: Role) -> list[Payload]:
 
     A host's own name, which the operator chose to keep, may name a customer: a viewer sees patterns only.
     """
-    patterns = telemetry_hosts()
+    patterns = telemetry_hosts(known_signatures())
     grouped: dict[tuple[str, str], list[Uninspected]] = {}
     for one in closed:
         is_shown = role is Role.ANALYST or one.host in patterns

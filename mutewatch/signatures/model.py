@@ -93,6 +93,7 @@ StepName = Annotated[str, AfterValidator(_step)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 PathTemplate = Annotated[str, AfterValidator(_path_template)]
 KeyPattern = Annotated[str, AfterValidator(_key_pattern)]
+SignatureId = Annotated[str, Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+$")]
 Confidence = Literal["captured", "code", "3rd-party", "documented", "inferred"]
 
 
@@ -283,7 +284,7 @@ class Canary(Strict):
 class Signature(Strict):
     """How to recognise and decode the telemetry or signalling endpoints of one app, and why we believe it."""
 
-    id: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)+$")
+    id: SignatureId
     version: int = Field(ge=1)
     app: str
     title: str
@@ -292,6 +293,7 @@ class Signature(Strict):
     client_versions: str
     last_checked: date
     hosts: tuple[HostPattern, ...] = Field(description="none where no message has a host, as in RTP")
+    overlaps: tuple[str, ...] = Field((), description="ids of signatures that read the same messages, on purpose")
     redact: Redaction
     messages: tuple[Message, ...] = Field(min_length=1)
     canary: Canary | None = None
