@@ -22,7 +22,8 @@ def exchange_from_flow(flow: "HTTPFlow", origin: Origin) -> Exchange:
     """Return the request of `flow`, with the status of its response if that is there already."""
     request = flow.request
     path, _, query = request.path.partition("?")
-    address, client_port = (flow.client_conn.peername or ("", 0))[:2]
+    peer = flow.client_conn.peername
+    address, client_port = peer[:2] if peer else ("", 0)
     return Exchange(
         sent_at=datetime.fromtimestamp(request.timestamp_start, UTC),
         client=address or None,
