@@ -10,6 +10,7 @@ Rules:
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -38,8 +39,10 @@ class _Burst:
 class Websockets:
     """Takes one message after the other. `warn` and `note` are the addon's."""
 
-    def __init__(self, counters: HookCounters, warn: Warn, note: Note) -> None:
-        self._counters, self._warn, self._note = counters, warn, note
+    def __init__(
+        self, counters: HookCounters, warn: Warn, note: Note, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._counters, self._warn, self._note, self._clock = counters, warn, note, clock
         self._bursts: WeakKeyDictionary[http.HTTPFlow, _Burst] = WeakKeyDictionary()
 
     async def take(self, live: Live, flow: http.HTTPFlow, message: WebSocketMessage, exchange: Exchange) -> None:
@@ -60,13 +63,13 @@ class Websockets:
             self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
 
     async def _record(self, live: Live, flow: http.HTTPFlow, message: WebSocketMessage, exchange: Exchange) -> None:
-        now = time.monotonic()
+        now = self._clock()
         burst = self._bursts.get(flow)
         if burst is None or now - burst.ended_at > BURST_SECONDS:
             burst = self._bursts[flow] = _Burst(now)
         left = live.settings.record_timeout - (0.0 if live.holds_back else now - burst.began_at)
         decision = await live.writer.put_and_wait(exchange, max(0.0, left))
-        burst.ended_at = time.monotonic()
+        burst.ended_at = self._clock()
         if not isinstance(decision, Fate):
             self._counters.count(decision)
             apply_to_message(decision, message)

@@ -159,15 +159,16 @@ JSON = st.recursive(
 def test_wrong_types_raise_nothing_but_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    changed = entry()
+    changed = {**socket_entry(sent("1"), sent("2")), **entry()}
+    answer, first = changed["response"], changed["_webSocketMessages"][0]
     part = data.draw(
-        st.sampled_from([changed, changed["request"], changed["response"], changed["request"]["postData"]])
+        st.sampled_from([changed, changed["request"], answer, answer["content"], changed["request"]["postData"], first])
     )
     part[data.draw(st.sampled_from(sorted(part)))] = data.draw(JSON)
     path = tmp_path_factory.getbasetemp() / "wrong.har"
     path.write_bytes(har(changed))
     with contextlib.suppress(InputError):
-        list(HarReader().read(path, ReadOptions()))
+        list(HarReader().read(path, ReadOptions(wants_answer=lambda *_: True)))
 
 
 def socket_entry(*messages: object, **more: object) -> dict[str, Any]:
