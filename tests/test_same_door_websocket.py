@@ -1,4 +1,4 @@
-"""One conversation over websockets and with wanted answers, four doors, the same facts, by whom they were said."""
+"""One conversation over websockets and with wanted answers, five doors, the same facts, by whom they were said."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Direction, Exchange
 from mutewatch.store import Store
 from pcap_tools import read_inputs
+from pcap_tools.exchange_log import write_exchanges
 from tests.captures.capture import capture
 from tests.captures.conversations import converse
 from tests.captures.files import pcap
@@ -135,3 +136,17 @@ def test_the_live_proxy_gives_the_same_facts(
     assert told(live.facts()) == told(captured[1])
     assert (status["messages"], status["unrecorded"], status["websocket_messages"]) == (3 + 6, 0, 0)
     assert (status["answers_recorded"], status["hook_errors"]) == (1 + 3, 0)  # the body, and the server's messages
+
+
+def test_and_so_do_json_lines_of_what_was_captured(
+    captured: tuple[list[Exchange], list[Decoded], Pipeline], tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.jsonl"
+    write_exchanges(path, captured[0])
+    exchanges, facts, pipeline = read(path)
+    assert (known(exchanges), told(facts), pipeline.counts) == (
+        known(captured[0]),
+        told(captured[1]),
+        captured[2].counts,
+    )
+    assert [(e.client, e.client_port) for e in exchanges] == [(e.client, e.client_port) for e in captured[0]]
