@@ -6,6 +6,7 @@ ranges nor `choices` for `--set`, and silently keeps options that nobody declare
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from mutewatch.retention import Periods
 from mutewatch.signatures import known_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
+RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
@@ -255,3 +257,13 @@ def check_neighbours(allowed: list[str], settings: LiveSettings) -> None:
             f"stream_large_bodies is below {PREFIX}max_body ({max_body}), so that bodies would leave before "
             "they are recorded: leave it out or raise it"
         )
+
+
+def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
+    """Return `new` if it differs from `old` in what may change at most. Raises OptionsError."""
+    kept = {name: getattr(old, name) for name in RELOADABLE}
+    if replace(new, **kept) != old:
+        raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
+    if new.holds_back and not old.holds_back and ctx.options.stream_large_bodies is not None:
+        raise exceptions.OptionsError("restart the proxy to begin holding messages back")
+    return new

@@ -6,7 +6,8 @@ Thin: options in, hooks out. What is inspected is decided in `gate.py`, what is 
 - only telemetry hosts are opened; everything else passes as it came, and so it does whenever we fail;
 - a message to a telemetry host is forwarded once it is recorded, or after `mutewatch_record_timeout`;
 - a hook copies and counts: it never decodes, waits for a lock, or touches a file;
-- responses are streamed: only their status is wanted, and a large one must not sit in memory.
+- responses are streamed: they wait for nothing, and a large one must not sit in memory. Of most, only the status is
+  wanted; of those whose body a signature knows, a copy is kept as it passes.
 
 mitmproxy loads this file by path: no relative imports, and the installed packages must be importable.
 """
@@ -15,15 +16,17 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from mitmproxy import connection, ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
 
-from addons.apply import apply, refuse, send_elsewhere
+from addons.answers import AnswerBody, announced_length
+from addons.apply import OURS, apply, kill, refuse, send_elsewhere
 from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
@@ -35,6 +38,7 @@ from addons.lean import make_lean
 from addons.live_metrics import start_metrics
 from addons.live_options import (
     add_options,
+    changed_settings,
     check_neighbours,
     claim_neighbours,
     read_settings,
@@ -47,15 +51,17 @@ from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder
 from addons.reload import Reloads
+from addons.standing import Live
 from addons.writer import Writer
+from addons.ws_messages import Websockets
 from mutewatch.errors import OperatorError
-from mutewatch.flow import exchange_from_flow
+from mutewatch.flow import answer_from_flow, exchange_from_flow, message_from_flow
 from mutewatch.records import Exchange, Origin
+from mutewatch.signatures import Signature
 from mutewatch.uninspected import Passed, Reason
 
 logger = logging.getLogger("mutewatch.live")
 
-RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 TAKEN = "mutewatch_taken"  # flow.metadata: the message was given to the writer
@@ -63,54 +69,23 @@ STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one s
 WARN_SECONDS = 10  # between two warnings of the same kind
 
 
-@dataclass(slots=True)
-class _Live:
-    """What stands once the proxy is ready."""
-
-    settings: LiveSettings
-    gate: Gate
-    writer: Writer
-    pins: Pins
-    leaves: LeafSource
-    handshakes: Handshakes
-
-    @property
-    def holds_back(self) -> bool:
-        """May a message be kept from leaving as it is?"""
-        return self.settings.holds_back
-
-    def inspects(self, flow: http.HTTPFlow) -> bool:
-        """Is this a request to a telemetry host: in a connection that was opened for one, or in plain HTTP?"""
-        if self.is_opened(flow):
-            return not self.is_misdirected(flow)
-        return self.gate.inspects(flow.request.host) or self.gate.inspects(flow.request.pretty_host)
-
-    def is_opened(self, flow: http.HTTPFlow) -> bool:
-        """Did it come in a TLS connection that was opened for its SNI?"""
-        return self.gate.inspects(flow.client_conn.sni)
-
-    def is_misdirected(self, flow: http.HTTPFlow) -> bool:
-        """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
-        request = flow.request
-        if not request.is_http2 or not request.host_header or not self.is_opened(flow):
-            return False
-        return not self.gate.inspects(request.pretty_host)
-
-
 class MuteAudit:
-    """The hooks. `hosts` and `build` are the seam to the core; tests pass their own. Without `hosts`: the settings'."""
+    """The hooks. `hosts`, `build` and `signatures` are the seam to the core: the settings', unless a test passes own."""
 
     def __init__(
         self,
         hosts: Callable[[], Iterable[str]] | None = None,
         build: BuildRecorder = build_recorder,
         limits: WriterLimits | None = None,
+        signatures: Callable[[], Sequence[Signature]] | None = None,
     ) -> None:
         self.counters = HookCounters()
         self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()
-        self._live: _Live | None = None  # until everything stands, nothing is inspected
+        self._signatures = signatures
+        self._live: Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
         self._canaries = CanaryRoutes(self.counters)
+        self._websockets = Websockets(self.counters, self._warn, self._note)
         self._reloads = Reloads(self.counters)
         self._metrics: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -157,9 +132,10 @@ class MuteAudit:
             make_lean()
             await start_listening()
 
-    def _start(self, settings: LiveSettings) -> _Live:
+    def _start(self, settings: LiveSettings) -> Live:
         try:
             gate = Gate(settings.hosts if self._hosts is None else self._hosts())
+            signatures = settings.known if self._signatures is None else self._signatures()
             prepare_state(settings.state)
             leaves = LeafSource(settings, gate.patterns)
         except (OperatorError, ValueError) as error:
@@ -179,7 +155,7 @@ class MuteAudit:
         handshakes = Handshakes(
             lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn, self._note
         )
-        live = _Live(settings, gate, writer, pins, leaves, handshakes)
+        live = Live(settings, gate, writer, pins, leaves, handshakes, signatures)
         self._metrics = start_metrics(lambda: live.settings, gate, writer, lambda: leaves.expirations)
         return live
 
@@ -241,20 +217,20 @@ class MuteAudit:
         live = self._live
         if flow.response is not None:  # somebody answered already (proxy authentication)
             return
-        with self._guard(flow):
+        with self._guard(partial(kill, flow)):
             if live is None or not live.inspects(flow):
                 if live is None or not live.is_misdirected(flow):
                     flow.request.stream = True  # messages to other hosts are not ours to hold
             elif live.holds_back:
                 flow.request.stream = False  # whoever else wants it streamed
-            elif flow.request.stream or announced_length(flow) > live.settings.max_body:
+            elif flow.request.stream or announced_length(flow.request) > live.settings.max_body:
                 flow.metadata[RECORDED_EARLY] = True
                 await self._record(live, flow, self._exchange(live, flow, 0))
                 flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
-        with self._guard(flow):
+        with self._guard(partial(kill, flow)):
             if live is None or RECORDED_EARLY in flow.metadata:
                 return
             if live.inspects(flow):
@@ -268,22 +244,52 @@ class MuteAudit:
         """Count a message whose client went away while its body was already leaving, unread: part of it is gone."""
         live = self._live
         with self._guard():
-            if live is not None and flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
+            if live is None:
+                return
+            if flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
                 exchange = self._exchange(live, flow, 0)
                 await self._record(live, flow, exchange, has_left=True)
+            self._put_body(live, flow, is_whole=False)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.response is not None and flow.response.status_code >= 200:  # 101: a websocket follows
-            flow.response.stream = True
+        """Let the body through at once; keep a copy if a signature knows it."""
+        live, response = self._live, flow.response
+        if response is None or response.status_code < 200:  # 101: a websocket follows
+            return
+        response.stream = True
+        with self._guard():
+            is_servers = OURS not in flow.metadata
+            if (
+                live is not None
+                and is_servers
+                and live.inspects(flow)
+                and live.wants_answer(self._exchange(live, flow, 0))
+            ):
+                is_short = announced_length(response) <= live.settings.max_body
+                response.stream = AnswerBody(live.settings.max_body if is_short else 0)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Hand on the status: a mute request that the server refused had no effect."""
+        """Hand on the status: a mute request that the server refused had no effect. And the body, if it was kept."""
         live = self._live
         with self._guard():
-            if live is not None and not flow.metadata.get(UNAWAITED) and live.inspects(flow):
+            if live is None:
+                return
+            if not flow.metadata.get(UNAWAITED) and live.inspects(flow):
                 live.writer.put_answer(self._exchange(live, flow, live.settings.max_body))
+            self._put_body(live, flow, is_whole=True)
 
-    def _exchange(self, live: _Live, flow: http.HTTPFlow, max_body: int) -> Exchange:
+    def _put_body(self, live: Live, flow: http.HTTPFlow, *, is_whole: bool) -> None:
+        """Hand on the body of the response, if it was kept: once, and unread if not all of it came."""
+        if flow.response is None or not isinstance(flow.response.stream, AnswerBody):
+            return
+        kept, flow.response.stream = flow.response.stream, True
+        exchange = answer_from_flow(self._exchange(live, flow, 0), flow, kept.body if is_whole else None)
+        if kept.body is None:
+            self._note(flow.client_conn, exchange.host, Reason.TOO_LARGE)
+        if not live.writer.put_answer(exchange):
+            self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
+
+    def _exchange(self, live: Live, flow: http.HTTPFlow, max_body: int) -> Exchange:
         """Return the request of `flow`, to the telemetry host that its connection was opened for.
 
         Its Host may name another: then nobody would know the message, though it goes where the others go.
@@ -293,19 +299,24 @@ class MuteAudit:
         host = next((name for name in names if live.gate.inspects(name)), None)
         return exchange if host is None else replace(exchange, host=host.lower().rstrip("."))
 
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Count, and let go of what mitmproxy would keep until the connection ends."""
-        if flow.websocket is not None:
-            self.counters.websocket_messages += 1
-            self._note(flow.client_conn, flow.request.pretty_host, Reason.WEBSOCKET)
-            del flow.websocket.messages[:-1]
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Record a message of a websocket, and let go of what mitmproxy would keep until the connection ends."""
+        live, websocket = self._live, flow.websocket
+        if websocket is None:
+            return
+        message = websocket.messages[-1]
+        del websocket.messages[:-1]
+        with self._guard(message.drop if message.from_client else None):
+            if live is not None and live.inspects(flow):
+                exchange = message_from_flow(self._exchange(live, flow, 0), message)
+                await self._websockets.take(live, flow, message, exchange)
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         self.counters.raw_messages += 1
         self._note(flow.client_conn, flow.client_conn.sni, Reason.NOT_HTTP)
         del flow.messages[:-1]
 
-    async def _record(self, live: _Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False) -> None:
+    async def _record(self, live: Live, flow: http.HTTPFlow, exchange: Exchange, *, has_left: bool = False) -> None:
         """Return when `exchange` is recorded or has waited long enough; the message then goes on.
 
         `has_left`: it gave no length, outgrew the limit, and mitmproxy sent it on while it came in.
@@ -344,15 +355,15 @@ class MuteAudit:
         live.writer.note(Passed(now, now, address, host if live.settings.show_clients else pattern, why))
 
     @contextmanager
-    def _guard(self, flow: http.HTTPFlow | None = None) -> Iterator[None]:
-        """Our own faults: counted, logged, and the message goes on; unless it was to be held back."""
+    def _guard(self, hold: Callable[[], None] | None = None) -> Iterator[None]:
+        """Our own faults: counted, logged, and the message goes on; unless it was to be held back, by `hold`."""
         try:
             yield
         except Exception:
             self.counters.hook_errors += 1
-            holds_back = flow is not None and flow.killable and self._live is not None and self._live.holds_back
-            if holds_back and flow is not None:
-                flow.kill()
+            holds_back = hold is not None and self._live is not None and self._live.holds_back
+            if holds_back and hold is not None:
+                hold()
             what = "refused" if holds_back else "forwarded"
             self._warn("hook_errors", f"a message was {what} because a hook failed", with_traceback=True)
 
@@ -366,8 +377,7 @@ class MuteAudit:
 
 def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Exchange:
     """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
-    peer = flow.client_conn.peername
-    exchange = exchange_from_flow(flow, Origin(door), client=peer[0] if peer else None)
+    exchange = exchange_from_flow(flow, Origin(door))
     is_read = exchange.body is not None and len(exchange.body) <= max_body
     return exchange if is_read else replace(exchange, body=None)
 
@@ -375,22 +385,6 @@ def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Ex
 def tells_more_than_the_stop(record: logging.LogRecord) -> bool:
     """A filter: asyncio logs a traceback for each connection that the stop cancels: seconds, for thousands."""
     return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
-
-
-def announced_length(flow: http.HTTPFlow) -> int:
-    """Return the Content-Length in bytes; 0 if there is none, or none that is a number."""
-    length = flow.request.headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
-
-
-def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
-    """Return `new` if it differs from `old` in what may change at most. Raises OptionsError."""
-    kept = {name: getattr(old, name) for name in RELOADABLE}
-    if replace(new, **kept) != old:
-        raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
-    if new.holds_back and not old.holds_back and ctx.options.stream_large_bodies is not None:
-        raise exceptions.OptionsError("restart the proxy to begin holding messages back")
-    return new
 
 
 addons = [MuteAudit()]

@@ -18,7 +18,7 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
-from mutewatch.signatures import known_signatures, own_files, telemetry_hosts
+from mutewatch.signatures import Signature, known_signatures, own_files, telemetry_hosts
 from mutewatch.uninspected import Passed
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
@@ -56,9 +56,14 @@ class LiveSettings:
         return self.policies.touch or self.strict
 
     @property
+    def known(self) -> tuple[Signature, ...]:
+        """The bundled signatures and the operator's. OperatorError."""
+        return known_signatures(self.signatures)
+
+    @property
     def hosts(self) -> tuple[str, ...]:
-        """Patterns of what is opened: the hosts of the bundled signatures and of the operator's. OperatorError."""
-        return telemetry_hosts(known_signatures(self.signatures))
+        """Patterns of what is opened: the hosts of those signatures. OperatorError."""
+        return telemetry_hosts(self.known)
 
 
 class Recorder(Protocol):

@@ -111,11 +111,15 @@ class Writer:
         if self._passed.qsize() < self._limits.notes:
             self._passed.put(passed)
 
-    def put_answer(self, exchange: Exchange) -> None:
-        """Queue `exchange` again, now that its response is known. Nobody waits for it."""
+    def put_answer(self, exchange: Exchange) -> bool:
+        """Queue what a server said, for which nobody waits; False if it is dropped.
+
+        A request that comes again, now that its response is known; the body of one; or a websocket message.
+        """
         self._hooks.answers += 1
-        if self._put(exchange, None) is not None:
-            self._hooks.answers_dropped += 1
+        is_taken = self._put(exchange, None) is None
+        self._hooks.answers_dropped += not is_taken
+        return is_taken
 
     def _put(self, exchange: Exchange, waiter: "asyncio.Future[Decision | Fate] | None") -> Fate | None:
         """Queue, or say why not."""

@@ -24,7 +24,7 @@ from mutewatch.mitigate import FORWARD, OBSERVE_ALL, Decision, Mitigation, Polic
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import FORGET, Pipeline
 from mutewatch.ports import ActivityModel
-from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.records import Decoded, Direction, Exchange, Finding
 from mutewatch.retention import FOR_A_WHILE, Periods, Retention, Tidied
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
@@ -158,7 +158,7 @@ class Recorder:
         given_up = [self._fed.pop(id(exchange), None) for exchange in exchanges]
         for exchange in exchanges:
             host = self.pipeline.host_pattern(exchange.host) if exchange.host else None
-            if exchange.status is None and host:
+            if host and not _adds_status(exchange):
                 at = exchange.sent_at
                 self._tally.add(Passed(at, at, exchange.client, host, Reason.NOT_RECORDED))
         gone = {id(decoded) for one in given_up if one for decoded in one.facts}
@@ -169,14 +169,16 @@ class Recorder:
         known = self._fed.pop(id(exchange), None)
         if known is not None:
             return known
-        if exchange.status is not None:  # the response comes as the same exchange; it was counted as a request
+        if _adds_status(exchange):  # it was counted as a request
             fed = _Fed(exchange, FORWARD, self.pipeline.feed(exchange, again=True))
+        elif exchange.direction is Direction.TO_CLIENT:  # it is on its way, and nothing leaves with it
+            fed = _Fed(exchange, FORWARD, self.pipeline.feed(exchange))
         else:
             mitigation = Mitigation(self.policies, exchange)
             facts = self.pipeline.feed(exchange, mitigation=mitigation)
             fed = _Fed(exchange, mitigation.decision, facts)
         self._facts += fed.facts
-        self._has_only_counts |= exchange.status is None and not fed.facts
+        self._has_only_counts |= not fed.facts and not _adds_status(exchange)
         return fed
 
     def _commit(self, *, with_counts: bool = False) -> None:
@@ -257,6 +259,11 @@ class Recorder:
                         break
         finally:
             self.store.close()
+
+
+def _adds_status(exchange: Exchange) -> bool:
+    """Is this a request that comes again, with the status of its response?"""
+    return exchange.status is not None and exchange.direction is Direction.TO_SERVER
 
 
 def build_recorder(

@@ -17,6 +17,9 @@ from typing import Final
 from mutewatch.errors import OperatorError
 
 KEY_BYTES = 32
+REMEMBERED: Final = (
+    4_096  # pseudonyms: each costs as much as a tenth of a short message, and a call names the same ones
+)
 CANARY = "canary"  # the client behind `mutewatch canary`: nobody; and the door its messages come through
 
 
@@ -33,6 +36,7 @@ class Names:
 
     def __init__(self, key: bytes | None) -> None:
         self._key = key
+        self._keyed = lru_cache(REMEMBERED)(self._hashed)
 
     def pseudonym(self, name: str) -> str:
         """Return the pseudonym of `name`: "client-" and 12 hex digits (48 bits) of HMAC-SHA256."""
@@ -48,8 +52,7 @@ class Names:
         """Return the pseudonym of the id under which others may mute a client."""
         return name if self._key is None else f"participant-{self._keyed(f'participant {name}', 16)}"
 
-    @lru_cache(maxsize=4_096)  # noqa: B019  # for as long as a run goes; one object of this class lives so long anyway
-    def _keyed(self, name: str, digits: int = 12) -> str:
+    def _hashed(self, name: str, digits: int = 12) -> str:
         return hmac.digest(self._key or b"", name.encode("utf-8", "replace"), "sha256").hex()[:digits]
 
 

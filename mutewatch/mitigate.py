@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.messages import WEBSOCKET
 from mutewatch.records import Decoded, Exchange, MuteSummary, Sent
 from mutewatch.redact import Blank, Redacted, RedactionError, redact, redact_query
 from mutewatch.signatures.model import Message, Signature
@@ -158,7 +159,7 @@ class Mitigation:
                 self._withhold(Sent.REFUSED, Answer.FORBIDDEN)
             return self.decision
         known = query = self._exchange.query if self.decision.query is None else self.decision.query
-        if policy.identifiers:
+        if policy.identifiers and self._exchange.method != WEBSOCKET:  # of those, it has left with the upgrade
             query, _ = redact_query(query, signature, blank=policy.blank)
         if not has_audio and not done.values and not done.identifiers and query == known:
             return self.decision

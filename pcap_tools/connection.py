@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mutewatch.messages import Apart
 from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
 from pcap_tools.ends import End
 from pcap_tools.http.account import Found
 from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.draft import Keeps, keep_none
 from pcap_tools.http.host import host_of
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.limits import ReadLimits
@@ -83,7 +85,7 @@ class Connection:
         keylog: KeyLog,
         limits: ReadLimits,
         budget: Budget,
-        keep_responses: bool = False,
+        keeps: Keeps = keep_none,
     ) -> None:
         self.client, self.server = client, server
         self.basis: Basis | None = None  # None: not decided yet
@@ -91,11 +93,12 @@ class Connection:
         self.hello: ClientHello | None = None
         self.tally = Tally(stamp, stamp)
         self.messages = 0
+        self.apart = Apart()  # of its websocket messages
         self.outcome, self.detail = FlowOutcome.NO_HANDSHAKE, ""  # once closed
         self.has_dropped = False  # once closed: was something passed over because its key had not come?
         self.given: set[Place] = set()  # messages that were read after that
         self.random: bytes | None = None  # of its ClientHello, once closed; found out, if that was not seen
-        self._keylog, self._limits, self._budget, self._keep_responses = keylog, limits, budget, keep_responses
+        self._keylog, self._limits, self._budget, self._keeps = keylog, limits, budget, keeps
         self._tcp = (TcpSide(Side.CLIENT, limits), TcpSide(Side.SERVER, limits))
         self._held: list[Piece] = []
         self.begun_at = 0  # frame in which the conversation begins; 0: nobody knows
@@ -178,9 +181,7 @@ class Connection:
     def open(self, basis: Basis, host: str | None, *, is_tls: bool) -> list[HttpMessage]:
         """It is one of ours: read on, from its first byte."""
         self.basis, self.host = basis, host
-        self._stack = Stack(
-            self._keylog, self._limits, self._budget, is_tls=is_tls, keep_responses=self._keep_responses
-        )
+        self._stack = Stack(self._keylog, self._limits, self._budget, is_tls=is_tls, keeps=self._keeps)
         if self._stack.tls is not None and self.hello is not None:
             self._stack.tls.expect(self.hello)
         held, self._held, self._begin = self._held, [], bytearray()
@@ -275,13 +276,13 @@ class Stack:
         budget: Budget,
         *,
         is_tls: bool,
-        keep_responses: bool,
+        keeps: Keeps,
         depth: int = 0,
     ) -> None:
         self._keylog, self._limits, self._budget = keylog, limits, budget
-        self._keep_responses, self._depth = keep_responses, depth
+        self._keeps, self._depth = keeps, depth
         self.tls = TlsSession(keylog, limits.tls, budget) if is_tls else None
-        self.http = HttpConnection(limits.http, keep_responses=keep_responses, on_tunnel=self._tunnel)
+        self.http = HttpConnection(limits.http, keeps=keeps, on_tunnel=self._tunnel)
         self._inner: Stack | None = None
         self._tunnelled: list[HttpMessage] = []
         self._plain_bytes = 0  # read from TLS; a gap counts, too
@@ -340,7 +341,7 @@ class Stack:
                 self._limits,
                 self._budget,
                 is_tls=True,
-                keep_responses=self._keep_responses,
+                keeps=self._keeps,
                 depth=self._depth + 1,
             )
         if self._inner is not None:

@@ -85,6 +85,7 @@ def parse_exchange(line: bytes, origin: Origin) -> Exchange:
         status=_number(fields, "status"),
         direction=Direction(_text(fields, "direction") or Direction.TO_SERVER),
         connection=_text(fields, "connection"),
+        client_port=_number(fields, "client_port"),
     )
 
 
@@ -93,6 +94,7 @@ def exchange_line(exchange: Exchange) -> str:
     fields: dict[str, object] = {
         "sent_at": exchange.sent_at and exchange.sent_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "client": exchange.client,
+        "client_port": exchange.client_port,
         "host": exchange.host,
         "port": exchange.port,
         "method": exchange.method,

@@ -6,11 +6,12 @@ gigabytes, so the file is handed to mitmproxy through a door that gives no more 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from mutewatch.errors import InputError
-from mutewatch.flow import exchange_from_flow
+from mutewatch.flow import exchanges_from_flow
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
 from pcap_tools.files import open_input
@@ -18,7 +19,7 @@ from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
 
 class FlowDumpReader:
-    """Yields the HTTP requests of a mitmproxy flow dump."""
+    """Yields the HTTP requests and websocket messages of a mitmproxy flow dump, and the answers that are wanted."""
 
     name = "flow-dump"
 
@@ -32,11 +33,11 @@ class FlowDumpReader:
         return length.isdigit() and inner.isdigit()
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
-        """Yield one exchange for each HTTP flow; InputError at the first flow that cannot be read."""
+        """Yield the exchanges of each HTTP flow; InputError at the first flow that cannot be read."""
         from mitmproxy.http import HTTPFlow
         from mitmproxy.io import FlowReader
 
-        ordinal = offset = 0
+        number = ordinal = offset = 0
         with open_input(path) as handle:
             door = _BoundedFile(handle, path.stat().st_size, self._limits.flow)
             flows = iter(FlowReader(door).stream())  # type: ignore[arg-type]
@@ -45,21 +46,21 @@ class FlowDumpReader:
                     flow = next(flows, None)
                     if flow is None:
                         return
-                    exchange = None
+                    found: list[Exchange] = []
                     if isinstance(flow, HTTPFlow):
-                        origin = Origin(self.name, str(path), ordinal=ordinal + 1, offset=offset)
-                        peer = flow.client_conn.peername
-                        exchange = exchange_from_flow(flow, origin, client=str(peer[0]) if peer else None)
+                        origin = Origin(self.name, str(path), offset=offset)
+                        found = list(exchanges_from_flow(flow, origin, options))
+                        number += 1
                 except Exception as error:
                     # mitmproxy's reader declares FlowReadException; a damaged dump also raises KeyError,
                     # AttributeError, AssertionError, RecursionError and MemoryError out of it.
                     reason = door.refusal or _reason(error)
-                    raise InputError(path, f"flow {ordinal + 1} is damaged: {reason}", offset) from None
+                    raise InputError(path, f"flow {number + 1} is damaged: {reason}", offset) from None
                 offset = handle.tell()
                 options.on_bytes(offset)
-                if exchange is not None:
+                for exchange in found:
                     ordinal += 1
-                    yield exchange
+                    yield replace(exchange, origin=replace(exchange.origin, ordinal=ordinal))
 
 
 class _BoundedFile:

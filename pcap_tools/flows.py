@@ -291,9 +291,7 @@ class FlowTable:
             self._strays += 1
             keylog = self._stray_keys
             limits = replace(limits, tls=replace(limits.tls, trials=limits.stray_trials))
-        connection = Connection(
-            client, server, segment.stamp, keylog, limits, self._budget, self._interest.keep_responses
-        )
+        connection = Connection(client, server, segment.stamp, keylog, limits, self._budget, self._interest.keeps)
         if from_start:
             connection.begin(segment)
         if is_stray:

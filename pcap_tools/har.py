@@ -1,8 +1,8 @@
 """Reads HAR files (HTTP Archive, as browsers and proxies export them), by mitmproxy's own reader.
 
 What a HAR does not hold is not reported, although mitmproxy fills it in: the client's address (it says
-127.0.0.1) and the connection (it makes an id). A response status of 0 means that there was no response.
-Responses are not read beyond their status.
+127.0.0.1) and the connection (it makes an id). A response status of 0 means that there was no response. The bodies
+of responses are read where they are wanted, and websocket messages (`har_messages`).
 
 A HAR holds the *decoded* text of a request body. mitmproxy encodes it again as the request's
 Content-Encoding header says, and drops the header where it does not know that encoding: in both cases
@@ -25,8 +25,10 @@ from mutewatch.flow import exchange_from_flow
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
 from pcap_tools.files import open_input
+from pcap_tools.har_messages import MESSAGES, answers, websocket_messages
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 
+_MOST_FAULTS = 10  # that are told of one file
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -44,7 +46,7 @@ class HarReader:
         return start.startswith(b"{") and start[1:].lstrip().startswith(b'"log"')
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
-        """Yield one exchange for each good entry; raise InputError at the end if anything was not read."""
+        """Yield the exchanges of each good entry; raise InputError at the end if anything was not read."""
         from mitmproxy.io.har import request_to_flow
 
         with open_input(path) as handle:
@@ -54,21 +56,28 @@ class HarReader:
         options.on_bytes(len(raw))
         entries, damage = _entries(path, raw)
         bad: list[int] = []
-        for ordinal, entry in enumerate(entries, start=1):
+        faults: list[str] = []
+        for number, entry in enumerate(entries, start=1):
+            origin = Origin(self.name, str(path), number)
             try:
                 flow = request_to_flow(_request_only(entry))
-                exchange = exchange_from_flow(flow, Origin(self.name, str(path), ordinal), client=None)
-                exchange = _only_what_was_reported(exchange, entry)
+                request = _only_what_was_reported(exchange_from_flow(flow, origin), entry)
             except Exception:
                 # request_to_flow checks nothing: a wrong type fails with any of the built-in exceptions.
-                bad.append(ordinal)
+                bad.append(number)
                 continue
-            yield exchange
+            yield request
+            if options.wants_answer(request.method, request.host, request.path):
+                yield from answers(request, entry)
+            found = websocket_messages(request, entry)
+            yield from found.messages
+            faults += [f"entry {number}: {fault}" for fault in found.faults]
         if damage:
             raise damage
         if bad:
-            count = f"; {len(bad)} of {len(entries)} entries were not read"
-            raise InputError(path, f"entry {bad[0]} is not a HAR entry{count}")
+            faults.insert(0, f"entry {bad[0]} is not a HAR entry; {len(bad)} of {len(entries)} entries were not read")
+        if faults:
+            raise InputError(path, "; and ".join(faults[:_MOST_FAULTS]))
 
 
 def _request_only(entry: dict[str, Any]) -> dict[str, Any]:
@@ -76,12 +85,14 @@ def _request_only(entry: dict[str, Any]) -> dict[str, Any]:
     request = dict(entry["request"])
     if not isinstance(request.get("postData"), dict) or not isinstance(request["postData"].get("text"), str):
         request.pop("postData", None)
+    if str(request["url"])[:2].lower() == "ws":  # browsers name a websocket so; mitmproxy only knows http and https
+        request["url"] = f"http{request['url'][2:]}"
     response = {"status": 200, "httpVersion": "HTTP/1.1", "headers": [], "content": {}}
     return {**entry, "time": 0, "request": request, "response": response}
 
 
 def _only_what_was_reported(exchange: Exchange, entry: dict[str, Any]) -> Exchange:
-    """Return `exchange` with the status and body that `entry` reports, and no connection.
+    """Return `exchange` with the status, body and connection that `entry` reports, and no client.
 
     The body is None where the entry says that there was one (by a size, or as form parameters) without
     giving its text, as browsers do for binary bodies.
@@ -95,10 +106,23 @@ def _only_what_was_reported(exchange: Exchange, entry: dict[str, Any]) -> Exchan
     lost = not given and (bool(post) or (isinstance(size, int) and size > 0))
     return replace(
         exchange,
-        connection=None,
+        client=None,
+        client_port=None,
+        connection=_connection(exchange, entry),
         status=status if known else None,
         body=None if lost else exchange.body,
     )
+
+
+def _connection(exchange: Exchange, entry: dict[str, Any]) -> str | None:
+    """Return a name of the connection in this file. A websocket has one of its own, named or not.
+
+    Firefox gives the server's port, which names none.
+    """
+    name = entry.get("connection")
+    if isinstance(name, str) and name not in ("", "0", str(exchange.port)):
+        return f"{exchange.origin.file}#{name}"
+    return f"{exchange.origin.file}#entry {exchange.origin.ordinal}" if MESSAGES in entry else None
 
 
 def _entries(path: Path, raw: bytes) -> tuple[list[Any], InputError | None]:

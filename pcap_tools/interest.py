@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pcap_tools.connection import Basis
 from pcap_tools.ends import End
+from pcap_tools.http.draft import Keeps, keep_none
 from pcap_tools.tls.handshake import ClientHello
 from pcap_tools.tls.keylog import KeyLog
 
@@ -15,7 +16,7 @@ class Interest:
 
     is_host: Callable[[str], bool]
     addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
-    keep_responses: bool = False  # are the bodies of responses wanted too?
+    keeps: Keeps = keep_none  # the bodies of which responses are wanted too?
 
 
 class Known:

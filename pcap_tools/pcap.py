@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -46,7 +47,10 @@ class CaptureReader:
         return head[:4] in PCAP_MAGIC or head[:4] in (PCAPNG_MAGIC, ZSTD_MAGIC) or head[:2] == GZIP_MAGIC
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Exchange]:
-        """Yield one exchange for each request and websocket message, and one for each flow that stayed dark."""
+        """Yield one exchange for each request and websocket message, and one for each flow that stayed dark.
+
+        Behind a request comes the body of its response, if that is wanted.
+        """
         return self.read_rotated((path,), options)
 
     def read_rotated(self, paths: Sequence[Path], options: ReadOptions) -> Iterator[Exchange]:
@@ -90,6 +94,8 @@ class _Reading:
         self, paths: tuple[Path, ...], options: ReadOptions, limits: ReadLimits, door: str, keep_responses: bool
     ) -> None:
         from pcap_tools.flows import FlowTable
+        from pcap_tools.http.draft import keep_all
+        from pcap_tools.http.exchange import is_wanted
         from pcap_tools.interest import Interest
         from pcap_tools.tls.keylog import KeyLog
 
@@ -98,8 +104,9 @@ class _Reading:
         self._key_files = [_KeyFile(path, open_input(path)) for path in options.keylogs]
         self._poll_keys()
         addresses = {_address(text): None for text in options.addresses}
+        keeps = keep_all if keep_responses else partial(is_wanted, options.wants_answer)
         self._table = FlowTable(
-            Interest(options.is_host, dict(addresses), keep_responses),
+            Interest(options.is_host, dict(addresses), keeps),
             self._keylog,
             limits,
             reads_once=self._reads_once,
@@ -167,7 +174,8 @@ class _Reading:
         return walk.frames, source.consumed
 
     def _exchanges(self, found: "Found") -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
-        from pcap_tools.http.exchange import Route, to_exchange
+        from pcap_tools.http.exchange import Route, answer_exchange, to_exchange
+        from pcap_tools.http.message import Protocol
 
         for connection, message in found:
             self._ordinal += 1
@@ -184,9 +192,16 @@ class _Reading:
                 connection=self._name(connection),
             )
             exchange = to_exchange(message, route, self._ordinal)
+            if message.protocol is Protocol.WEBSOCKET:
+                exchange = replace(exchange, sent_at=connection.apart.time(exchange.sent_at))
             if frame != message.last.frame:
                 exchange = replace(exchange, origin=replace(exchange.origin, frame=frame))
             yield exchange, message
+            if message.response and self._options.wants_answer(exchange.method, exchange.host, exchange.path):
+                self._ordinal += 1
+                answer = answer_exchange(exchange, message.response, self._ordinal)
+                file, frame = self._locate(message.response.last.frame)
+                yield replace(answer, origin=replace(answer.origin, file=str(file.path), frame=frame)), message
 
     def _name(self, connection: "Connection") -> str:
         file, frame = self._locate(connection.tally.first.frame)

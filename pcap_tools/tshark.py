@@ -8,8 +8,8 @@ Preferences that matter, measured: without `tcp.reassemble_out_of_order` 58 of 6
 reordered segments; with `http.decompress_body` tshark would expand any body without a bound, so bodies stay
 compressed here as at every other door.
 
-Not read: HTTP/3 and websockets. Not seen: an HTTP/1.1 request of which a packet is missing, and in TLS what
-follows it on the connection; tshark shows nothing of either, so a lossy capture looks like a quiet one.
+Not read: HTTP/3, websockets and the bodies of responses. Not seen: an HTTP/1.1 request of which a packet is missing,
+and in TLS what follows it on the connection; tshark shows nothing of either, so a lossy capture looks like a quiet one.
 """
 
 import contextlib

@@ -193,6 +193,7 @@ class HttpMessages:
             content_encoding=request.headers.get("content-encoding") if request else None,
             status=request.status if request else None,
             connection=f"{self._file}#{frame.stream}",
+            client_port=frame.source_port,
         )
 
 

@@ -1,4 +1,4 @@
-"""Asks tshark for a second opinion on the flows that were opened: do the bodies have the same hashes?
+"""Asks tshark for a second opinion on the flows that were opened: do the bodies of requests have the same hashes?
 
 tshark reads the packets of these flows only, carved out of the capture, so that it takes seconds.
 """
@@ -49,7 +49,7 @@ def second_opinion(
     options: ReadOptions,
     limits: ReadLimits = DEFAULT_READ_LIMITS,
 ) -> Opinion:
-    """Compare `bodies` (SHA-256, as often as each was read from `flows`) with what tshark reads.
+    """Compare `bodies` of requests (SHA-256, as often as each was read from `flows`) with what tshark reads.
 
     Raises OperatorError if tshark is not installed.
     """

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.draft import keep_all, keep_none
 from pcap_tools.http.limits import DEFAULT_HTTP_LIMITS, HttpLimits
 from pcap_tools.http.message import HttpMessage
 from pcap_tools.stream import Data, Gap, Piece, Side, Stamp
@@ -33,7 +34,7 @@ def read(
     keep_responses: bool = True,
 ) -> tuple[list[HttpMessage], HttpConnection]:
     """Return what a connection gives for `pieces`, and the connection."""
-    connection = HttpConnection(limits, alpn=alpn, keep_responses=keep_responses)
+    connection = HttpConnection(limits, alpn=alpn, keeps=keep_all if keep_responses else keep_none)
     messages = [message for piece in pieces for message in connection.feed(piece)]
     return messages + connection.finish(), connection
 

@@ -9,12 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mitmproxy import exceptions, tls
+from mitmproxy import exceptions, http, tls
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons, tflow
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import Opcode
 
+from addons.apply import refuse
+from addons.committer import Fate
+from addons.counters import HookCounters
 from addons.mute_audit import MuteAudit
+from addons.ws_messages import Websockets
+from mutewatch.flow import exchange_from_flow, message_from_flow
+from mutewatch.records import Exchange, Origin
+from mutewatch.signatures import load_signatures
 from tests.live_recorder import HOSTS, SqliteRecorder, recorded
+from tests.sockets.talk import HOST, PATH, SIGNATURE_FILE, STATE
 
 
 @pytest.fixture(autouse=True)
@@ -287,5 +297,121 @@ def test_a_store_that_does_not_open_stops_the_start(state: Path) -> None:
             pytest.raises(exceptions.OptionsError, match="could not open its store"),
         ):
             context.configure(audit, mutewatch_state=str(state))
+
+    asyncio.run(scenario())
+
+
+def said(content: bytes, *, from_client: bool = True) -> tuple[http.HTTPFlow, WebSocketMessage]:
+    """A websocket of the tests' signature with one new message."""
+    flow = tflow.twebsocketflow()
+    flow.request.host, flow.request.path = HOST, PATH
+    assert flow.websocket
+    message = WebSocketMessage(Opcode.TEXT, from_client, content)
+    flow.websocket.messages.append(message)
+    return flow, message
+
+
+def with_signature() -> MuteAudit:
+    return MuteAudit(lambda: (HOST,), SqliteRecorder, None, lambda: load_signatures(SIGNATURE_FILE))
+
+
+def test_what_a_websockets_server_says_is_recorded_and_waits_for_nothing(state: Path) -> None:
+    async def scenario() -> None:
+        audit = with_signature()
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state), mutewatch_record_timeout="30")
+            (state / "block").touch()  # a client's message would wait now
+            flow, message = said(b"{}", from_client=False)
+            await asyncio.wait_for(audit.websocket_message(flow), 5)
+            assert not message.dropped
+            assert (audit.counters.answers, audit.counters.messages) == (1, 0)
+            assert flow.websocket and flow.websocket.messages == [message]  # the older ones are let go
+            (state / "block").unlink()
+            audit.done()
+
+    asyncio.run(scenario())
+    assert [row[2] for row in recorded(state)] == [PATH]
+
+
+@pytest.mark.parametrize(("holds_back", "waited"), [(False, [0.2, 0.15, 0.1, 0.05, 0.0, 0.0]), (True, [0.2] * 6)])
+def test_a_burst_of_websocket_messages_waits_no_longer_than_one_message_may_unless_it_must(
+    holds_back: bool, waited: list[float]
+) -> None:
+    """A commit takes 50 ms here, and each message comes as soon as the one before it has gone on."""
+    now, timeouts = [100.0], list[float]()
+
+    async def put_and_wait(_exchange: Exchange, timeout: float) -> Fate:
+        timeouts.append(round(timeout, 3))
+        now[0] += min(timeout, 0.05)
+        return Fate.LATE
+
+    settings = SimpleNamespace(record_timeout=0.2, max_body=1_000)
+    live: Any = SimpleNamespace(
+        settings=settings,
+        holds_back=holds_back,
+        knows=lambda _: True,
+        writer=SimpleNamespace(put_and_wait=put_and_wait),
+    )
+    counters = HookCounters()
+    reader = Websockets(counters, lambda *_, **_more: None, lambda *_: None, lambda: now[0])
+    flow, message = said(b"{}")
+    exchange = message_from_flow(exchange_from_flow(flow, Origin("live")), message)
+
+    async def burst() -> None:
+        for _ in range(6):
+            await reader.take(live, flow, message, exchange)
+
+    asyncio.run(burst())
+    assert timeouts == waited
+    assert (counters.unrecorded, counters.refused) == ((0, 6) if holds_back else (6, 0))
+    now[0] += 1  # a pause, and the next one may wait again
+    asyncio.run(reader.take(live, flow, message, exchange))
+    assert timeouts[-1] == 0.2
+
+
+def test_a_fault_while_a_websocket_message_is_read_drops_it_only_where_it_must_not_leave(state: Path) -> None:
+    async def scenario() -> None:
+        for is_strict in (False, True):
+            audit = with_signature()
+            with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
+                context.configure(audit, mutewatch_state=str(state), mutewatch_strict=is_strict, server=False)
+                flow, message = said(b"{}")
+                message.content = None  # type: ignore[assignment]
+                await audit.websocket_message(flow)
+                assert (message.dropped, audit.counters.hook_errors) == (is_strict, 1)
+                audit.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_response_that_breaks_off_is_recorded_as_not_read(state: Path) -> None:
+    async def scenario() -> None:
+        audit = with_signature()
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow(resp=True)
+            flow.request.method, flow.request.host, flow.request.path = "POST", HOST, STATE
+            audit.responseheaders(flow)
+            assert flow.response and callable(flow.response.stream)
+            assert flow.response.stream(b'{"type":') == b'{"type":'
+            await audit.error(flow)
+            await audit.error(flow)
+            audit.done()
+
+    asyncio.run(scenario())
+    assert recorded(state) == [(None, HOST, STATE, 200)]
+
+
+def test_the_body_of_a_response_of_our_own_is_nobodys_word(state: Path) -> None:
+    async def scenario() -> None:
+        audit = with_signature()
+        with taddons.context(Proxyserver(), TlsConfig(), audit) as context:
+            context.configure(audit, mutewatch_state=str(state))
+            flow = tflow.tflow()
+            flow.request.method, flow.request.host, flow.request.path = "POST", HOST, STATE
+            refuse(flow)
+            audit.responseheaders(flow)
+            assert flow.response and flow.response.stream is True
+            audit.done()
 
     asyncio.run(scenario())

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIVE = ("tests/test_addons_live.py", "tests/test_gateway_clients.py", "tests/test_gateway_browser.py")
+LIVE = (
+    *("tests/test_addons_live.py", "tests/test_gateway_clients.py", "tests/test_gateway_browser.py"),
+    *("tests/test_same_door_websocket.py", "tests/test_addons_websocket.py"),
+)
 
 
 def python312() -> str:

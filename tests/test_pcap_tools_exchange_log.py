@@ -33,6 +33,7 @@ exchanges = st.builds(
     status=st.none() | st.integers(100, 599),
     direction=st.sampled_from(Direction),
     connection=st.none() | st.text(),
+    client_port=st.none() | st.integers(0, 65_535),
 )
 
 

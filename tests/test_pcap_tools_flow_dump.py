@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import Opcode
 
 from mutewatch.errors import InputError
 from mutewatch.ports import ReadOptions
@@ -103,3 +105,46 @@ def test_changed_bytes_raise_nothing_but_an_input_error(
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
     read_bytes(tmp_path_factory.getbasetemp() / "x.mitm", bytes(damaged))
+
+
+def talk(*messages: WebSocketMessage) -> bytes:
+    """Return a dump of one websocket."""
+    flow = tflow.twebsocketflow()
+    flow.client_conn.peername = ("192.0.2.7", 50_000)
+    assert flow.websocket
+    flow.websocket.messages = list(messages)
+    file = io.BytesIO()
+    FlowWriter(file).add(flow)
+    return file.getvalue()
+
+
+def test_websocket_messages_come_behind_their_request_in_their_order(tmp_path: Path) -> None:
+    said = WebSocketMessage(Opcode.TEXT, True, b"one", 2.5), WebSocketMessage(Opcode.BINARY, False, b"\0", 3.5)
+    (opened, *messages), error = read_bytes(tmp_path / "x.mitm", talk(*said))
+    assert (opened.method, opened.status, error) == ("GET", 101, None)
+    assert [(m.method, m.path, m.direction, m.body, m.status) for m in messages] == [
+        ("WEBSOCKET", "/ws", "to-server", b"one", None),
+        ("WEBSOCKET", "/ws", "to-client", b"\0", None),
+    ]
+    assert [m.sent_at and m.sent_at.timestamp() for m in messages] == [2.5, 3.5]
+    assert {(e.client, e.client_port, e.connection) for e in (opened, *messages)} == {
+        ("192.0.2.7", 50_000, opened.connection)
+    }
+    assert [e.origin.ordinal for e in (opened, *messages)] == [1, 2, 3]
+
+
+def test_equal_messages_of_one_time_are_apart_and_a_time_that_is_none_costs_only_itself(tmp_path: Path) -> None:
+    said = [WebSocketMessage(Opcode.TEXT, True, b"same", at) for at in (1.0, 1.0, float("nan"))]
+    (_, one, two, three), error = read_bytes(tmp_path / "x.mitm", talk(*said))
+    assert error is None
+    assert one.sent_at and two.sent_at and (two.sent_at - one.sent_at).total_seconds() == 1e-6
+    assert (three.body, three.sent_at) == (b"same", None)
+
+
+def test_the_body_of_an_answer_is_an_exchange_where_it_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "x.mitm"
+    path.write_bytes(dump(b"one"))
+    request, answer = FlowDumpReader().read(path, ReadOptions(wants_answer=lambda *_: True))
+    assert (request.body, request.direction) == (b"one", "to-server")
+    assert (answer.body, answer.direction, answer.status, answer.path) == (b"message", "to-client", 200, request.path)
+    assert answer.origin.ordinal == 2

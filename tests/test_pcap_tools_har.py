@@ -159,12 +159,132 @@ JSON = st.recursive(
 def test_wrong_types_raise_nothing_but_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    changed = entry()
+    changed = {**socket_entry(sent("1"), sent("2")), **entry()}
+    answer, first = changed["response"], changed["_webSocketMessages"][0]
     part = data.draw(
-        st.sampled_from([changed, changed["request"], changed["response"], changed["request"]["postData"]])
+        st.sampled_from([changed, changed["request"], answer, answer["content"], changed["request"]["postData"], first])
     )
     part[data.draw(st.sampled_from(sorted(part)))] = data.draw(JSON)
     path = tmp_path_factory.getbasetemp() / "wrong.har"
     path.write_bytes(har(changed))
     with contextlib.suppress(InputError):
-        list(HarReader().read(path, ReadOptions()))
+        list(HarReader().read(path, ReadOptions(wants_answer=lambda *_: True)))
+
+
+def socket_entry(*messages: object, **more: object) -> dict[str, Any]:
+    """Return an entry of a websocket as Chrome writes it."""
+    opened = entry()
+    opened["request"].update(method="GET", url="wss://example.com/socket?k=1", postData=None)
+    opened["response"]["status"] = 101
+    return {**opened, "_resourceType": "websocket", "_webSocketMessages": list(messages), **more}
+
+
+def sent(data: object, *, opcode: object = 1, time: object = 1_770_000_000.25, kind: object = "send") -> dict[str, Any]:
+    return {"type": kind, "time": time, "opcode": opcode, "data": data}
+
+
+def test_websocket_messages_come_behind_the_request_that_opened_them_with_their_direction(tmp_path: Path) -> None:
+    text, binary = sent("caf\u00e9"), sent("AAH/", opcode=2, kind="receive", time=1_770_000_001)
+    (opened, *messages), error = read_bytes(tmp_path / "x.har", har(socket_entry(text, binary)))
+    assert error is None
+    assert (opened.method, opened.status, opened.port) == ("GET", 101, 443)
+    assert [(m.method, m.host, m.path, m.query, m.status) for m in messages] == [
+        ("WEBSOCKET", "example.com", "/socket", "k=1", None)
+    ] * 2
+    assert [(m.direction, m.body) for m in messages] == [
+        ("to-server", "caf\u00e9".encode()),
+        ("to-client", b"\0\1\xff"),
+    ]
+    assert [m.sent_at and m.sent_at.timestamp() for m in messages] == [1_770_000_000.25, 1_770_000_001]
+
+
+@pytest.mark.parametrize(
+    ("bad", "body", "has_time"),
+    [
+        (sent("A", opcode=2), None, True),
+        (sent(7), None, True),
+        (sent("\ud800"), None, True),
+        (sent("one", opcode=3), None, True),
+        (sent("one", time="today"), b"one", False),
+        (sent("one", time=1e300), b"one", False),
+        (sent("one", time=float("nan")), b"one", False),
+    ],
+)
+def test_what_is_damaged_in_a_websocket_message_costs_only_that(
+    tmp_path: Path, bad: object, body: bytes | None, has_time: bool
+) -> None:
+    (_, first, damaged, last), error = read_bytes(tmp_path / "x.har", har(socket_entry(sent("1"), bad, sent("3"))))
+    assert error is None
+    assert (damaged.body, damaged.sent_at is not None) == (body, has_time)
+    assert (first.body, last.body) == (b"1", b"3")
+
+
+@pytest.mark.parametrize("bad", [7, None, [], {}, sent("x", kind="said"), sent("x", kind=["send"])])
+def test_a_websocket_message_of_nobody_is_named(tmp_path: Path, bad: object) -> None:
+    found, error = read_bytes(tmp_path / "x.har", har(entry(), socket_entry(sent("1"), bad, sent("3")), entry()))
+    assert [exchange.body for exchange in found] == [b"{}", b"", b"1", b"3", b"{}"]
+    assert error is not None
+    assert "entry 2: websocket message 2 does not say who sent it; 1 of 3 were not read" in str(error)
+
+
+def test_messages_that_are_no_list_are_named(tmp_path: Path) -> None:
+    found, error = read_bytes(tmp_path / "x.har", har(socket_entry(_webSocketMessages={})))
+    assert len(found) == 1 and "_webSocketMessages is not a list" in str(error)
+
+
+def test_control_frames_and_chromes_errors_are_no_messages(tmp_path: Path) -> None:
+    others = [sent("", opcode=opcode) for opcode in (8, 9, 10)] + [sent("net::ERR", opcode=-1, kind="error")]
+    found, error = read_bytes(tmp_path / "x.har", har(socket_entry(*others)))
+    assert (len(found), error) == (1, None)
+
+
+def test_two_equal_messages_at_one_time_are_two(tmp_path: Path) -> None:
+    (_, *messages), _ = read_bytes(tmp_path / "x.har", har(socket_entry(*[sent("same")] * 3)))
+    times = [message.sent_at for message in messages]
+    assert len(set(times)) == 3 and times == sorted(times, key=lambda at: at.timestamp() if at else 0)
+
+
+@pytest.mark.parametrize(("name", "is_known"), [("77", True), ("443", False), ("", False), (7, False)])
+def test_the_connection_is_that_of_the_entry_and_a_websockets_is_its_own(
+    tmp_path: Path, name: object, is_known: bool
+) -> None:
+    path = tmp_path / "x.har"
+    found, _ = read_bytes(path, har({**entry(), "connection": name}, socket_entry(sent("1"), connection=name)))
+    named = f"{path}#77" if is_known else None
+    assert [exchange.connection for exchange in found] == [named, *[named or f"{path}#entry 2"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "body"),
+    [
+        ({"text": '{"a":1}'}, b'{"a":1}'),
+        ({"text": "AAH/", "encoding": "base64"}, b"\0\1\xff"),
+        ({"text": "A", "encoding": "base64"}, None),
+        ({"size": 7}, None),
+        ({"size": 0}, b""),
+        (None, None),
+    ],
+)
+def test_the_body_of_an_answer_is_an_exchange_where_it_is_wanted(
+    tmp_path: Path, content: object, body: bytes | None
+) -> None:
+    answered = entry()
+    answered["response"].update(content=content, headers=[{"name": "Content-Encoding", "value": "gzip"}])
+    path = tmp_path / "x.har"
+    path.write_bytes(har(answered))
+    wanted = ReadOptions(
+        wants_answer=lambda method, host, path: (method, host, path) == ("POST", "example.com", "/metric")
+    )
+    request, answer = HarReader().read(path, wanted)
+    assert (answer.method, answer.path, answer.status, answer.direction) == ("POST", "/metric", 201, "to-client")
+    assert (answer.body, answer.content_encoding) == (body, None)
+    assert request.sent_at and answer.sent_at and (answer.sent_at - request.sent_at).total_seconds() == 0.02
+    assert len(list(HarReader().read(path, ReadOptions()))) == 1
+
+
+def test_what_was_not_answered_has_no_answer(tmp_path: Path) -> None:
+    silent = entry()
+    silent["response"]["status"] = 0
+    path = tmp_path / "x.har"
+    path.write_bytes(har(silent))
+    assert len(list(HarReader().read(path, ReadOptions(wants_answer=lambda *_: True)))) == 1

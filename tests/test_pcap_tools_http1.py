@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pcap_tools.http.account import Found
 from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.draft import Body
 from pcap_tools.http.limits import HttpLimits
 from pcap_tools.http.message import Protocol
 from pcap_tools.stream import Data, Gap, Piece, Side
@@ -234,3 +235,26 @@ def test_what_is_not_http_is_said_to_be_so() -> None:
 def test_a_message_names_its_protocol() -> None:
     (message,), _ = read(talk((C, HEAD + b"\r\n"), (S, OK)))
     assert message.protocol is Protocol.HTTP1
+
+
+def test_only_wanted_bodies_of_responses_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    add = Body.add
+
+    def counted(self: Body, data: bytes) -> None:
+        add(self, data)
+        held.append(len(self._parts))
+
+    monkeypatch.setattr(Body, "add", counted)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+    turns = [turn for path in (b"/a", b"/b") for turn in ((C, b"GET %s HTTP/1.1\r\n\r\n" % path), (S, answer))]
+    connection = HttpConnection(keeps=lambda request: request is not None and request.target == "/b")
+    messages = [message for piece in talk(*turns) for message in connection.feed(piece)]
+    assert [message.response and message.response.body for message in messages] == [None, b"body"]
+    assert held == [0, 4]
+
+
+def test_a_response_whose_end_was_not_seen_has_no_body() -> None:
+    cut = talk((C, b"GET / HTTP/1.1\r\n\r\n"), (S, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody"))
+    (message,), _ = read(cut)
+    assert message.response and (message.response.status, message.response.body) == (200, None)

@@ -280,3 +280,13 @@ def test_a_gap_of_known_size_inside_a_body_costs_that_body_only() -> None:
     pieces += [gap(C, 2, 30), Data(C, ask[-10:] + plain(3, "/3", b"b", literal), stamp(2))]
     messages, _ = read(pieces)
     assert told(messages) == [("/1", None, None, None), ("/3", b"b", None, None)]
+
+
+def test_only_wanted_bodies_of_responses_are_kept() -> None:
+    both = Talk()
+    for stream, path in ((1, "/a"), (3, "/b")):
+        both.ask(stream, path, b"x")
+        both.answer(stream)
+    connection = HttpConnection(keeps=lambda request: request is not None and request.target == "/b")
+    messages = [message for piece in both.pieces for message in connection.feed(piece)]
+    assert [(m.target, m.response and m.response.body is not None) for m in messages] == [("/a", False), ("/b", True)]

@@ -312,8 +312,8 @@ def test_a_transfer_coding_that_is_not_chunked_alone_is_refused(gateways: Callab
 
 
 @pytest.mark.live
-def test_websocket_messages_pass_and_are_counted(tmp_path: Path, confdir: Path) -> None:
-    """No signature can name one (`Message.method`), so nobody knows what to take out of it. docs/mitigation.md."""
+def test_websocket_messages_that_no_signature_knows_pass_and_are_counted(tmp_path: Path, confdir: Path) -> None:
+    """Nobody knows what to take out of them. docs/mitigation.md."""
     heard: list[bytes] = []
     with redacting(tmp_path, confdir, REDACT, answer=lambda tls: echo(tls, heard)) as (proxy, _):
         connection = proxy.connect(TELEMETRY)

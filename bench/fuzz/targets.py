@@ -21,6 +21,7 @@ from pcap_tools.capture.batch import Interface
 from pcap_tools.capture.framing import Framing, Walk
 from pcap_tools.capture.packets import Dissector
 from pcap_tools.http.connection import HttpConnection
+from pcap_tools.http.draft import keep_all
 from pcap_tools.http.exchange import Route, to_exchange
 from pcap_tools.http.limits import HttpLimits
 from pcap_tools.http.message import HttpMessage
@@ -203,7 +204,7 @@ def http2(data: bytes) -> None:
 
 def _http(script: bytes, alpn: str | None) -> None:
     tunnel: list[Piece] = []
-    connection = HttpConnection(HTTP_LIMITS, alpn=alpn, keep_responses=True, on_tunnel=tunnel.append)
+    connection = HttpConnection(HTTP_LIMITS, alpn=alpn, keeps=keep_all, on_tunnel=tunnel.append)
     fed = {Side.CLIENT: 0, Side.SERVER: 0}
     held = messages = 0
     for one in steps(script):

@@ -18,9 +18,10 @@ from mutewatch.commands.output import Format, check_files, check_format, line_si
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.errors import OperatorError
 from mutewatch.feeding import Feed, in_order, state_or_none
+from mutewatch.messages import WEBSOCKET
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions, Sink
-from mutewatch.records import Decoded, Finding, Verdict
+from mutewatch.records import Decoded, Direction, Exchange, Finding, Verdict
 from mutewatch.store import Store
 from mutewatch.summary import Summary
 from mutewatch.uninspected import Tally, of_capture, replace_all
@@ -179,7 +180,7 @@ def _scan_group(
     for exchange, said in feed.run(as_one=options.rotated):
         if options.follow and exchange.sent_at:
             early.take(pipeline.advance(exchange.sent_at))
-        if options.verify and exchange.method and exchange.body:
+        if options.verify and exchange.body and _is_request(exchange):
             bodies[sha256(exchange.body).digest()] += 1
         if store is not None:
             facts += said
@@ -195,6 +196,11 @@ def _scan_group(
         opinion = second_opinion(paths, feed.flows, bodies, feed.reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
+
+
+def _is_request(exchange: Exchange) -> bool:
+    """Is it one that tshark gives, too? It reads neither websockets nor the bodies of responses."""
+    return exchange.method not in ("", WEBSOCKET) and exchange.direction is Direction.TO_SERVER
 
 
 def _store_uninspected(store: Store, feed: Feed, pipeline: Pipeline, options: ScanOptions) -> None:

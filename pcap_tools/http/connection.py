@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from pcap_tools.http.account import Account, Found
 from pcap_tools.http.detect import detect
-from pcap_tools.http.draft import Waiting
+from pcap_tools.http.draft import Keeps, Waiting, keep_none
 from pcap_tools.http.http1_connection import Http1Connection, Switch
 from pcap_tools.http.http2 import Http2Connection
 from pcap_tools.http.inbox import Inbox
@@ -29,18 +29,18 @@ def _ignore(piece: Piece) -> None:
 
 
 class HttpConnection:
-    """One connection. `alpn`: what its TLS handshake agreed on, if that was seen."""
+    """One connection. `alpn`: what its TLS handshake agreed on, if that was seen; `keeps`: which responses' bodies."""
 
     def __init__(
         self,
         limits: HttpLimits = DEFAULT_HTTP_LIMITS,
         *,
         alpn: str | None = None,
-        keep_responses: bool = False,
+        keeps: Keeps = keep_none,
         on_tunnel: Callable[[Piece], None] = _ignore,
     ) -> None:
         self.account = Account()
-        self._limits, self._alpn, self._keep_responses, self._on_tunnel = limits, alpn, keep_responses, on_tunnel
+        self._limits, self._alpn, self._keeps, self._on_tunnel = limits, alpn, keeps, on_tunnel
         self._inboxes = (Inbox(Side.CLIENT), Inbox(Side.SERVER))
         self._waiting = Waiting(limits, self.account)
         self._http1: Http1Connection | None = None
@@ -109,13 +109,9 @@ class HttpConnection:
         self.account.found = found
         client, server = self._inboxes
         if found is Found.HTTP1:
-            self._http1 = Http1Connection(
-                client, server, self._limits, self._keep_responses, self._waiting, self.account
-            )
+            self._http1 = Http1Connection(client, server, self._limits, self._keeps, self._waiting, self.account)
         elif found is Found.HTTP2:
-            self._http2 = Http2Connection(
-                client, server, self._limits, self._keep_responses, self._waiting, self.account
-            )
+            self._http2 = Http2Connection(client, server, self._limits, self._keeps, self._waiting, self.account)
 
         if found is not Found.UNDECIDED:
             for inbox in self._inboxes:

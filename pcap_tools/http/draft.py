@@ -6,7 +6,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pcap_tools.http.account import Account
@@ -108,6 +108,8 @@ class Draft:
         """Return the message as far as it is there."""
         if not self.complete:
             self.body.lose("its end was not seen")
+        if self.answer is not None and not self.answer.complete:
+            self.answer.body.lose("its end was not seen")
         return HttpMessage(
             protocol=self.protocol,
             side=Side.CLIENT,
@@ -124,6 +126,18 @@ class Draft:
             stream_id=self.stream_id,
             lost=self.body.lost,
         )
+
+
+# Is the body of the response to this request to be kept? None: nobody knows yet which request it answers.
+Keeps = Callable[[Draft | None], bool]
+
+
+def keep_all(_request: Draft | None) -> bool:
+    return True
+
+
+def keep_none(_request: Draft | None) -> bool:
+    return False
 
 
 class Waiting:

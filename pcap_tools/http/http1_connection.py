@@ -10,7 +10,7 @@
 from enum import StrEnum
 
 from pcap_tools.http.account import Account
-from pcap_tools.http.draft import Answer, Body, Draft, Waiting
+from pcap_tools.http.draft import Answer, Body, Draft, Keeps, Waiting
 from pcap_tools.http.frames import PREFACE
 from pcap_tools.http.heads import Framing, Head, Kind, looks_like_start, request_framing, response_framing
 from pcap_tools.http.http1 import BodyReader, FoundHead, Progress, Splitter
@@ -36,10 +36,10 @@ class Http1Connection:
     """The two sides of one HTTP/1 connection. After `switch`, the inboxes hold what the new protocol reads."""
 
     def __init__(
-        self, client: Inbox, server: Inbox, limits: HttpLimits, keep_responses: bool, waiting: Waiting, account: Account
+        self, client: Inbox, server: Inbox, limits: HttpLimits, keeps: Keeps, waiting: Waiting, account: Account
     ) -> None:
         self._client, self._server, self._limits, self._waiting = client, server, limits, waiting
-        self._kept = limits.body if keep_responses else None
+        self._keeps = keeps
         self._account = account
         self._requests, self._responses = Splitter(client, limits), Splitter(server, limits)
         self._pairs = Pairs(client, server, account, limits.waiting)
@@ -232,7 +232,8 @@ class Http1Connection:
 
     def _start_answer(self, found: FoundHead, request: Draft | None, framing: Framing) -> None:
         headers = found.head.headers[: self._limits.headers]
-        body = Body(None if request is not None and request.given else self._kept, self._waiting.held)
+        is_kept = not (request is not None and request.given) and self._keeps(request)
+        body = Body(self._limits.body if is_kept else None, self._waiting.held)
         answer = Answer(found.head.status, headers, body, found.first, found.last, after_loss=found.after_loss)
         self._answer, self._answer_body = answer, BodyReader(self._server, framing, body, self._limits)
         if request is not None:

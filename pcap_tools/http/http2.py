@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from pcap_tools.http.account import Account
-from pcap_tools.http.draft import Answer, Body, Draft, Waiting
+from pcap_tools.http.draft import Answer, Body, Draft, Keeps, Waiting
 from pcap_tools.http.frames import END_HEADERS, END_STREAM, PADDED, WITH_PRIORITY, Frame, FrameReader, FrameType
 from pcap_tools.http.header_blocks import HeaderBlocks
 from pcap_tools.http.inbox import Inbox
@@ -69,10 +69,10 @@ class Http2Connection:
     """The two sides of one HTTP/2 connection."""
 
     def __init__(
-        self, client: Inbox, server: Inbox, limits: HttpLimits, keep_responses: bool, waiting: Waiting, account: Account
+        self, client: Inbox, server: Inbox, limits: HttpLimits, keeps: Keeps, waiting: Waiting, account: Account
     ) -> None:
         self._limits, self._waiting, self._account = limits, waiting, account
-        self._kept = limits.body if keep_responses else None
+        self._keeps = keeps
         self._sides = (_SideState(client, limits), _SideState(server, limits))
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
 
@@ -271,8 +271,8 @@ class Http2Connection:
         status = pseudo.get(":status", "")
         if len(status) != 3 or not status.isascii() or not status.isdecimal() or status.startswith("1"):
             return
-        kept = None if stream.request is not None and stream.request.given else self._kept
-        body = Body(kept, self._waiting.held)
+        is_kept = not (stream.request is not None and stream.request.given) and self._keeps(stream.request)
+        body = Body(self._limits.body if is_kept else None, self._waiting.held)
         stream.answer = Answer(int(status), headers[: self._limits.headers], body, first, last)
         stream.link()
 

@@ -1,0 +1,59 @@
+"""What stands once the proxy is ready, and what of a flow is ours to read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mitmproxy import http
+
+from addons.gate import Gate
+from addons.handshakes import Handshakes
+from addons.leaf_source import LeafSource
+from addons.pins import Pins
+from addons.recorder import LiveSettings
+from addons.writer import Writer
+from mutewatch.records import Direction, Exchange
+from mutewatch.signatures import Signature
+
+
+@dataclass(slots=True)
+class Live:
+    """The settings, as they are now, and what was made of them."""
+
+    settings: LiveSettings
+    gate: Gate
+    writer: Writer
+    pins: Pins
+    leaves: LeafSource
+    handshakes: Handshakes
+    signatures: Sequence[Signature]
+
+    @property
+    def holds_back(self) -> bool:
+        """May a message be kept from leaving as it is?"""
+        return self.settings.holds_back
+
+    def inspects(self, flow: http.HTTPFlow) -> bool:
+        """Is this a request to a telemetry host: in a connection that was opened for one, or in plain HTTP?"""
+        if self.is_opened(flow):
+            return not self.is_misdirected(flow)
+        return self.gate.inspects(flow.request.host) or self.gate.inspects(flow.request.pretty_host)
+
+    def is_opened(self, flow: http.HTTPFlow) -> bool:
+        """Did it come in a TLS connection that was opened for its SNI?"""
+        return self.gate.inspects(flow.client_conn.sni)
+
+    def is_misdirected(self, flow: http.HTTPFlow) -> bool:
+        """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
+        request = flow.request
+        if not request.is_http2 or not request.host_header or not self.is_opened(flow):
+            return False
+        return not self.gate.inspects(request.pretty_host)
+
+    def knows(self, exchange: Exchange) -> bool:
+        """Does a signature know such a message, sent in this direction?"""
+        asked = (exchange.method, exchange.host, exchange.path, exchange.direction)
+        return any(signature.match(*asked) for signature in self.signatures)
+
+    def wants_answer(self, request: Exchange) -> bool:
+        """Does a signature know the body of the response?"""
+        return self.knows(replace(request, direction=Direction.TO_CLIENT))
