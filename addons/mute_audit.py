@@ -70,7 +70,7 @@ WARN_SECONDS = 10  # between two warnings of the same kind
 
 
 class MuteAudit:
-    """The hooks. `hosts`, `build` and `signatures` are the seam to the core: the settings', unless a test passes own."""
+    """The hooks. Without `hosts` and `signatures`: those of the settings. They and `build` are for tests to replace."""
 
     def __init__(
         self,

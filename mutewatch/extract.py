@@ -18,6 +18,7 @@ from mutewatch.errors import DecodeError
 from mutewatch.expressions import Scope, find, search
 from mutewatch.identity import Names
 from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.messages import WEBSOCKET
 from mutewatch.records import AudioReport, AudioValue, Decoded, Direction, Exchange, MuteEvent, Source, Undecoded
 from mutewatch.rtcstats import StatsStates
 from mutewatch.signatures.model import Audio, FieldGroup, Message, Mute, Signature, Stats
@@ -26,7 +27,6 @@ Fact = AudioReport | MuteEvent | Undecoded
 
 UNKNOWN_CLIENT = "unknown"  # neither the message nor the door names a client
 UNKNOWN_CALL = ""
-WEBSOCKET: Final = "WEBSOCKET"  # the method of its messages
 
 
 def extract(

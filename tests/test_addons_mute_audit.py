@@ -233,7 +233,7 @@ def test_the_size_of_the_queue_cannot_change_while_running(state: Path) -> None:
     [
         ({"mutewatch_action": "delete"}, "mutewatch_action is 'delete'; write observe, redact, block"),
         ({"mutewatch_when": "often"}, "mutewatch_when is 'often'; write muted, always"),
-        ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are webex"),
+        ({"mutewatch_actions": ["webex=redact"]}, "no signature 'webex'; there are chime"),
         (
             {"mutewatch_action": "redact", "server": False, "stream_large_bodies": "10m"},
             "lets bodies leave before they are recorded",
