@@ -1,7 +1,7 @@
 """JMESPath on what was decoded: the expressions of signatures, bounded by the document that they look at.
 
 The library parses; what it parsed is turned into closures once, as its interpreter looks every node up again for every
-message and was half of the cost of one. A kind of node that is not known here (functions, slices) is left to that
+message and was half of the cost of one. A kind of node that is not known here (slices, ordering) is left to that
 interpreter. A property test holds both against each other.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
 from mutewatch.errors import DecodeError
@@ -20,6 +21,7 @@ Evaluate = Callable[[Any], Any]
 _Node = dict[str, Any]
 
 _INTERPRETER: Final = TreeInterpreter()
+_FUNCTIONS: Final = Functions()
 
 
 def search(expression: str, scope: Scope) -> Any:
@@ -152,6 +154,25 @@ def _filter(node: _Node) -> Evaluate:
     return evaluate
 
 
+def _flatten(node: _Node) -> Evaluate:
+    (base,) = _children(node)
+
+    def evaluate(value: Any) -> Any:
+        items = base(value)
+        if not isinstance(items, list):
+            return None
+        return [part for item in items for part in (item if isinstance(item, list) else (item,))]
+
+    return evaluate
+
+
+def _function(node: _Node) -> Evaluate:
+    if any(child["type"] == "expref" for child in node["children"]):
+        return lambda value: _INTERPRETER.visit(node, value)
+    name, arguments = node["value"], _children(node)
+    return lambda value: _FUNCTIONS.call_function(name, [argument(value) for argument in arguments])
+
+
 _MAKERS: Final[dict[str, Callable[[_Node], Evaluate]]] = {
     "field": _field,
     "index": _index,
@@ -168,4 +189,6 @@ _MAKERS: Final[dict[str, Callable[[_Node], Evaluate]]] = {
     "multi_select_dict": _dict,
     "projection": _projection,
     "filter_projection": _filter,
+    "flatten": _flatten,
+    "function_expression": _function,
 }

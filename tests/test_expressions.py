@@ -33,7 +33,16 @@ EXPRESSIONS = [
         "a[*].b",
         "a.*",
     ),
-    *("a[?b == 'x'].a", "a[?b].{k: b}", "a[?b != null] | [0].b", "a[0:1]", "type(a)", "length(a)", "join(',', a)"),
+    *(
+        "a[?b == 'x'].a",
+        "a[?b].{k: b}",
+        "a[?b != null] | [0].b",
+        "a[0:1]",
+        "type(a)",
+        "length(a)",
+        "max_by(a, &b)",
+        "join(',', a)",
+    ),
     *(
         "a.[b, type][][]",
         "a[].[{k: b}]",
