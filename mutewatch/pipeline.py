@@ -5,7 +5,7 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from mutewatch.audio_names import names_audio
+from mutewatch.counts import Counts
 from mutewatch.extract import extract, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import judge, judge_undecoded
@@ -53,31 +54,6 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 GUESSED: Final = (Verdict.FLAGGED, Verdict.MUTE_UNKNOWN)
 
 Judged = tuple[Finding, Sequence[AudioReport]]  # and the reports to guess from; none where nothing is guessed
-
-
-@dataclass(slots=True)
-class Counts:
-    """What went through, so that silence is never taken for "clean". Messages, unless the name says otherwise."""
-
-    exchanges: int = 0
-    canaries: int = 0  # messages of `mutewatch canary`, in no other number here
-    dark: int = 0  # connections to telemetry hosts of which no message could be read
-    matched: int = 0
-    unmatched: int = 0  # to the host of a signature that knows audio-derived values, and no message of any
-    unmatched_audio: int = 0  # of these, messages that name an audio-derived value
-    decoded: int = 0
-    undecoded: int = 0
-    unread: int = 0  # matched, but the door could not read the body
-    without_audio: int = 0  # decoded, and carried neither audio-derived values nor a mute state
-    repeats: int = 0  # reports of a minute that was known already
-    mute_events: int = 0
-    mute_refused: int = 0
-    mute_unanswered: int = 0
-    missing_unlisted: int = 0  # minutes missing beyond what one gap lists
-    samples_excess: int = 0  # samples beyond what one minute of a call holds
-    unstorable: int = 0  # facts and findings that the store refused for good
-    forgotten_calls: int = 0  # calls let go to stay within the limit
-    signatures: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
