@@ -244,8 +244,7 @@ def _merge(known: _Sample, again: _Sample) -> bool:
     """Let `known` stand for both; return whether that changes it. Which came first does not matter."""
     before = (known.starts_at, known.source)
     known.starts_at = min(known.starts_at, again.starts_at)
-    if again.source.body_sha256 < known.source.body_sha256:
-        known.source = again.source
+    known.source = min(known.source, again.source, key=lambda source: (source.body_sha256, source.address or ""))
     return before != (known.starts_at, known.source)
 
 

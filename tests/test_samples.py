@@ -82,7 +82,9 @@ MOVING = [0.1, 0.32, 0.08, 0.11, 0.2, 0.05]
             id="muted between two readings only",
         ),
         pytest.param([MUTED, press(2, False), sample(5, 0.3)], "MW-STRADDLED", id="unmuted within the only reading"),
-        pytest.param([press(20, True), *samples([0.3, 0.2, 0.1, 0, 0, 0])], "MW-UNKNOWN", id="unknown before the press"),
+        pytest.param(
+            [press(20, True), *samples([0.3, 0.2, 0.1, 0, 0, 0])], "MW-UNKNOWN", id="unknown before the press"
+        ),
         pytest.param([press(20, True), *samples([0, 0, 0, 0.3, 0.1, 0.2])], "MW-MUTED-PART", id="known after it"),
         pytest.param(
             [MUTED, *(sample(5 + 10 * n, temperature(-41.8)) for n in range(6))], "MW-STILL", id="no floor, constant"
@@ -144,7 +146,9 @@ def test_a_running_total_becomes_what_it_grew_by_in_a_second() -> None:
     [
         pytest.param([5.0] * 6, "MW-FLOOR", id="it does not grow"),
         pytest.param([5.0, 5.1, 5.3, 5.35], "MW-MUTED", id="it grows"),
-        pytest.param([0.1, 0.2, 0.3, 0.4, 0.5], "MW-STILL", id="it grows steadily, but for the last bits of the numbers"),
+        pytest.param(
+            [0.1, 0.2, 0.3, 0.4, 0.5], "MW-STILL", id="it grows steadily, but for the last bits of the numbers"
+        ),
         pytest.param([9.0, 0.0, 0.0], "MW-FLOOR", id="it began anew"),
         pytest.param([5.0], "MW-STRADDLED", id="once is no reading"),
     ],
