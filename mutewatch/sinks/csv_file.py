@@ -57,9 +57,7 @@ def _row(record: Record) -> Record:
         **(record["origin"] or {}),
         "mute_basis": " ".join(record["mute_basis"]),
         "values": "; ".join(f"{name}={value['value']:g} {value['unit']}" for name, value in values),
-        "information_bits": "; ".join(
-            f"{name}={told['entropy_bits']:g}" for name, told in record["information"].items()
-        ),
+        "information_bits": "; ".join(f"{name}={told['entropy_bits']:g}" for name, told in information),
         "guess": guess.get("label"),
         "guess_probability": guess.get("probabilities", {}).get(guess.get("label")),
     }
