@@ -30,7 +30,7 @@ IsMuted = Callable[[datetime, datetime], bool]  # throughout this span
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a number is."""
+    """What a reading is of. A running total is read as what it grew by: that is in `unit`."""
 
     name: str
     unit: str
@@ -50,11 +50,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What counts of a minute's readings: their summary as values, what they carry, and when the last was taken."""
+    """What counts of a minute's readings: their summary as values, what they carry, and when each was taken."""
 
     values: tuple[AudioValue, ...]
     information: tuple[Information, ...]
-    last_at: datetime | None
+    counted_at: frozenset[datetime]
     is_of_muted: bool
 
 
@@ -62,16 +62,19 @@ def weigh(own: Sequence[Reading], before: Sequence[Reading], is_muted: IsMuted) 
     """Return what the readings of a minute, in order of time, amount to; `before`: some of those before it."""
     muted = [one for one in own if is_muted(one.starts_at, one.ends_at)]
     counted = muted or own
-    earlier = _by_field(before)
+    fields: defaultdict[Field, list[Number]] = defaultdict(list)
+    for one in counted:
+        fields[one.field].append(one.number)
     information = []
-    for field, readings in _by_field(counted).items():
-        numbers = [one.number for one in readings]
+    for field, own_numbers in fields.items():
+        numbers = own_numbers
         is_single = len(numbers) < CONSTANT_READINGS and len(set(numbers)) == 1 and numbers[0] != field.floor
         if muted and is_single:
-            numbers = [*_directly_before(earlier[field], is_muted, CONSTANT_READINGS - len(numbers)), *numbers]
+            earlier = [one for one in before if one.field == field]
+            numbers = [*_directly_before(earlier, is_muted, CONSTANT_READINGS - len(numbers)), *numbers]
         information.append(inform(field, numbers))
-    last_at = max((one.ends_at for one in counted), default=None)
-    return Evidence(tuple(_summaries(counted)), tuple(information), last_at, bool(muted))
+    values = tuple(value for field, numbers in fields.items() for value in _summary(field, numbers))
+    return Evidence(values, tuple(information), frozenset(one.ends_at for one in counted), bool(muted))
 
 
 def inform(field: Field, numbers: Sequence[Number]) -> Information:
@@ -101,13 +104,6 @@ def of_reports(reports: Iterable[tuple[AudioValue, ...]]) -> tuple[Information, 
     return tuple(inform(Field(value.name, value.unit, value.floor), numbers[value.name]) for value in last)
 
 
-def _by_field(readings: Iterable[Reading]) -> "defaultdict[Field, list[Reading]]":
-    found: defaultdict[Field, list[Reading]] = defaultdict(list)
-    for reading in readings:
-        found[reading.field].append(reading)
-    return found
-
-
 def _directly_before(readings: Sequence[Reading], is_muted: IsMuted, wanted: int) -> list[Number]:
     """The numbers of the last readings that were muted without one between them that was not, at most `wanted`."""
     found: list[Number] = []
@@ -118,10 +114,8 @@ def _directly_before(readings: Sequence[Reading], is_muted: IsMuted, wanted: int
     return found[::-1]
 
 
-def _summaries(readings: Iterable[Reading]) -> Iterator[AudioValue]:
-    for field, same in _by_field(readings).items():
-        numbers = [one.number for one in same]
-        lowest, highest = min(numbers), max(numbers)
-        mean = lowest if lowest == highest else math.fsum(number / len(numbers) for number in numbers)
-        for what, number in (("max", highest), ("mean", mean), ("min", lowest)):
-            yield AudioValue(f"{field.name}.{what}", number, field.unit, field.floor)
+def _summary(field: Field, numbers: Sequence[Number]) -> Iterator[AudioValue]:
+    lowest, highest = min(numbers), max(numbers)
+    mean = lowest if lowest == highest else math.fsum(number / len(numbers) for number in numbers)
+    for what, number in (("max", highest), ("mean", mean), ("min", lowest)):
+        yield AudioValue(f"{field.name}.{what}", number, field.unit, field.floor)

@@ -326,7 +326,8 @@ class Pipeline:
             if call.dirty_after is not None:
                 since = call.dirty_after
                 self._await_end(group_id, call, now)
-                yield from self._judge_call(group_id, call.minutes, since, call.dirty_after)
+                if since != call.dirty_after:
+                    yield from self._judge_call(group_id, call.minutes, since, call.dirty_after)
 
     def _await_end(self, group_id: str, call: _Call, now: datetime | None) -> None:
         """Have a call wait for the end of its newest minute, if that still goes on."""

@@ -107,7 +107,7 @@ class Places:
         return concerned
 
     def claim(self, app: str, call: str, until: datetime) -> Claim:
-        """Return what the addresses of `call` say of it up to `until`."""
+        """Return what the addresses of `call` say of it before `until`."""
         since, until = self._since(app, call), until + NEARBY
         places = list(self._places_of(app, call))
         heard: dict[str, list[Session]] = {}
@@ -166,4 +166,4 @@ def _no_words() -> Session:
 
 def _has_word(session: Session, since: datetime, until: datetime) -> bool:
     position = bisect_left(session, since, key=lambda word: word[0])
-    return position < len(session) and session[position][0] <= until
+    return position < len(session) and session[position][0] < until

@@ -40,9 +40,9 @@ class Runs:
         del runs[: max(0, len(runs) - self._limit)]
 
     def meet(self, since: datetime, until: datetime) -> bool:
-        """Does a run reach into [since, until]?"""
+        """Does a run reach into [since, until)?"""
         position = bisect_left(self._runs, since, key=_last)
-        return position < len(self._runs) and self._runs[position][0] <= until
+        return position < len(self._runs) and self._runs[position][0] < until
 
 
 def _first(run: tuple[datetime, datetime]) -> datetime:

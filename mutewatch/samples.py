@@ -14,17 +14,16 @@ The other kind of `CallMinutes`, with the same face to the pipeline. Its rules:
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Final
 
 from mutewatch.evidence import CONSTANT_READINGS, Evidence, Field, Number, Reading, weigh
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.minutes import Judgeable, MuteDuring
 from mutewatch.mute import is_muted, summed
-from mutewatch.records import AudioReport, ClientMinute, Samples, SignatureRef, Source
+from mutewatch.records import AudioReport, AudioValue, ClientMinute, Samples, SignatureRef, Source
 from mutewatch.runs import Runs
 
 MINUTE: Final = timedelta(minutes=1)
@@ -79,12 +78,13 @@ class CallSamples:
         if start in self._gone:
             return None
         sample = self._sample_of(report)
-        position = bisect_left(self._samples, sample.rank, key=_rank)
+        is_newest = bool(self._samples) and self._samples[-1].ends_at < sample.ends_at  # as it mostly is
+        position = len(self._samples) if is_newest else bisect_left(self._samples, sample.rank, key=_rank)
         if position < len(self._samples) and self._samples[position].rank == sample.rank:
             return start if _merge(self._samples[position], sample) else None
         self._samples.insert(position, sample)
-        first, end = self._positions(start)
-        if end - first > self._limits.samples_per_minute:
+        first = bisect_left(self._samples, start, key=_ends_at)
+        if self._end_of(start, first) - first > self._limits.samples_per_minute:
             del self._samples[first]
             self.excess += 1
         return start
@@ -98,20 +98,18 @@ class CallSamples:
         self, since: datetime, until: datetime | None, mute: MuteDuring, _horizon: int
     ) -> Iterator[Judgeable]:
         """Yield the minutes that end after `since` and begin before `until`. Nothing is guessed from them."""
-        position = bisect_left(self._samples, minute_of(since), key=_ends_at)
-        for start, same in groupby(self._samples[position:], key=lambda sample: minute_of(sample.ends_at)):
-            first, position = position, position + len(list(same))
+        for start, first, end in self._held(minute_of(since)):
             if until is not None and start >= until:
                 return
-            if start not in self._gone:
-                yield self._minute(start, first, position, mute), ()
+            yield self._minute(start, first, end, mute), ()
 
     def keep_last(self, count: int) -> None:
         """Let go of all but the `count` newest minutes, and of the samples that these do not need."""
-        held = [start for start in dict.fromkeys(map(_minute, self._samples)) if start not in self._gone]
-        for start in held[: max(0, len(held) - count)]:
+        held = [(start, position) for start, position, _ in self._held()]
+        goes = held[: max(0, len(held) - count)]
+        for start, _ in goes:
             self._gone.add(start)
-        first = bisect_left(self._samples, held[-count:][0], key=_ends_at) if held and count else len(self._samples)
+        first = held[len(goes)][1] if len(goes) < len(held) else len(self._samples)
         seen: Counter[str] = Counter()
         needed = []
         for sample in reversed(self._samples[:first]):
@@ -127,8 +125,7 @@ class CallSamples:
     def halve(self) -> None:
         """Let go of the older half of the samples, by whole minutes."""
         middle = minute_of(self._samples[len(self._samples) // 2].ends_at)
-        held = {start for start in map(_minute, self._samples) if start >= middle}
-        self.keep_last(len(held))
+        self.keep_last(sum(1 for _ in self._held(middle)))
 
     def _minute(self, start: datetime, first: int, end: int, mute: MuteDuring) -> ClientMinute:
         """The minute whose samples are those from position `first` to before `end`."""
@@ -140,7 +137,7 @@ class CallSamples:
             return is_muted(stretches, starts_at, ends_at)
 
         evidence = weigh(own, before, was_muted)
-        muted_at = {one.ends_at for one in own if was_muted(one.starts_at, one.ends_at)}
+        counted = [sample for sample in samples if sample.ends_at in evidence.counted_at]
         return ClientMinute(
             self.client,
             self.call,
@@ -148,21 +145,19 @@ class CallSamples:
             start.isoformat(timespec="milliseconds"),
             start,
             start + MINUTE,
-            self._report(start, samples, evidence),
+            self._report(start, (counted or samples)[-1], evidence),
             summed(stretches, start, start + MINUTE),
             0,
             evidence.information,
             Samples(
                 len(samples),
-                sum(sample.ends_at in muted_at for sample in samples),
+                len(counted) if evidence.is_of_muted else 0,
                 len({sample.source.body_sha256 for sample in samples}),
             ),
         )
 
-    def _report(self, start: datetime, samples: Sequence[_Sample], evidence: Evidence) -> AudioReport:
+    def _report(self, start: datetime, last: _Sample, evidence: Evidence) -> AudioReport:
         """The summary of what counts; its source leads to the message with the last of it."""
-        counted = [sample for sample in samples if sample.ends_at == evidence.last_at] or samples
-        last = counted[-1]
         return AudioReport(
             last.source,
             self.client,
@@ -202,12 +197,20 @@ class CallSamples:
                         del wanted[field.name]
         return position
 
-    def _positions(self, start: datetime) -> tuple[int, int]:
-        first = bisect_left(self._samples, start, key=_ends_at)
-        return first, bisect_left(self._samples, start + MINUTE, lo=first, key=_ends_at)
+    def _held(self, since: datetime | None = None) -> Iterator[tuple[datetime, int, int]]:
+        """Yield the minutes that were not let go: start, position of the first sample, and of the first behind it."""
+        end = bisect_left(self._samples, since, key=_ends_at) if since is not None else 0
+        while end < len(self._samples):
+            start, first = minute_of(self._samples[end].ends_at), end
+            end = self._end_of(start, first)
+            if start not in self._gone:
+                yield start, first, end
+
+    def _end_of(self, start: datetime, first: int) -> int:
+        return bisect_left(self._samples, start + MINUTE, lo=first, key=_ends_at)
 
     def _sample_of(self, report: AudioReport) -> _Sample:
-        fields = tuple(Field(value.name, value.unit, value.floor, value.is_cumulative) for value in report.values)
+        fields = tuple(_field(value) for value in report.values)
         if self._samples and self._samples[-1].fields == fields:
             fields = self._samples[-1].fields  # one object for all that are alike
         numbers = tuple(value.value for value in report.values)
@@ -231,13 +234,15 @@ def _reading(
     growth = (number - before[1]) / (sample.ends_at - before[0]).total_seconds()
     if not math.isfinite(growth):
         return None
-    read = Field(field.name, _per_second(field.unit), field.floor)
-    return Reading(read, float(f"{growth:.{DIGITS}g}"), min(before[0], sample.starts_at), sample.ends_at)
+    return Reading(field, float(f"{growth:.{DIGITS}g}"), min(before[0], sample.starts_at), sample.ends_at)
 
 
-def _per_second(unit: str) -> str:
-    """The unit of growth: seconds of full level in a second are a share of it."""
-    return "1" if unit == "s" else f"{unit}/s"
+def _field(value: AudioValue) -> Field:
+    """What `value` is a reading of. The unit of growth: seconds of full level in a second are a share of it."""
+    unit = value.unit
+    if value.is_cumulative:
+        unit = "1" if unit == "s" else f"{unit}/s"
+    return Field(value.name, unit, value.floor, value.is_cumulative)
 
 
 def _merge(known: _Sample, again: _Sample) -> bool:
@@ -254,7 +259,3 @@ def _rank(sample: _Sample) -> tuple[datetime, tuple[str, ...], tuple[Number, ...
 
 def _ends_at(sample: _Sample) -> datetime:
     return sample.ends_at
-
-
-def _minute(sample: _Sample) -> datetime:
-    return minute_of(sample.ends_at)
