@@ -68,7 +68,9 @@ class CallSamples:
 
     @property
     def first_starts_at(self) -> datetime:
-        return self._samples[0].starts_at
+        """From when on the mute state is asked for."""
+        first = self._samples[0]
+        return min(first.starts_at, minute_of(first.ends_at))
 
     def add(self, report: AudioReport) -> datetime | None:
         """Take in a sample; return the time after which minutes may have changed, None for a repeat."""

@@ -241,6 +241,18 @@ def test_letting_go_leaves_what_the_minutes_after_it_need() -> None:
     assert judged(is_let_go=True) == judged(is_let_go=False)
 
 
+def test_the_state_at_the_start_of_the_first_minute_that_is_held_is_kept() -> None:
+    through = pipeline()
+    facts = decoded(press(-60, False), press(1, True), sample(12, 0.1))
+    for one in facts:
+        through.absorb(one)
+    (judged,) = through.advance(at(2))
+    for one in decoded(press(55, True)):
+        through.absorb(one)
+    (again,) = through.finish()
+    assert judged.mute and again.mute and judged.mute == again.mute
+
+
 def test_a_client_whose_samples_wait_is_not_taken_to_have_a_slow_clock() -> None:
     late = [sample(5 + 10 * n, level, seen_after=25) for n, level in enumerate([0.3, 0.2, 0.4, 0, 0, 0])]
     assert [f.rule for f in findings([UNMUTED, press(22, True), *late])] == ["MW-FLOOR"]

@@ -4,8 +4,8 @@
     python -m bench.samples --clients 1000 --every 1  # as Chime's clients do
 
 Facts are put into the pipeline as a live gateway does: a mute session of its own connection for each client, findings
-asked for every second. Memory is what the pipeline holds (tracemalloc's count), while it goes on and when it has
-reached its length. Times are CPU time.
+asked for every second. Memory is what the process has taken since it began; exit code 1 if it still grows once the
+pipeline holds as many minutes as it ever will. Times are CPU time.
 """
 
 import argparse
