@@ -1,5 +1,7 @@
 """Minutes made of samples: which readings count, what they carry, and what that makes of the minute."""
 
+import io
+import json
 import random
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -7,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from mutewatch.identity import Names
 from mutewatch.limits import Limits
@@ -14,6 +17,8 @@ from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import AudioReport, AudioValue, Basis, Decoded, Finding, MuteEvent, Samples, Verdict
 from mutewatch.samples import CallSamples
+from mutewatch.sinks.record import finding_from_record, finding_record
+from mutewatch.sinks.table import TableSink
 from tests.facts import START, STATS, at, decoded, press, sample
 
 Fact = AudioReport | MuteEvent
@@ -331,3 +336,19 @@ def test_a_minute_is_muted_on_somebodys_word_or_nothing_is_flagged(said: list[tu
     assumed = findings(facts, mute=MuteTracker(assume=True))
     assert all(f.mute and f.mute.bases == (Basis.ASSUMED,) for f in assumed)
     assert all((f.verdict is Verdict.INERT) or any(i.highest > 0 for i in f.information) for f in assumed)
+
+
+@pytest.mark.parametrize(
+    "facts", [[MUTED, *samples(MOVING)], [press(20, True), *samples([0.0] * 6)], [UNMUTED, *samples([3])]]
+)
+def test_a_record_of_it_holds_all_that_was_found(facts: list[Fact]) -> None:
+    (finding,) = findings(facts)
+    assert finding_from_record(json.loads(json.dumps(finding_record(finding)))) == finding
+
+
+def test_the_table_shows_the_first_field() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    sink = TableSink(console)
+    sink.write(findings([MUTED, *(sample(5 + 10 * n, temperature(-41.8 - n)) for n in range(3))]))
+    sink.flush()
+    assert "flagged  60 s   -41.8/-42.8/-43.8 dBFS" in console.file.getvalue()  # type: ignore[attr-defined]
