@@ -367,8 +367,8 @@ class Pipeline:
             every = [call.minutes for call in group.calls.values()]
             for minutes in every:
                 minutes.keep_last(1 if silent > IDLE else LATENESS_MINUTES + minutes.needed_before(horizon))
-            if every:
-                self._mute.forget_before(group_id, min(minutes.first_starts_at for minutes in every))
+            late = self._by_clock_of(group_id, now) - timedelta(minutes=LATENESS_MINUTES)
+            self._mute.forget_before(group_id, min((late, *(minutes.first_starts_at for minutes in every))))
         self._mute.forget_addresses(now - FORGET)
 
 

@@ -258,6 +258,16 @@ def test_the_state_at_the_start_of_the_first_minute_that_is_held_is_kept() -> No
     assert judged.mute and again.mute and judged.mute == again.mute
 
 
+def test_a_sample_that_comes_minutes_late_still_finds_what_was_said_of_the_button() -> None:
+    through = pipeline()
+    for one in decoded(press(0, False), press(1, False), sample(60, 0.1), sample(61, 0.1)):
+        through.absorb(one)
+    through.advance(at(4))
+    for one in decoded(sample(20, 0.1)):
+        through.absorb(one)
+    assert [f.mute.unknown_seconds for f in through.finish() if f.mute and f.starts_at == at(0)] == [0]
+
+
 def test_a_client_whose_samples_wait_is_not_taken_to_have_a_slow_clock() -> None:
     late = [sample(5 + 10 * n, level, seen_after=25) for n, level in enumerate([0.3, 0.2, 0.4, 0, 0, 0])]
     assert [f.rule for f in findings([UNMUTED, press(22, True), *late])] == ["MW-FLOOR"]
