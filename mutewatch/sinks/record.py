@@ -48,7 +48,7 @@ def finding_record(finding: Finding) -> Record:
         "disputed_seconds": round(mute.disputed_seconds) if mute else None,
         "mute_basis": [basis.value for basis in mute.bases] if mute else [],
         "values": {value.name: _value(value) for value in finding.values},
-        "guess": _guess(finding.guess) if finding.guess else None,
+        "guess": guess_record(finding.guess) if finding.guess else None,
         "origin": _origin(source.origin) if source else None,
         "wireshark_filter": wireshark_filter(source.origin) if source else None,
         "seen_at": _time(source.seen_at) if source else None,
@@ -87,7 +87,7 @@ def finding_from_record(record: Record) -> Finding:
             for name, v in record["values"].items()
         ),
         _source_of(record, signature),
-        _guess_of(record["guess"]),
+        guess_from_record(record["guess"]),
         record.get("client_version"),  # stores from before it was read
     )
 
@@ -118,7 +118,8 @@ def _source_of(record: Record, signature: SignatureRef) -> Source | None:
     )
 
 
-def _guess_of(record: Record | None) -> ActivityGuess | None:
+def guess_from_record(record: Record | None) -> ActivityGuess | None:
+    """Return the guess that `guess_record` wrote."""
     if record is None:
         return None
     return ActivityGuess(
@@ -142,7 +143,8 @@ def _value(value: AudioValue) -> Record:
     return record
 
 
-def _guess(guess: ActivityGuess) -> Record:
+def guess_record(guess: ActivityGuess) -> Record:
+    """Return `guess` as it stands in a record."""
     return {
         "label": guess.label,
         "probabilities": {label: round(p, 4) for label, p in guess.probabilities.items()},

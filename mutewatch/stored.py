@@ -1,0 +1,237 @@
+"""A finding as the store keeps it: a row, and its kind, which says once what many rows have in common.
+
+- A kind says nothing of anybody, and no text from the wire stands in it: rule, signature, on whose word the mute state
+  rests, which values there are, through which door. So there are few, and they are never deleted.
+- All else is the row's own: what is searched in columns, the rest (`Rest`) as one JSON array.
+- A row without a kind has the whole record instead (docs/output.md): rows of older stores, and those that come when
+  there are `MOST_KINDS`. It is read as any other.
+
+So a minute takes a third of the place and of the time that its record takes, and a day is read as columns.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, Text, cast, select
+
+from mutewatch.database import Encoded, parsed_json
+from mutewatch.records import AudioValue, Basis, Finding, MuteSummary, Origin, Role, Sent, SignatureRef, Source, Verdict
+from mutewatch.sinks.record import Record, finding_from_record, finding_record, guess_from_record, guess_record
+from mutewatch.tables import findings, kinds, microseconds, time_of
+
+# A signature with n values that may be missing has at most 2 ** n kinds for each rule; seen: 2 to 12 in a store.
+MOST_KINDS: Final = 2000
+
+
+class Kind(NamedTuple):
+    """What many findings have in common."""
+
+    rule: str
+    rules_version: int
+    signature: SignatureRef
+    bases: tuple[Basis, ...]
+    door: str | None  # None: there is no message behind it
+    sent: Sent | None
+    values: tuple[tuple[str, str, float | None, Role | None], ...]  # name, unit, floor, role
+
+
+class Rest(NamedTuple):
+    """What is a finding's own and in no column of its row. Stored in this order: a new field comes last."""
+
+    reason: Any
+    starts_at_us: Any  # 0: not known
+    unmuted: Any = None  # seconds, whole ones, as all three
+    unknown: Any = None
+    disputed: Any = None
+    values: Any = ()  # in the order of the kind's
+    guess: Any = None  # as in the record
+    address: Any = None
+    body_sha256: Any = None
+    sent_sha256: Any = None
+    file: Any = None
+    ordinal: Any = None
+    frame: Any = None
+    tcp_stream: Any = None
+    offset: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Minutes of one client; each field has one entry a minute."""
+
+    ends_at_us: Sequence[int]
+    verdict: Sequence[str]
+    version: Sequence[str]  # "": none was told
+    call: Sequence[str]
+    muted: Sequence[int | None]  # seconds
+    kind: Sequence[Kind]
+    rest: Rest  # of columns
+
+
+NO_MINUTES: Final = Columns((), (), (), (), (), (), Rest(*[()] * len(Rest._fields)))
+_kind: TypeAdapter[Kind] = TypeAdapter(Kind)
+_RECORD: Final = cast(findings.c.record, Text)  # many are parsed at once
+# What `read` wants to be selected.
+STORED: Final = (
+    *(findings.c[name] for name in ("client", "call", "minute", "ends_at_us", "seen_at_us", "verdict", "version")),
+    *(findings.c.muted_seconds, findings.c.kind, _RECORD.label("rest")),
+)
+# What `read_columns` wants.
+DRAWN: Final = (
+    *(findings.c[name] for name in ("ends_at_us", "verdict", "version", "call", "muted_seconds", "kind")),
+    _RECORD.label("rest"),
+)
+
+
+class Kinds:
+    """The kinds of findings that one writer came across, and their numbers: the same in all stores."""
+
+    def __init__(self, most: int = MOST_KINDS) -> None:
+        self._most = most
+        self._numbers: dict[Kind, int] = {}
+        self._texts: dict[int, str] = {}
+
+    def number(self, kind: Kind) -> int | None:
+        """Return the number of `kind`; None if there are too many."""
+        known = self._numbers.get(kind)
+        if known is not None or len(self._numbers) >= self._most:
+            return known
+        text = _kind.dump_json(kind).decode()
+        number = int.from_bytes(sha256(text.encode()).digest()[:8], signed=True)
+        self._numbers[kind], self._texts[number] = number, text
+        return number
+
+    def rows(self, numbers: Iterable[int]) -> list[Record]:
+        """Return the rows of `numbers`, in an order that all writers keep: so they do not wait in a circle."""
+        return [{"number": number, "shared": Encoded(self._texts[number])} for number in sorted(numbers)]
+
+
+def finding_row(finding: Finding, newest_us: int, number: Callable[[Kind], int | None]) -> Record:
+    """`newest_us`: when the messages were seen that came with it; a missing minute has none of its own."""
+    mute, source = finding.mute, finding.source
+    kind = number(kind_of(finding))
+    return {
+        "client": finding.client,
+        "call": finding.call,
+        "signature": finding.signature.id,
+        "minute": finding.minute,
+        "ends_at_us": microseconds(finding.ends_at),
+        "seen_at_us": microseconds(source.seen_at) if source else newest_us,
+        "verdict": str(finding.verdict),
+        "version": finding.client_version or "",
+        "muted_seconds": round(mute.muted_seconds) if mute else None,
+        "kind": kind,
+        "record": finding_record(finding) if kind is None else _rest_of(finding),
+    }
+
+
+def read(connection: Connection, rows: Iterable[Row[Any]]) -> Iterator[Finding]:
+    """Yield the findings of rows that have the columns `STORED`."""
+    known = _Known(connection)
+    for row in rows:
+        own = parsed_json(row.rest)
+        yield finding_from_record(own) if row.kind is None else _finding(row, known[row.kind], Rest(*own))
+
+
+def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
+    """Return rows that have the columns `DRAWN`, column by column."""
+    if not rows:
+        return NO_MINUTES
+    known = _Known(connection)
+    ends_at_us, verdict, version, call, muted, numbers, texts = zip(*rows, strict=True)
+    own = parsed_json(f"[{','.join(texts)}]")  # in half of the time of one by one
+    if None in numbers:
+        whole = {at: finding_from_record(own[at]) for at, number in enumerate(numbers) if number is None}
+        own = [_rest_of(whole[at]) if at in whole else one for at, one in enumerate(own)]
+        of_minute = [kind_of(whole[at]) if at in whole else known[number] for at, number in enumerate(numbers)]
+    else:
+        of_minute = [known[number] for number in numbers]
+    return Columns(ends_at_us, verdict, version, call, muted, of_minute, Rest(*zip(*own, strict=True)))
+
+
+def kind_of(finding: Finding) -> Kind:
+    """Return what `finding` has in common with others."""
+    source, mute = finding.source, finding.mute
+    return Kind(
+        finding.rule,
+        finding.rules_version,
+        finding.signature,
+        mute.bases if mute else (),
+        source.origin.door if source else None,
+        source.sent if source else None,
+        tuple([(value.name, value.unit, value.floor, value.role) for value in finding.values]),
+    )
+
+
+class _Known(dict[int, Kind]):
+    """The kinds of a store by number; read when one is asked for that is not known yet."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, number: int) -> Kind:
+        rows = self._connection.execute(select(kinds.c.number, cast(kinds.c.shared, Text)))
+        self.update((number, _parsed_kind(text)) for number, text in rows)
+        return dict.__getitem__(self, number)
+
+
+@lru_cache(maxsize=MOST_KINDS)
+def _parsed_kind(text: str) -> Kind:
+    return _kind.validate_json(text)
+
+
+def _rest_of(finding: Finding) -> Rest:
+    mute, source = finding.mute, finding.source
+    rest = (
+        finding.reason,
+        microseconds(finding.starts_at),
+        round(mute.unmuted_seconds) if mute else None,
+        round(mute.unknown_seconds) if mute else None,
+        round(mute.disputed_seconds) if mute else None,
+        [value.value for value in finding.values],
+        guess_record(finding.guess) if finding.guess else None,
+    )
+    if source is None:
+        return Rest(*rest)
+    origin = source.origin
+    return Rest(
+        *rest,
+        *(source.address, source.body_sha256, source.sent_sha256),
+        *(origin.file, origin.ordinal, origin.frame, origin.tcp_stream, origin.offset),
+    )
+
+
+def _finding(row: Row[Any], kind: Kind, rest: Rest) -> Finding:
+    mute = None
+    if row.muted_seconds is not None:
+        mute = MuteSummary(row.muted_seconds, rest.unmuted, rest.unknown, kind.bases, rest.disputed)
+    source = None
+    if kind.door is not None:
+        origin = Origin(kind.door, rest.file, rest.ordinal, rest.frame, rest.tcp_stream, rest.offset)
+        seen_at, sent = time_of(row.seen_at_us), kind.sent or Sent.FORWARDED
+        source = Source(kind.signature, origin, rest.body_sha256, seen_at, rest.address, sent, rest.sent_sha256)
+    return Finding(
+        verdict=Verdict(row.verdict),
+        rule=kind.rule,
+        rules_version=kind.rules_version,
+        reason=rest.reason,
+        client=row.client,
+        call=row.call,
+        minute=row.minute,
+        signature=kind.signature,
+        starts_at=time_of(rest.starts_at_us),
+        ends_at=time_of(row.ends_at_us),
+        mute=mute,
+        values=tuple(
+            AudioValue(name, value, unit, floor, role)
+            for (name, unit, floor, role), value in zip(kind.values, rest.values, strict=True)
+        ),
+        source=source,
+        guess=guess_from_record(rest.guess),
+        client_version=row.version or None,
+    )
