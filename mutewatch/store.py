@@ -29,6 +29,7 @@ from mutewatch.rollup import leaving, open_again, roll_up
 from mutewatch.sinks.record import Record
 from mutewatch.stored import STORED, Kinds, finding_row, read
 from mutewatch.tables import daily, findings, inputs, kinds, last_by_key, messages, microseconds
+from mutewatch.upsert import upsert
 
 _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
 _STORED_KINDS: Final = "mutewatch.kinds"  # what a connection knows to be in its store
@@ -83,21 +84,21 @@ class Store:
             return
         used = {row["kind"] for row in finding_rows} - {None}
         with self._engine.begin() as connection:
-            database.upsert(connection, messages, message_rows)
+            upsert(connection, messages, message_rows)
             # of the connection: whoever restores an older database, ends it
             stored: set[int] = connection.info.setdefault(_STORED_KINDS, set())
-            database.upsert(connection, kinds, self._kinds.rows(used - stored))
+            upsert(connection, kinds, self._kinds.rows(used - stored))
             if finding_rows:
                 self.before_findings(connection, finding_rows)
-                database.upsert(connection, findings, finding_rows, leaving)
+                upsert(connection, findings, finding_rows, leaving)
                 open_again(connection, (row["ends_at_us"] for row in finding_rows))
-            database.upsert(connection, inputs, input_rows)
+            upsert(connection, inputs, input_rows)
         stored |= used
 
     def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
         """Keep what one input gave; reading it again replaces that."""
         with self._engine.begin() as connection:
-            database.upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+            upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
 
     def roll_up(self, now: datetime) -> None:
         """Count all hours that are over at `now`, one transaction each."""

@@ -9,7 +9,7 @@
 So a minute takes a third of the place and of the time that its record takes, and a day is read as columns.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, Text, cast, select
 
-from mutewatch.database import Encoded, parsed_json
+from mutewatch.database import parsed_json
 from mutewatch.records import AudioValue, Basis, Finding, MuteSummary, Origin, Role, Sent, SignatureRef, Source, Verdict
 from mutewatch.sinks.record import Record, finding_from_record, finding_record, guess_from_record, guess_record
 from mutewatch.tables import findings, kinds, microseconds, time_of
@@ -68,11 +68,12 @@ class Columns:
     version: Sequence[str]  # "": none was told
     call: Sequence[str]
     muted: Sequence[int | None]  # seconds
-    kind: Sequence[Kind]
+    kind: Sequence[int]  # its number
+    kinds: Mapping[int, Kind]  # those that occur
     rest: Rest  # of columns
 
 
-NO_MINUTES: Final = Columns((), (), (), (), (), (), Rest(*[()] * len(Rest._fields)))
+NO_MINUTES: Final = Columns((), (), (), (), (), (), {}, Rest(*[()] * len(Rest._fields)))
 _kind: TypeAdapter[Kind] = TypeAdapter(Kind)
 _RECORD: Final = cast(findings.c.record, Text)  # many are parsed at once
 # What `read` wants to be selected.
@@ -93,21 +94,20 @@ class Kinds:
     def __init__(self, most: int = MOST_KINDS) -> None:
         self._most = most
         self._numbers: dict[Kind, int] = {}
-        self._texts: dict[int, str] = {}
+        self._kinds: dict[int, Kind] = {}
 
     def number(self, kind: Kind) -> int | None:
         """Return the number of `kind`; None if there are too many."""
         known = self._numbers.get(kind)
         if known is not None or len(self._numbers) >= self._most:
             return known
-        text = _kind.dump_json(kind).decode()
-        number = int.from_bytes(sha256(text.encode()).digest()[:8], signed=True)
-        self._numbers[kind], self._texts[number] = number, text
+        number = _number(kind)
+        self._numbers[kind], self._kinds[number] = number, kind
         return number
 
     def rows(self, numbers: Iterable[int]) -> list[Record]:
         """Return the rows of `numbers`, in an order that all writers keep: so they do not wait in a circle."""
-        return [{"number": number, "shared": Encoded(self._texts[number])} for number in sorted(numbers)]
+        return [{"number": number, "shared": self._kinds[number]} for number in sorted(numbers)]
 
 
 def finding_row(finding: Finding, newest_us: int, number: Callable[[Kind], int | None]) -> Record:
@@ -145,12 +145,31 @@ def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
     ends_at_us, verdict, version, call, muted, numbers, texts = zip(*rows, strict=True)
     own = parsed_json(f"[{','.join(texts)}]")  # in half of the time of one by one
     if None in numbers:
-        whole = {at: finding_from_record(own[at]) for at, number in enumerate(numbers) if number is None}
-        own = [_rest_of(whole[at]) if at in whole else one for at, one in enumerate(own)]
-        of_minute = [kind_of(whole[at]) if at in whole else known[number] for at, number in enumerate(numbers)]
-    else:
-        of_minute = [known[number] for number in numbers]
-    return Columns(ends_at_us, verdict, version, call, muted, of_minute, Rest(*zip(*own, strict=True)))
+        numbers, own = _split(numbers, own, known)
+    kinds_here = {number: known[number] for number in dict.fromkeys(numbers)}
+    return Columns(ends_at_us, verdict, version, call, muted, numbers, kinds_here, Rest(*zip(*own, strict=True)))
+
+
+def _split(
+    numbers: Sequence[int | None], own: Sequence[Any], known: dict[int, Kind]
+) -> tuple[tuple[int, ...], Sequence[Any]]:
+    """Give a kind to the rows that hold a whole record, and leave them what is their own."""
+    split: list[tuple[int, Any]] = []
+    for number, one in zip(numbers, own, strict=True):
+        if number is not None:
+            split.append((number, one))
+            continue
+        finding = finding_from_record(one)
+        kind = kind_of(finding)
+        split.append((_number(kind), _rest_of(finding)))
+        known[_number(kind)] = kind
+    made, left = zip(*split, strict=True)
+    return made, left
+
+
+def _number(kind: Kind) -> int:
+    """Return 64 bits that are made of `kind`, as a signed number: whoever stores it finds the same."""
+    return int.from_bytes(sha256(_kind.dump_json(kind)).digest()[:8], signed=True)
 
 
 def kind_of(finding: Finding) -> Kind:

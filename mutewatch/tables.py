@@ -23,6 +23,13 @@ _UNKEPT: Final = re.compile("[\x00\ud800-\udfff\uffff]")
 _KEPT: Final = re.compile(f"{_MARK}([0-9a-f]{{4}})")
 
 
+def kept_text(value: str | None) -> str | None:
+    """Return `value` as it stands in the database."""
+    if value is None or (value.isascii() and "\0" not in value):  # nearly all
+        return value
+    return _UNKEPT.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", value)
+
+
 class WireText(TypeDecorator[str]):
     """Text that came from the wire, or from a file's name: whatever stands in it."""
 
@@ -30,9 +37,7 @@ class WireText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: object) -> str | None:
-        if value is None or (value.isascii() and "\0" not in value):  # nearly all
-            return value
-        return _UNKEPT.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", value)
+        return kept_text(value)
 
     def process_result_value(self, value: str | None, _dialect: object) -> str | None:
         if value is None or _MARK not in value:

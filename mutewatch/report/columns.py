@@ -82,16 +82,16 @@ def mute_columns(minutes: Columns) -> Payload:
 def value_columns(minutes: Columns) -> list[Payload]:
     """Return one entry for each audio-derived value: what it is, and its column."""
     found: dict[tuple[str, str], tuple[Payload, list[Any]]] = {}
-    of_kind: dict[Kind, list[list[Any]]] = {}
-    for kind in dict.fromkeys(minutes.kind):
+    of_kind: dict[int, list[list[Any]]] = {}
+    for number, kind in minutes.kinds.items():
         for name, unit, floor, role in kind.values:
             if (name, unit) not in found:
                 told = {"name": name, "unit": unit, "floor": floor, "role": role and role.value}
                 found[name, unit] = told, [None] * len(minutes.kind)
-        of_kind[kind] = [found[name, unit][1] for name, unit, _, _ in kind.values]
-    for number, (kind, values) in enumerate(zip(minutes.kind, minutes.rest.values, strict=True)):
-        for column, value in zip(of_kind[kind], values, strict=True):
-            column[number] = value
+        of_kind[number] = [found[name, unit][1] for name, unit, _, _ in kind.values]
+    for at, (number, values) in enumerate(zip(minutes.kind, minutes.rest.values, strict=True)):
+        for column, value in zip(of_kind[number], values, strict=True):
+            column[at] = value
     columns = [told | {"at": packed(entries)} for told, entries in found.values()]
     return [{name: entry for name, entry in told.items() if entry is not None} for told in columns]
 
@@ -101,8 +101,8 @@ def evidence_columns(minutes: Columns, texts: Texts) -> Payload:
     rest = minutes.rest
 
     def of_kind(told: Callable[[Kind], str | None]) -> list[str | None]:
-        known = {kind: told(kind) for kind in dict.fromkeys(minutes.kind)}
-        return [known[kind] for kind in minutes.kind]
+        known = {number: told(kind) for number, kind in minutes.kinds.items()}
+        return [known[number] for number in minutes.kind]
 
     of_text: dict[str, Sequence[str | None]] = {
         "rule": of_kind(lambda kind: kind.rule),
