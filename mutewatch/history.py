@@ -31,6 +31,7 @@ from mutewatch.stored import DRAWN, STORED, Columns, read, read_columns
 from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
 
 _IN_TIME: Final = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
+_IN_INDEX: Final = tuple(findings.c[name] for name in ("ends_at_us", "signature", "verdict", "version"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ class History:
         return read(self._connection, self._connection.execute(query))
 
     def columns(self, client: str, since: datetime, until: datetime) -> Columns:
-        """Return the same as columns, in a fraction of the time."""
-        query = select(*DRAWN).where(findings.c.client == client, *_within(since, until)).order_by(*_IN_TIME)
+        """Return the same as columns, in a fraction of the time; of one moment in the index's order, not by call."""
+        query = select(*DRAWN).where(findings.c.client == client, *_within(since, until)).order_by(*_IN_INDEX)
         return read_columns(self._connection, self._connection.execute(query).all())
 
     def findings(

@@ -9,19 +9,19 @@
 So a minute takes a third of the place and of the time that its record takes, and a day is read as columns.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, Text, cast, select
+from sqlalchemy import Connection, Row, Text, cast, select, type_coerce
 
 from mutewatch.database import parsed_json
 from mutewatch.records import AudioValue, Basis, Finding, MuteSummary, Origin, Role, Sent, SignatureRef, Source, Verdict
 from mutewatch.sinks.record import Record, finding_from_record, finding_record, guess_from_record, guess_record
-from mutewatch.tables import findings, kinds, microseconds, time_of
+from mutewatch.tables import findings, given_text, kinds, microseconds, time_of
 
 # A signature with n values that may be missing has at most 2 ** n kinds for each rule; seen: 2 to 12 in a store.
 MOST_KINDS: Final = 2000
@@ -74,6 +74,8 @@ class Columns:
 
 
 NO_MINUTES: Final = Columns((), (), (), (), (), (), {}, Rest(*[()] * len(Rest._fields)))
+T = TypeVar("T", bound=Hashable)
+R = TypeVar("R")
 _kind: TypeAdapter[Kind] = TypeAdapter(Kind)
 _RECORD: Final = cast(findings.c.record, Text)  # many are parsed at once
 # What `read` wants to be selected.
@@ -83,7 +85,8 @@ STORED: Final = (
 )
 # What `read_columns` wants.
 DRAWN: Final = (
-    *(findings.c[name] for name in ("ends_at_us", "verdict", "version", "call", "muted_seconds", "kind")),
+    *(type_coerce(findings.c[name], Text) for name in ("call", "version")),  # as it stands in the database
+    *(findings.c[name] for name in ("ends_at_us", "verdict", "muted_seconds", "kind")),
     _RECORD.label("rest"),
 )
 
@@ -142,12 +145,19 @@ def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
     if not rows:
         return NO_MINUTES
     known = _Known(connection)
-    ends_at_us, verdict, version, call, muted, numbers, texts = zip(*rows, strict=True)
+    calls, versions, ends_at_us, verdict, muted, numbers, texts = zip(*rows, strict=True)
     own = parsed_json(f"[{','.join(texts)}]")  # in half of the time of one by one
     if None in numbers:
         numbers, own = _split(numbers, own, known)
     kinds_here = {number: known[number] for number in dict.fromkeys(numbers)}
+    call, version = mapped(calls, given_text), mapped(versions, given_text)
     return Columns(ends_at_us, verdict, version, call, muted, numbers, kinds_here, Rest(*zip(*own, strict=True)))
+
+
+def mapped(entries: Sequence[T], make: Callable[[T], R]) -> list[R]:
+    """Return what `make` makes of each entry: the same of the same, so it is asked once."""
+    known = {entry: make(entry) for entry in dict.fromkeys(entries)}
+    return [known[entry] for entry in entries] if len(known) > 1 else list(known.values()) * len(entries)
 
 
 def _split(

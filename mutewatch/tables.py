@@ -30,6 +30,11 @@ def kept_text(value: str | None) -> str | None:
     return _UNKEPT.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", value)
 
 
+def given_text(value: str) -> str:
+    """Return what `kept_text` was given."""
+    return _KEPT.sub(lambda found: chr(int(found[1], 16)), value) if _MARK in value else value
+
+
 class WireText(TypeDecorator[str]):
     """Text that came from the wire, or from a file's name: whatever stands in it."""
 
@@ -40,9 +45,7 @@ class WireText(TypeDecorator[str]):
         return kept_text(value)
 
     def process_result_value(self, value: str | None, _dialect: object) -> str | None:
-        if value is None or _MARK not in value:
-            return value
-        return _KEPT.sub(lambda found: chr(int(found[1], 16)), value)
+        return None if value is None else given_text(value)
 
 
 metadata = MetaData()

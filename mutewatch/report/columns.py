@@ -7,11 +7,12 @@ out; texts are numbers of one table.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from mutewatch.records import SignatureRef, Verdict
 from mutewatch.sinks.record import Record
-from mutewatch.stored import Columns, Kind
+from mutewatch.stored import Columns, Kind, mapped
 
 Payload = dict[str, Any]
 Column = list[Any] | dict[str, list[Any]]
@@ -34,8 +35,7 @@ class Texts:
         return None if text is None else self._numbers.setdefault(text, len(self._numbers))
 
     def numbers(self, texts: Sequence[str | None]) -> list[int | None]:
-        known = {text: self.number(text) for text in dict.fromkeys(texts)}
-        return [known[text] for text in texts]
+        return mapped(texts, self.number)
 
     def table(self) -> list[str]:
         return list(self._numbers)
@@ -70,7 +70,7 @@ def times_and_verdicts(minutes: Columns) -> Payload:
         "count": len(ends),
         "end_step": packed(steps(ends)),
         "length": packed([round((end - start) / _SECOND) if start else 0 for start, end in both]),
-        "verdict": packed([_NUMBERS[verdict] for verdict in minutes.verdict]),
+        "verdict": packed(mapped(minutes.verdict, _NUMBERS.__getitem__)),
     }
 
 
@@ -89,9 +89,12 @@ def value_columns(minutes: Columns) -> list[Payload]:
                 told = {"name": name, "unit": unit, "floor": floor, "role": role and role.value}
                 found[name, unit] = told, [None] * len(minutes.kind)
         of_kind[number] = [found[name, unit][1] for name, unit, _, _ in kind.values]
-    for at, (number, values) in enumerate(zip(minutes.kind, minutes.rest.values, strict=True)):
-        for column, value in zip(of_kind[number], values, strict=True):
-            column[at] = value
+    at = 0
+    for number, same in groupby(zip(minutes.kind, minutes.rest.values, strict=True), itemgetter(0)):
+        rows = [values for _, values in same]
+        for column, entries in zip(of_kind[number], zip(*rows, strict=True), strict=True):
+            column[at : at + len(rows)] = entries
+        at += len(rows)
     columns = [told | {"at": packed(entries)} for told, entries in found.values()]
     return [{name: entry for name, entry in told.items() if entry is not None} for told in columns]
 
@@ -101,14 +104,13 @@ def evidence_columns(minutes: Columns, texts: Texts) -> Payload:
     rest = minutes.rest
 
     def of_kind(told: Callable[[Kind], str | None]) -> list[str | None]:
-        known = {number: told(kind) for number, kind in minutes.kinds.items()}
-        return [known[number] for number in minutes.kind]
+        return mapped(minutes.kind, lambda number: told(minutes.kinds[number]))
 
     of_text: dict[str, Sequence[str | None]] = {
         "rule": of_kind(lambda kind: kind.rule),
         "reason": rest.reason,
-        "call": [call or None for call in minutes.call],
-        "client_version": [version or None for version in minutes.version],
+        "call": mapped(minutes.call, lambda call: call or None),
+        "client_version": mapped(minutes.version, lambda version: version or None),
         "app": of_kind(lambda kind: kind.signature.app),
         "signature": of_kind(lambda kind: _signature(kind.signature)),
         "basis": of_kind(lambda kind: ", ".join(kind.bases) or None),
