@@ -6,7 +6,7 @@
 - A row without a kind has the whole record instead (docs/output.md): rows of older stores, and those that come when
   there are `MOST_KINDS`. It is read as any other.
 
-So a minute takes a third of the place and of the time that its record takes, and a day is read as columns.
+So a minute takes a third of the place, and half of the time, that its record took; and a day is read as columns.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from mutewatch.records import AudioValue, Basis, Finding, MuteSummary, Origin, R
 from mutewatch.sinks.record import Record, finding_from_record, finding_record, guess_from_record, guess_record
 from mutewatch.tables import findings, given_text, kinds, microseconds, time_of
 
-# A signature with n values that may be missing has at most 2 ** n kinds for each rule; seen: 2 to 12 in a store.
+# A signature with n values that may be missing has at most 2 ** n kinds for each rule; assumed: some dozens in a store.
 MOST_KINDS: Final = 2000
 
 
@@ -141,12 +141,15 @@ def read(connection: Connection, rows: Iterable[Row[Any]]) -> Iterator[Finding]:
 
 
 def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
-    """Return rows that have the columns `DRAWN`, column by column."""
+    """Return rows that have the columns `DRAWN`, column by column.
+
+    Joined to one text each by the database they took no less time (PostgreSQL 8.1 ms instead of 7.4).
+    """
     if not rows:
         return NO_MINUTES
     known = _Known(connection)
     calls, versions, ends_at_us, verdict, muted, numbers, texts = zip(*rows, strict=True)
-    own = parsed_json(f"[{','.join(texts)}]")  # in half of the time of one by one
+    own = parsed_json(f"[{','.join(texts)}]")
     if None in numbers:
         numbers, own = _split(numbers, own, known)
     kinds_here = {number: known[number] for number in dict.fromkeys(numbers)}
