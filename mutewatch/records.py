@@ -120,6 +120,48 @@ class Flow:
     bursts: tuple[Burst, ...]
 
 
+class Sender(StrEnum):
+    """Whose RTP stream it is: what a client sends is its own sound, what it gets is the others'."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    UNKNOWN = "unknown"
+
+
+class InClear(StrEnum):
+    """What can be said of the audio level beside the encrypted payload of an RTP stream."""
+
+    LEVEL = "level in clear"
+    NO_LEVEL = "no level in clear"
+    AMBIGUOUS = "perhaps a level in clear"
+    NOT_AUDIO = "not audio"
+
+
+@dataclass(frozen=True, slots=True)
+class RtpStream:
+    """One RTP stream of a capture: what one end sends to the other under one SSRC and payload type."""
+
+    file: str
+    source: str
+    source_port: int
+    target: str
+    target_port: int
+    ssrc: int
+    payload_type: int
+    sender: Sender
+    in_clear: InClear
+    detail: str  # why so
+    level_id: int | None  # of the header extension that is the level
+    first_frame: int
+    last_frame: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    packets: int
+    payload_bytes: int  # of RTP, with the tag of SRTP
+    minutes: int  # that had a level
+    silent_minutes: int  # without a packet, between others
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureRef:
     """Which signature, in which version, said so, and how well that signature is founded."""

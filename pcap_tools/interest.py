@@ -16,6 +16,7 @@ class Interest:
     is_host: Callable[[str], bool]
     addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
     keep_responses: bool = False  # are the bodies of responses wanted too?
+    media: bool = False  # and RTP streams?
 
 
 class Known:

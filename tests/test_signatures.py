@@ -20,7 +20,11 @@ def test_every_fixture_gives_the_facts_it_states(signature: Signature, name: str
 
 
 def test_the_three_webex_signatures_ship() -> None:
-    assert [s.id for s in load_signatures()] == ["webex.clientmetrics", "webex.locus", "webex.tsa.v1"]
+    assert [s.id for s in load_signatures() if s.app == "Webex"] == [
+        "webex.clientmetrics",
+        "webex.locus",
+        "webex.tsa.v1",
+    ]
 
 
 def test_both_webex_reports_name_the_same_audio_fields() -> None:
@@ -28,7 +32,7 @@ def test_both_webex_reports_name_the_same_audio_fields() -> None:
         message.audio.groups
         for signature in load_signatures()
         for message in signature.messages
-        if message.audio is not None
+        if message.audio is not None and signature.app == "Webex"
     ]
     assert groups[0] == groups[1]
     roles = [field.role for group in groups[0] for field in group.fields.values() if field.role]

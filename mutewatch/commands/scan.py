@@ -179,7 +179,7 @@ def _scan_group(
     for exchange, said in feed.run(as_one=options.rotated):
         if options.follow and exchange.sent_at:
             early.take(pipeline.advance(exchange.sent_at))
-        if options.verify and exchange.method and exchange.body:
+        if options.verify and exchange.method not in ("", "RTP") and exchange.body:
             bodies[sha256(exchange.body).digest()] += 1
         if store is not None:
             facts += said

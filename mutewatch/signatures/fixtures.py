@@ -37,7 +37,7 @@ def fixture_exchange(signature: Signature, fixture: Fixture) -> Exchange:
     return Exchange(
         sent_at=datetime.fromisoformat(fixture.sent_at),
         client=None,
-        host=fixture.host or signature.hosts[0].replace("*", "0"),
+        host=fixture.host or next((host.replace("*", "0") for host in signature.hosts), None),
         port=443,
         method=fixture.method or first.method[0],
         path=fixture.path or first.path,
