@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mutewatch.pipeline import Counts
 from mutewatch.records import Finding, Flow, FlowOutcome, RtpStream, Sent, Unidentified, Verdict
-from mutewatch.sinks.flows import flow_lines, unidentified_lines
+from mutewatch.sinks.flows import beacon_of, flow_lines, unidentified_lines
 from mutewatch.sinks.rtp import rtp_counts, rtp_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
@@ -100,6 +100,7 @@ class Summary:
             "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
             "flows_unidentified": {reason.value: n for reason in Unidentified if (n := self.unidentified[reason])},
+            "beacons": sum(beacon_of(flow) is not None for flow in self.flows),
             "rtp_streams": rtp_counts(self.streams, self.untold_streams),
             "model": self.model,
             "live": self.live,

@@ -55,6 +55,7 @@ def test_a_record_holds_all_that_is_known_of_a_flow() -> None:
             {"at": "2026-03-02T09:01:00Z", "size": 3_100},
             {"at": "2026-03-02T09:02:00Z", "size": 3_200},
         ],
+        "beacon": None,
     }
 
 

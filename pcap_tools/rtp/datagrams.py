@@ -36,6 +36,11 @@ class Arrivals:
     def octets(self) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self.buffer, np.uint8)
 
+    @cached_property
+    def firsts(self) -> npt.NDArray[np.uint8]:
+        """The first byte of each, by which protocols are told apart (RFC 7983); of an empty one it means nothing."""
+        return self.octets[self.begins]
+
     def addresses(self, rows: Positions) -> tuple[Words, Words, Words]:
         """Return 64 bits of each one's source and target address, and both ports in one number."""
         raise NotImplementedError

@@ -68,7 +68,7 @@ class Details:
 def find_packets(arrivals: Arrivals) -> Packets:
     """Return what looks like RTP packets, in order of arrival."""
     begins, ends, sizes = arrivals.begins, arrivals.ends, arrivals.sizes
-    kind = arrivals.octets[begins] >> 6  # 1: ChannelData, 2: RTP or RTCP, by RFC 7983
+    kind = arrivals.firsts >> 6  # 1: ChannelData, 2: RTP or RTCP
     rows = np.flatnonzero(((kind == 1) | (kind == 2)) & (ends - begins >= _FIXED))
     view = View(arrivals.buffer)
     begins, ends, sizes, kind = begins[rows], ends[rows], sizes[rows], kind[rows]
@@ -102,7 +102,7 @@ def stream_keys(arrivals: Arrivals, packets: Packets) -> Words:
 
 def binding_requests(arrivals: Arrivals) -> Positions:
     """Return which arrivals are STUN binding requests: a client asks, a server that is ICE-lite never does."""
-    rows = np.flatnonzero((arrivals.octets[arrivals.begins] == 0) & (arrivals.ends - arrivals.begins >= 20))
+    rows = np.flatnonzero((arrivals.firsts == 0) & (arrivals.ends - arrivals.begins >= 20))
     head = View(arrivals.buffer).read(_BINDING, arrivals.begins[rows])
     is_one: Mask = (head["kind"] == _BINDING_REQUEST) & (head["cookie"] == _STUN_COOKIE)
     return rows[is_one]

@@ -78,7 +78,8 @@ class RtpStreams:
         for row in binding_requests(arrivals).tolist():
             self._asked.add(*arrivals.path(row))
         packets = find_packets(arrivals)
-        packets = packets.take(self._candidates.recurring(packets))
+        if len(packets.rows):  # of most batches none
+            packets = packets.take(self._candidates.recurring(packets))
         if not len(packets.rows):
             return
         all_keys = stream_keys(arrivals, packets)
