@@ -1,7 +1,7 @@
 """Follows the RTP streams of a capture: which there are, whose they are, and the audio levels of their minutes.
 
-- A stream is known by its two ends, SSRC and payload type. It is followed once four of its packets have come in
-  order (as RFC 3550, A.1 has it, with one more): what only looks like RTP does not come so far, and costs no memory.
+- A stream is known by its two ends, SSRC and payload type. It is followed from its fifth packet on, if four of them
+  came in order (RFC 3550, A.1 asks for two): what only looks like RTP does not come so far, and costs no memory.
 - Nothing is kept of a packet. A minute is a histogram of each element that may be the level; minutes wait, bounded,
   until it is known which element that is.
 - The client is the end with an address of a local network; if both or neither has one, the end that alone asks
@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from pcap_tools.capture.batch import Positions
 from pcap_tools.capture.packets import Datagram, Segment
@@ -23,7 +24,8 @@ from pcap_tools.rtp.ends import Asked
 from pcap_tools.rtp.packets import Packets, binding_requests, find_packets, read_details, stream_keys
 from pcap_tools.rtp.stream import MINUTE_NS, Reading, Stream
 
-_IN_ORDER = 3  # steps from one sequence number to the next, before packets are taken for a stream
+_IN_ORDER = 3  # steps from one sequence number to the next, after the first packet that shows an SSRC
+_FACTOR = 2654435761  # multiplicative hashing
 _SLOTS = 1 << 16  # for what may become a stream; the newest takes a slot
 _LATE_NS = 5 * 10**9  # so long after its end a minute may still get packets
 _IDLE_MINUTES = 30  # a stream that was silent for so long is over
@@ -38,6 +40,7 @@ class RtpStreams:
         self._limits = limits
         self._streams: OrderedDict[int, Stream] = OrderedDict()
         self._keys: Words = np.zeros(0, np.uint64)  # of these, sorted
+        self._ssrcs = np.zeros(0, np.uint32)  # of these
         self._candidates = _Candidates()
         self._asked = Asked(limits.streams)
         self._ids: OrderedDict[Key, int] = OrderedDict()  # of levels, by the two ends
@@ -79,7 +82,7 @@ class RtpStreams:
             self._asked.add(*arrivals.path(row))
         packets = find_packets(arrivals)
         if len(packets.rows):  # of most batches none
-            packets = packets.take(self._candidates.recurring(packets))
+            packets = packets.take(self._known_or_recurring(packets))
         if not len(packets.rows):
             return
         all_keys = stream_keys(arrivals, packets)
@@ -89,21 +92,26 @@ class RtpStreams:
         keys = all_keys[firsts]
         bounds = np.append(firsts, len(order))
         is_known = self._is_known(keys)
-        for group in np.flatnonzero(self._candidates.take(packets, firsts, keys) & ~is_known).tolist():
-            self._begin(int(keys[group]), arrivals, packets, int(firsts[group]))
-            is_known[group] = True
+        begins = np.where(is_known, firsts, self._candidates.take(packets, firsts, keys))
         latest = 0
-        for group in np.flatnonzero(is_known).tolist():
-            stream = self._streams.get(int(keys[group]))
-            if stream is None:  # let go since, for one of these
-                continue
+        for group in np.flatnonzero(begins < bounds[1:]).tolist():
+            part = packets.take(np.arange(begins[group], bounds[group + 1]))
+            stream = self._streams.get(int(keys[group])) or self._begin(int(keys[group]), arrivals, part)
             self._streams.move_to_end(stream.key)
-            part = packets.take(np.arange(bounds[group], bounds[group + 1]))
             times = arrivals.times(part.rows)
             self._feed(stream, arrivals, part, times)
             latest = max(latest, int(times[-1]) if times is not None else 0)
+        if len(self._keys) != len(self._streams) or not is_known.all():
+            self._index()
         if latest // MINUTE_NS > self._minute:
             self._tidy(latest)
+
+    def _known_or_recurring(self, packets: Packets) -> Positions:
+        ssrcs = packets.heads["ssrc"].astype(np.uint32)
+        is_worth_it = np.isin(ssrcs, self._ssrcs)
+        rest = np.flatnonzero(~is_worth_it)
+        is_worth_it[rest] = self._candidates.recurs(ssrcs[rest])
+        return np.flatnonzero(is_worth_it)
 
     def _is_known(self, keys: Words) -> Mask:
         if not len(self._keys):
@@ -111,18 +119,18 @@ class RtpStreams:
         nearest = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.asarray(self._keys[nearest] == keys)
 
-    def _begin(self, key: int, arrivals: Arrivals, packets: Packets, at: int) -> None:
-        source, target = arrivals.path(packets.rows.item(at))
-        head, sender = packets.heads[at], self._asked.sender(source, target)
-        self._streams[key] = Stream(
-            key, source, target, int(head["ssrc"]), int(head["second"]) & 127, sender, self._limits
-        )
-        if len(self._streams) > self._limits.rtp_streams:
+    def _begin(self, key: int, arrivals: Arrivals, packets: Packets) -> Stream:
+        source, target = arrivals.path(packets.rows.item(0))
+        head, sender = packets.heads[0], self._asked.sender(source, target)
+        if len(self._streams) >= self._limits.rtp_streams:
             self._end(next(iter(self._streams.values())))
-        self._index()
+        kind = int(head["second"]) & 127
+        stream = self._streams[key] = Stream(key, source, target, int(head["ssrc"]), kind, sender, self._limits)
+        return stream
 
     def _index(self) -> None:
         self._keys = np.sort(np.fromiter(self._streams, np.uint64, len(self._streams)))
+        self._ssrcs = np.unique(np.array([stream.ssrc for stream in self._streams.values()], np.uint32))
 
     def _feed(self, stream: Stream, arrivals: Arrivals, packets: Packets, times: Times | None) -> None:
         if stream.is_worth_reading:
@@ -171,29 +179,32 @@ class _Candidates:
 
     def __init__(self) -> None:
         self._ssrcs = np.zeros(_SLOTS, np.uint32)
+        self._firsts = np.zeros(_SLOTS, np.intp)  # in which row of a batch each of these came first
         self._keys: Words = np.zeros(_SLOTS, np.uint64)
         self._last = np.zeros(_SLOTS, np.uint16)
         self._runs = np.zeros(_SLOTS, np.intp)
 
-    def recurring(self, packets: Packets) -> Positions:
-        """Return the packets whose SSRC came before, or comes twice: of what is no RTP these are few."""
-        ssrcs = packets.heads["ssrc"].astype(np.uint32)
-        slots = (ssrcs >> np.uint32(16)).astype(np.intp)
+    def recurs(self, ssrcs: npt.NDArray[np.uint32]) -> Mask:
+        """Say of each SSRC whether it came before: of what is no RTP hardly one does."""
+        slots = (ssrcs * np.uint32(_FACTOR) >> np.uint32(16)).astype(np.intp)
         is_old = self._ssrcs[slots] == ssrcs
-        self._ssrcs[slots] = ssrcs
-        is_kept = self._ssrcs[slots] == ssrcs
-        often = np.bincount(slots[is_kept], minlength=_SLOTS) > 1
-        return np.flatnonzero(is_old | (is_kept & often[slots]))
+        rows = np.arange(len(slots))
+        self._ssrcs[slots], self._firsts[slots[::-1]] = ssrcs, rows[::-1]
+        return np.asarray(is_old | ((self._ssrcs[slots] == ssrcs) & (self._firsts[slots] != rows)))
 
-    def take(self, packets: Packets, firsts: Positions, keys: Words) -> Mask:
-        """Take in packets sorted by key, each group with its first at `firsts`; return which groups are streams."""
+    def take(self, packets: Packets, firsts: Positions, keys: Words) -> Positions:
+        """Take in packets sorted by key, each group with its first at `firsts`.
+
+        Return of each group from which packet on it is a stream; none of its own if it is not.
+        """
         sequence = packets.heads["sequence"].astype(np.uint16)
         follows = np.diff(sequence, prepend=sequence[:1]) == 1
         follows[firsts] = False
         slots = (keys >> np.uint64(48)).astype(np.intp)
         is_same = self._keys[slots] == keys
         goes_on = is_same & (sequence[firsts] - self._last[slots] == 1)
-        runs = np.add.reduceat(follows.astype(np.intp), firsts) + is_same * self._runs[slots] + goes_on
-        self._keys[slots], self._runs[slots] = keys, np.minimum(runs, _IN_ORDER)
-        self._last[slots] = sequence[np.append(firsts[1:], len(sequence)) - 1]
-        return np.asarray(runs >= _IN_ORDER)
+        steps, lasts = np.cumsum(follows), np.append(firsts[1:], len(sequence)) - 1
+        before = is_same * self._runs[slots] + goes_on
+        self._keys[slots], self._last[slots] = keys, sequence[lasts]
+        self._runs[slots] = np.minimum(before + steps[lasts] - steps[firsts], _IN_ORDER)
+        return np.asarray(np.maximum(firsts, np.searchsorted(steps, steps[firsts] + _IN_ORDER - before)))
