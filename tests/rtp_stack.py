@@ -23,7 +23,7 @@ from tests.captures.links import LINKS, Frame, udp
 
 START = 1_772_442_000 * 10**9  # 2026-03-02T09:00:00Z
 RATE, FRAME = 48_000, 960
-STRETCH = 5
+STRETCH = 10
 FRAMES_A_MINUTE = 60 * RATE // FRAME // STRETCH
 CLIENT, SERVER = ("192.168.1.7", 50_000), ("203.0.113.5", 3_478)
 

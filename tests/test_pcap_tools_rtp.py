@@ -167,8 +167,8 @@ def cryptex(frames: list[Frame]) -> list[Frame]:
 NOTHING_TO_TELL: dict[str, tuple[list[Frame], InClear, str]] = {
     "no extension": (Talk([None] * SHORT, others={}).frames(), InClear.NO_LEVEL, "no header extension"),
     "other elements": (Talk([None] * SHORT, others={6: b"ab"}).frames(), InClear.NO_LEVEL, "no element of one byte"),
-    "a name": (Talk([None] * SHORT).frames(), InClear.AMBIGUOUS, "no element moves"),
-    "a steady level": (Talk([40] * SHORT).frames(), InClear.AMBIGUOUS, "no element moves"),
+    "a name": (Talk([None] * SHORT).frames(), InClear.NO_LEVEL, "a name"),
+    "a steady level": (Talk([40] * SHORT).frames(), InClear.NO_LEVEL, "a level that says nothing"),
     "encrypted elements": (sealed(SHORT).frames(), InClear.NO_LEVEL, "encrypted (RFC 6904)"),
     "a number": (Talk([n % 256 for n in range(SHORT)], others={}).frames(), InClear.NO_LEVEL, "a number"),
     "Cryptex": (cryptex(Talk(speech(SHORT)).frames()), InClear.NO_LEVEL, "RFC 9335"),

@@ -3,7 +3,8 @@
 The id is agreed in the signalling, which is encrypted, so it is learned from what the elements do. RFC 6464: one
 byte, the top bit says that there is voice, the other seven are the level in -dBov: 0 is the loudest, 127 silence.
 An element is the level if it alone changes, and in small steps; or if it alone stays at 127. One that counts up is a
-number, one that jumps about is encrypted (RFC 6904), one that stays at anything else may be a name (RFC 9143).
+number, one that jumps about is encrypted (RFC 6904), one that stays at anything else is a name (RFC 9143), or a level
+that says nothing.
 """
 
 from dataclasses import dataclass, field
@@ -92,9 +93,9 @@ def _choose_by_behaviour(often: dict[int, Element], *, is_over: bool) -> Choice:
     silent = [number for number, one in often.items() if one.is_silent]
     if len(silent) == 1 and is_over:
         return Choice(silent[0], "the only element that stays at the level of silence")
-    if any(one.distinct == 1 for one in often.values()):
-        return Choice(None, "no element moves: a level that stays the same cannot be told from a name", True)
-    return Choice(None, "what its elements hold does not move as a level does: a number, or encrypted (RFC 6904)")
+    if any(one.distinct > 1 for one in often.values()):
+        return Choice(None, "what its elements hold does not move as a level does: a number, or encrypted (RFC 6904)")
+    return Choice(None, "no element of one byte ever changes: a name (RFC 9143), or a level that says nothing")
 
 
 @dataclass(slots=True)

@@ -233,7 +233,7 @@ class Stream:
             return InClear.NOT_AUDIO
         if self.level_id is not None:
             return InClear.LEVEL
-        return InClear.AMBIGUOUS if self._choice.is_ambiguous else InClear.NO_LEVEL
+        return InClear.AMBIGUOUS if self._choice.is_ambiguous or self._has_more_ids else InClear.NO_LEVEL
 
     @property
     def detail(self) -> str:
