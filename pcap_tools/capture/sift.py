@@ -118,7 +118,7 @@ class Sifted:
     quic: Positions  # plain UDP packets of port 443
     quic_flows: Positions  # hash of the flow of each of `quic`
     others: Mask  # which packets must be looked at for what they are: tunnels, fragments, DNS answers, QUIC handshakes
-    udp: "Udp | None"  # the plain UDP packets that are not among `others`; None: nobody wants them
+    udp: "Udp | None"  # plain UDP packets that may be media, and are not among `others`; None: nobody wants them
 
     def places(self, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
         """Yield of each of these packets its frame number, and where it is."""
@@ -127,7 +127,7 @@ class Sifted:
 
 @dataclass(frozen=True, slots=True)
 class Udp:
-    """UDP packets of a batch. `ip` and `payloads`: where in the buffer these begin."""
+    """UDP packets of a batch, and where in the buffer their IP headers and payloads begin."""
 
     packets: Positions
     ip: Positions
@@ -199,7 +199,7 @@ def hash_flow(address: bytes, port: int, other: bytes, other_port: int) -> int:
 
 
 def sift(batch: Batch, *, with_udp: bool = False) -> Sifted:
-    """Sort the packets of one batch; `with_udp`: tell those of UDP, too, whatever they carry."""
+    """Sort the packets of one batch; `with_udp`: tell those that may be media, too."""
     link_type = batch.interface.link_type
     none, no = np.zeros(0, np.intp), np.zeros(0, np.bool_)
     if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
@@ -250,8 +250,14 @@ def sift(batch: Batch, *, with_udp: bool = False) -> Sifted:
         quic=quic,
         quic_flows=_flows(view.read(IP, ip[quic]), datagrams[is_quic])[0],
         others=others,
-        udp=_udp(udp[~others[udp]], ip, transport, size, end) if with_udp else None,
+        udp=_udp(udp[_is_media(datagrams) & ~others[udp]], ip, transport, size, end) if with_udp else None,
     )
+
+
+def _is_media(header: Any) -> Mask:
+    """Which UDP packets may be STUN, TURN's ChannelData, RTP or RTCP (RFC 7983)?"""
+    first = header["datagram"]
+    return np.asarray((first == 0) | ((first >= 0x40) & (first < 0xC0)))
 
 
 def _udp(packets: Positions, ip: Positions, transport: Positions, size: Positions, end: Positions) -> Udp:
