@@ -304,6 +304,12 @@ def test_streams_and_what_is_told_of_them_are_bounded(tmp_path: Path) -> None:
     assert len(found.exchanges) == 8
 
 
+def test_a_capture_of_nothing_but_streams_costs_no_more_than_so_many(tmp_path: Path) -> None:
+    talks = [Talk(speech(20, seed=n), ssrc=1_000 + n, start_ms=500 * n) for n in range(8)]
+    found = heard(capture_of(*talks), tmp_path, ReadLimits(streams=3))
+    assert (len(found.streams), found.untold) == (3, 5)
+
+
 def test_minutes_that_wait_are_bounded(tmp_path: Path) -> None:
     still = Talk([40] * 600, every_ms=1_000, step=48, others={})
     moving = Talk(speech(200), every_ms=1_000, step=48, start_ms=600_000, first_sequence=65_530 + 600, others={})

@@ -36,7 +36,7 @@ class RtpStreams:
 
     def __init__(self, limits: ReadLimits) -> None:
         self.told: list[Stream] = []  # that are over
-        self.untold = 0  # the rest, beyond the limit
+        self.untold = 0  # the rest, beyond the limits; of those that were not even followed, each of their batches
         self._limits = limits
         self._streams: OrderedDict[int, Stream] = OrderedDict()
         self._keys: Words = np.zeros(0, np.uint64)  # of these, sorted
@@ -45,6 +45,7 @@ class RtpStreams:
         self._asked = Asked(limits.streams)
         self._ids: OrderedDict[Key, int] = OrderedDict()  # of levels, by the two ends
         self._ready: list[Reading] = []
+        self._begun = 0  # streams so far
         self._minute = 0  # the last that all streams were looked through for
         self.is_over = False
 
@@ -96,7 +97,11 @@ class RtpStreams:
         latest = 0
         for group in np.flatnonzero(begins < bounds[1:]).tolist():
             part = packets.take(np.arange(begins[group], bounds[group + 1]))
-            stream = self._streams.get(int(keys[group])) or self._begin(int(keys[group]), arrivals, part)
+            stream = self._streams.get(int(keys[group]))
+            if stream is None and self._begun >= self._limits.streams:
+                self.untold += 1
+                continue
+            stream = stream or self._begin(int(keys[group]), arrivals, part)
             self._streams.move_to_end(stream.key)
             times = arrivals.times(part.rows)
             self._feed(stream, arrivals, part, times)
@@ -124,6 +129,7 @@ class RtpStreams:
         head, sender = packets.heads[0], self._asked.sender(source, target)
         if len(self._streams) >= self._limits.rtp_streams:
             self._end(next(iter(self._streams.values())))
+        self._begun += 1
         kind = int(head["second"]) & 127
         stream = self._streams[key] = Stream(key, source, target, int(head["ssrc"]), kind, sender, self._limits)
         return stream
