@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, case, delete
 
-from mutewatch.records import Flow, FlowOutcome, Unidentified
+from mutewatch.flow_records import Flow, FlowOutcome, Unidentified
 from mutewatch.tables import HOUR_US, microseconds, uninspected
 from mutewatch.upsert import Insert, upsert
 
