@@ -17,7 +17,7 @@ not move at all. The weights were chosen on the first half of the real Webex log
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Final
 
 import numpy as np
@@ -28,9 +28,9 @@ _BITS: Final = 2.0
 _MEMORY, _FAMILY, _SPAN, _ALONE = 0.2, 0.45, 0.25, 0.1
 _SPAN_FROM, _SPAN_OVER = 20.0, 30.0  # decibels: jitter and round-trip times have up to 20, real levels 50
 _LOWEST_DB: Final = -160.0
-_MOVES_WITH: Final = 0.2  # least correlation of the steps of two siblings
+_CHANCE: Final = 2.5  # standard deviations, beyond which two siblings do not agree by chance
 _ORDERED, _PARTED = 0.995, 0.8  # share of readings in order, and of those that are not equal
-_FAR: Final = 3.0  # times the spread of either: two that lie further apart are in order without a reason
+_FAR: Final = 3.0  # times the spread, or the size: two that lie further apart are in order without a reason
 _MOST_SIBLINGS = 40
 _WORDS: Final = frozenset(
     "audio dbfs dbov energy gain level levels loud loudness mic microphone noise rms sound speech vad vocal voice "
@@ -142,38 +142,48 @@ def _is_lively(values: Array) -> bool:
 
 
 def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[int]) -> None:
-    """Credit fields that are in order and move together: up to half for a pair, from 0.6 on for three."""
-    above: dict[tuple[int, int], float] = {}
-    for a, b in combinations(levels, 2):
-        for high, low in ((a, b), (b, a)):
-            if _is_above(columns[high].values, columns[low].values):
-                above[high, low] = _moves_with(columns[high].values, columns[low].values)
-    for (high, low), moves in above.items():
-        for i in (high, low):
-            found[i] = max(found[i], moves / 2)
-        for other in levels:
-            if (low, other) in above and (high, other) in above:
-                # The mean moves with the end that the sound of the minute is nearer to; the ends may well not.
-                best = max(moves, above[low, other])
-                for i in (high, low, other):
-                    found[i] = max(found[i], 0.6 + 0.4 * best if best else 0.0)
+    """Credit fields that are in order and move together: up to half for a pair, more for three."""
+    above = {(a, b) for a, b in permutations(levels, 2) if _is_above(columns[a].values, columns[b].values)}
+    moves = {pair: _moves_with(columns[pair[0]].values, columns[pair[1]].values) for pair in above}
+    for (high, low), agree in moves.items():
+        found[high], found[low] = max(found[high], agree / 2), max(found[low], agree / 2)
+    for high, middle in above:
+        for low in levels:
+            if (middle, low) not in above or (high, low) not in above:
+                continue
+            first, second, third = moves[high, middle], moves[middle, low], moves[high, low]
+            # How well each moves with one of the others. Not all must: when it grows louder, both ends may part.
+            best = (max(first, third), max(first, second), max(second, third))
+            if max(best) > 0:
+                for i in (high, middle, low):
+                    found[i] = max(found[i], 0.4 + 0.6 * sum(best) / 3)
 
 
 def _is_above(high: Array, low: Array) -> bool:
-    """Is one hardly ever below the other, and mostly above it, though they do not lie far apart?"""
+    """Is one hardly ever below the other, and mostly above it, though they are of one size?"""
     both = np.isfinite(high) & np.isfinite(low)
     if both.sum() < MIN_READINGS:
         return False
     a, b = high[both], low[both]
+    if (a >= b).mean() < _ORDERED or (a > b).mean() < _PARTED:
+        return False
     spread = max(float(np.ptp(np.percentile(one, (5, 95)))) for one in (a, b))
-    is_near = float(np.median(a - b)) <= _FAR * spread
-    return bool(is_near and (a >= b).mean() >= _ORDERED and (a > b).mean() >= _PARTED)
+    return float(np.median(a - b)) <= _FAR * spread or 0 < float(np.median(a)) <= _FAR * float(np.median(b))
 
 
 def _moves_with(a: Array, b: Array) -> float:
-    """Return how well the steps of two fields agree; 0 if they hardly do."""
-    moves = correlation(ranked(np.diff(a)), ranked(np.diff(b)))
-    return moves if moves >= _MOVES_WITH else 0.0
+    """Return how well two fields, or their steps, agree or oppose each other; 0 if it may be chance.
+
+    What has memory agrees by chance more easily: it counts as fewer readings (Bartlett).
+    """
+    found = 0.0
+    for x, y in ((a, b), (np.diff(a), np.diff(b))):
+        agree = abs(correlation(ranked(x), ranked(y)))
+        kept = memory(x) * memory(y)
+        readings = float((np.isfinite(x) & np.isfinite(y)).sum()) * (1 - kept) / (1 + kept)
+        if readings > 4 and np.arctanh(min(agree, 0.999)) * np.sqrt(readings - 3) >= _CHANCE:
+            found = max(found, agree)
+    return found
 
 
 def ranked(values: Array) -> Array:
