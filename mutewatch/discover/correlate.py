@@ -1,17 +1,17 @@
 """Tests which fields follow a recording: `follow`, with p-values corrected for the number of fields.
 
-Of field and recording the ranks are taken; a line over time is taken out of both; and of both what the recording's
-memory would have foretold (`_news`): what is left of the recording is new in each bin, so that a trend, a counter or
-load that wanders by itself agrees with it no better than with any shuffling of it. The statistic of a field is its best
-correlation over the features of the recording and the lags allowed, in units of its own spread under the shufflings. Its
-p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum). The shufflings move
-blocks of neighbouring bins, so that what little memory is left stays in them.
+Of field and recording the ranks are taken; a line over time is taken out of both; and of both what the field's own
+memory would have foretold (`_news`). What is left of a trend, a counter or load that wanders by itself is new in each
+bin, and agrees with the recording no better than with any shuffling of it. The statistic of a field is its best
+correlation over the features of the recording and the lags allowed, in units of its own spread under the shufflings.
+Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum). The shufflings
+move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
 
 A field that follows must do so at the time stated: if it agrees as well with the recording at other times, its p-value
-is at least the share of those times.
+is at least the share of those times. (So what is played must not be a loop.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import lgamma, log
 from typing import Final
@@ -26,10 +26,14 @@ from mutewatch.discover.reference import FEATURES, Recording
 SHUFFLINGS: Final = 1_000  # the least p-value is 1/1,001
 SIGNIFICANT: Final = 0.01
 _SEED: Final = 52  # any
+_MEMORIES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
 _MOST_LAGS: Final = 61
 _AT_ONCE: Final = 1 << 21  # numbers of the recording in one product: 16 MB
 _WORTH_A_LOOK: Final = 0.05
 _MOST_TIMES: Final = 500  # other times at which a field is tried, to either side
+
+
+Orders = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,68 +58,83 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """One panel made ready. Shapes: fields (fields, bins), reference (features * lags, bins); standardised, 0: none."""
+    """Fields of a panel with about the same memory, made ready; `reference` has as much taken out.
 
+    Shapes: fields and known (fields, bins), reference (lags * features, bins). Standardised; 0 where nothing is known.
+    """
+
+    panel: int
+    columns: npt.NDArray[np.int_]
     fields: Array
-    known: Array  # (fields, bins): 1.0 where there is a value
+    known: Array  # 1.0 where there is a value
     reference: Array
     lags: Array
-    heard: int
-    least_p: float
+    period: float
+
+    @property
+    def bins(self) -> int:
+        return int(self.known.any(axis=0).sum())
 
 
 def follow(
     panels: Sequence[Panel], recording: Recording, slack: float, seed: int = _SEED, shufflings: int = SHUFFLINGS
 ) -> Tested:
     """Return how every field follows `recording`, which may be late or early by `slack` seconds."""
-    trials = [_trial(panel, recording, slack, shufflings) for panel in panels]
+    trials = [trial for i, panel in enumerate(panels) for trial in _trials(i, panel, recording, slack)]
     random = np.random.default_rng(seed)
+    orders: dict[int, Orders] = {}  # by panel: its fields share them
     highest = np.zeros(shufflings)
-    observed: list[tuple[Array, Array] | None] = []
+    observed: list[tuple[Array, Array]] = []
     for trial in trials:
-        if trial is None:
-            observed.append(None)
-            continue
+        if trial.panel not in orders:
+            orders = {trial.panel: _orders(trial.reference.shape[1], shufflings, random)}
         measured = _correlations(trial.fields, trial.known, trial.reference)
-        best = np.abs(measured).max(axis=1)
-        null = _shuffled(trial, random, shufflings)
+        null = _shuffled(trial, orders[trial.panel])
         spread = np.sqrt((null**2).mean(axis=1))
         spread[spread == 0] = np.inf
         highest = np.maximum(highest, (null / spread[:, None]).max(axis=0))
-        observed.append((measured, best / spread))
+        observed.append((measured, np.abs(measured).max(axis=1) / spread))
     highest.sort()
-    results = tuple(
-        (None,) * len(panel.columns) if trial is None or seen is None else _results(panel, trial, seen, highest)
-        for panel, trial, seen in zip(panels, trials, observed, strict=True)
-    )
-    known = [trial for trial in trials if trial is not None]
-    return Tested(
-        results,
-        min((trial.least_p for trial in known), default=1.0),
-        max((trial.heard for trial in known), default=0),
-    )
+    results: list[list[Followed | None]] = [[None] * len(panel.columns) for panel in panels]
+    for trial, (measured, statistic) in zip(trials, observed, strict=True):
+        for column, followed in zip(trial.columns, _results(trial, measured, statistic, highest), strict=True):
+            results[trial.panel][column] = followed
+    bins = max((trial.bins for trial in trials), default=0)
+    return Tested(tuple(map(tuple, results)), _least_p(bins, shufflings), bins)
 
 
-def _trial(panel: Panel, recording: Recording, slack: float, shufflings: int) -> _Trial | None:
+def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> Iterator[_Trial]:
+    """Yield the fields of a panel that can be compared with the recording, those of one memory together."""
     step = max(panel.period / 2, 1.0, 2 * slack / (_MOST_LAGS - 1))
     lags = np.arange(-int(slack / step), int(slack / step) + 1) * step
     rows = np.concatenate([recording.features(panel.ends - lag, panel.period) for lag in lags])
     heard = np.isfinite(rows).all(axis=0)
     if heard.sum() < MIN_READINGS or not panel.columns:
-        return None
+        return
     span = slice(int(np.argmax(heard)), len(heard) - int(np.argmax(heard[::-1])))
-    rows = rows[:, span]
-    middle = len(lags) // 2 * len(FEATURES)
-    carried = _carried(_prepared(rows[middle : middle + 1])[0])
-    reference = _standardised(_news(_prepared(rows), carried))
-    fields = _news(_prepared(np.array([column.values[span] for column in panel.columns])), carried)
-    known = np.isfinite(fields)
-    known[known.sum(axis=1) < MIN_READINGS] = False
-    fields = np.where(known, _standardised(fields), 0.0)
-    bins = int(known.any(axis=0).sum())
-    orders = lgamma(bins / _block(bins) + 1)  # log of how many orders of the blocks there are
-    least = 1 / (1 + shufflings) if orders > log(shufflings) else float(np.exp(-orders))
-    return _Trial(fields, known.astype(float), np.nan_to_num(reference), lags, bins, least)
+    reference = _prepared(rows[:, span])
+    fields = _prepared(np.array([column.values[span] for column in panel.columns]))
+    memories = np.array([_memory(field) for field in fields])
+    for memory in np.unique(memories):
+        news = _news(fields[memories == memory], memory)
+        is_enough = np.isfinite(news).sum(axis=1) >= MIN_READINGS
+        if is_enough.any():
+            news = news[is_enough]
+            yield _Trial(
+                panel=number,
+                columns=np.flatnonzero(memories == memory)[is_enough],
+                fields=np.nan_to_num(_standardised(news)),
+                known=np.isfinite(news).astype(float),
+                reference=np.nan_to_num(_standardised(_news(reference, memory))),
+                lags=lags,
+                period=panel.period,
+            )
+
+
+def _least_p(bins: int, shufflings: int) -> float:
+    """Return the least p-value that so many bins, and so many shufflings, can give."""
+    orders = lgamma(bins / _block(max(bins, 1)) + 1)  # log of how many orders the blocks have
+    return 1 / (1 + shufflings) if orders > log(shufflings) else float(np.exp(-orders))
 
 
 def _prepared(rows: Array) -> Array:
@@ -129,18 +148,18 @@ def _prepared(rows: Array) -> Array:
     return prepared
 
 
-def _carried(row: Array) -> float:
-    """Return how much of a value is carried over to the next: the correlation of neighbours."""
+def _memory(row: Array) -> float:
+    """Return how much of a value is carried over to the next, as the nearest of `_MEMORIES`."""
     both = np.isfinite(row[1:]) & np.isfinite(row[:-1])
     before, after = row[:-1][both], row[1:][both]
     size = float((before * before).sum())
-    return float(np.clip((before * after).sum() / size, 0, 0.95)) if size else 0.0
+    carried = float((before * after).sum()) / size if size else 0.0
+    return min(_MEMORIES, key=lambda memory: abs(memory - carried))
 
 
-def _news(rows: Array, carried: float) -> Array:
-    """Return what each value has beyond what the one before it let expect; NaN where either is missing."""
-    news = np.full_like(rows, np.nan)
-    news[:, 1:] = rows[:, 1:] - carried * rows[:, :-1]
+def _news(rows: Array, memory: float) -> Array:
+    """Return what each value but the first has beyond what the one before it let expect; NaN where either is missing."""
+    news: Array = rows[:, 1:] - memory * rows[:, :-1]
     return news
 
 
@@ -168,17 +187,16 @@ def _correlations(fields: Array, known: Array, reference: Array) -> Array:
     return found
 
 
-def _shuffled(trial: _Trial, random: np.random.Generator, shufflings: int) -> Array:
-    """Return shape (fields, shufflings): the best correlation of each field with the recording in another order."""
+def _shuffled(trial: _Trial, orders: Orders) -> Array:
+    """Return shape (fields, orders): the best correlation of each field with the recording in each order."""
     rows, bins = trial.reference.shape
-    found = np.empty((len(trial.fields), shufflings))
+    found = np.empty((len(trial.fields), len(orders)))
     at_once = max(1, _AT_ONCE // (rows * bins))
-    for start in range(0, shufflings, at_once):
-        number = min(at_once, shufflings - start)
-        orders = np.array([_order(bins, random) for _ in range(number)])
-        shuffled = trial.reference[:, orders].transpose(1, 0, 2).reshape(number * rows, bins)
+    for start in range(0, len(orders), at_once):
+        some = orders[start : start + at_once]
+        shuffled = trial.reference[:, some].transpose(1, 0, 2).reshape(len(some) * rows, bins)
         agree = np.abs(_correlations(trial.fields, trial.known, shuffled))
-        found[:, start : start + number] = agree.reshape(len(agree), number, rows).max(axis=2)
+        found[:, start : start + len(some)] = agree.reshape(len(agree), len(some), rows).max(axis=2)
     return found
 
 
@@ -186,42 +204,40 @@ def _block(bins: int) -> int:
     return max(1, round(bins ** (1 / 3)))
 
 
-def _order(bins: int, random: np.random.Generator) -> Array:
-    """Return the bins in a new order: cut into blocks at a random place, the blocks mixed."""
+def _orders(bins: int, shufflings: int, random: np.random.Generator) -> Orders:
+    """Return shape (shufflings, bins): the bins cut into blocks from a random one on, and the blocks mixed."""
     length = _block(bins)
-    turned = np.roll(np.arange(bins), random.integers(bins))
-    blocks = np.array_split(turned, np.arange(length, bins, length))
-    return np.concatenate([blocks[i] for i in random.permutation(len(blocks))])
+    orders = np.empty((shufflings, bins), dtype=np.int32)
+    for order in orders:
+        turned = np.roll(np.arange(bins), random.integers(bins))
+        whole = bins // length * length
+        blocks = random.permutation(turned[:whole].reshape(-1, length))
+        order[:] = np.concatenate((blocks.ravel(), turned[whole:]))
+    return orders
 
 
-def _results(
-    panel: Panel, trial: _Trial, seen: tuple[Array, Array], highest: Array
-) -> tuple[Followed | None, ...]:
-    measured, statistic = seen
+def _results(trial: _Trial, measured: Array, statistic: Array, highest: Array) -> Iterator[Followed]:
     above = len(highest) - np.searchsorted(highest, statistic - 1e-12)
-    corrected = np.maximum((1 + above) / (1 + len(highest)), trial.least_p)
+    corrected = np.maximum((1 + above) / (1 + len(highest)), _least_p(trial.bins, len(highest)))
     best = np.abs(measured).max(axis=1)
     elsewhere = np.zeros(len(best))
     chosen = np.flatnonzero(corrected < _WORTH_A_LOOK)
-    elsewhere[chosen] = _share_elsewhere(trial, chosen, best[chosen], panel.period)
-    found: list[Followed | None] = []
+    elsewhere[chosen] = _share_elsewhere(trial, chosen, best[chosen])
     for i, row in enumerate(np.abs(measured).argmax(axis=1)):
-        followed = Followed(
+        yield Followed(
             correlation=float(measured[i, row]),
             feature=FEATURES[row % len(FEATURES)],
             lag=float(trial.lags[row // len(FEATURES)]),
             p=float(max(corrected[i], elsewhere[i])),
             is_elsewhere=bool(elsewhere[i] >= SIGNIFICANT > corrected[i]),
         )
-        found.append(followed if trial.known[i].any() else None)
-    return tuple(found)
 
 
-def _share_elsewhere(trial: _Trial, chosen: npt.NDArray[np.int_], best: Array, period: float) -> Array:
+def _share_elsewhere(trial: _Trial, chosen: npt.NDArray[np.int_], best: Array) -> Array:
     """Return for each chosen field the share of times, beyond the lags allowed, at which it agrees as well."""
     middle = len(trial.lags) // 2 * len(FEATURES)
     reference = trial.reference[middle : middle + len(FEATURES)]
-    near = int(np.ceil(trial.lags[-1] / period)) + 1
+    near = int(np.ceil(trial.lags[-1] / trial.period)) + 1
     far = min(reference.shape[1] // 2, near + _MOST_TIMES)
     shifts = [shift for shift in range(-far, far + 1) if abs(shift) > near]
     as_well = np.zeros(len(chosen))
