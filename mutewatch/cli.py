@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
+from mutewatch.cli_discover import discover
 from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app, signatures_app
 from mutewatch.cli_options import (
@@ -341,7 +342,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-for command in (report, serve, show, export, prune, backup, forget):
+for command in (report, serve, show, export, discover, prune, backup, forget):
     app.command()(command)
 
 

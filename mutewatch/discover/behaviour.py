@@ -48,6 +48,7 @@ class Behaviour:
     memory: float
     family: float
     span: float
+    is_ordered: bool = False  # its family is three, one above the other
     named: bool = False
 
     @property
@@ -62,7 +63,7 @@ class Behaviour:
         if self.news < 0.3:
             return "seldom changes"
         parts = (
-            (self.family, "max/mean/min" if self.family > 0.5 else "moves with siblings"),
+            (self.family, "max, mean, min" if self.is_ordered else "moves with siblings"),
             (self.span, "span of sound"),
             (self.memory, "memory"),
         )
@@ -72,9 +73,17 @@ class Behaviour:
 def behaviours(panel: Panel) -> list[Behaviour]:
     """Return the behaviour of each column of `panel`, in their order."""
     spans = [span(column.values) for column in panel.columns]
-    families = _families(panel.columns, spans)
+    families, ordered = _families(panel.columns, spans)
     return [
-        Behaviour(news(one.values), steady(one.values), memory(one.values), families[i], spans[i], is_named(one))
+        Behaviour(
+            news=news(one.values),
+            steady=steady(one.values),
+            memory=memory(one.values),
+            family=families[i],
+            span=spans[i],
+            is_ordered=i in ordered,
+            named=is_named(one),
+        )
         for i, one in enumerate(panel.columns)
     ]
 
@@ -121,28 +130,30 @@ def span(values: Array) -> float:
     return float(np.clip((20 * np.log10(high / low) - _SPAN_FROM) / _SPAN_OVER, 0, 1))
 
 
-def _families(columns: tuple[Column, ...], spans: list[float]) -> list[float]:
-    """Return for each column how well its siblings and companions speak for it."""
+def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[float], set[int]]:
+    """Return for each column how well its siblings and companions speak for it, and which are three in order."""
     found = [0.0] * len(columns)
+    ordered: set[int] = set()
     siblings: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, column in enumerate(columns):
         siblings[column.place[:-1]].append(i)
     for group in siblings.values():
         levels = [i for i in group if not columns[i].is_growth and _is_lively(columns[i].values)]
-        _add_orders(found, columns, levels[:_MOST_SIBLINGS])
+        ordered |= _add_orders(found, columns, levels[:_MOST_SIBLINGS])
         wide = [i for i in group if spans[i] >= 0.5]
         for a, b in combinations(wide[:_MOST_SIBLINGS], 2):
             moves = _moves_with(columns[a].values, columns[b].values)
             found[a], found[b] = max(found[a], moves), max(found[b], moves)
-    return found
+    return found, ordered
 
 
 def _is_lively(values: Array) -> bool:
     return news(values) > 0.3 and steady(values) > 0.3
 
 
-def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[int]) -> None:
-    """Credit fields that are in order and move together: up to half for a pair, more for three."""
+def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[int]) -> set[int]:
+    """Credit fields that are in order and move together: up to half for a pair, more for three, which are returned."""
+    ordered: set[int] = set()
     above = {(a, b) for a, b in permutations(levels, 2) if _is_above(columns[a].values, columns[b].values)}
     moves = {pair: _moves_with(columns[pair[0]].values, columns[pair[1]].values) for pair in above}
     for (high, low), agree in moves.items():
@@ -157,6 +168,8 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
             if max(best) > 0:
                 for i in (high, middle, low):
                     found[i] = max(found[i], 0.4 + 0.6 * sum(best) / 3)
+                ordered |= {high, middle, low}
+    return ordered
 
 
 def _is_above(high: Array, low: Array) -> bool:

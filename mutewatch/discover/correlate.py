@@ -4,8 +4,8 @@ Of field and recording the ranks are taken; a line over time is taken out of bot
 memory would have foretold (`_news`). What is left of a trend, a counter or load that wanders by itself is new in each
 bin, and agrees with the recording no better than with any shuffling of it. The statistic of a field is its best
 correlation over the features of the recording and the lags allowed, in units of its own spread under the shufflings.
-Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum). The shufflings
-move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
+Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum), as high as
+their number leaves possible. The shufflings move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
 
 A field that follows must do so at the time stated: if it agrees as well with the recording at other times, its p-value
 is at least the share of those times. (So what is played must not be a loop.)
@@ -23,7 +23,7 @@ from mutewatch.discover.behaviour import ranked
 from mutewatch.discover.panel import MIN_READINGS, Array, Panel
 from mutewatch.discover.reference import FEATURES, Recording
 
-SHUFFLINGS: Final = 1_000  # the least p-value is 1/1,001
+SHUFFLINGS: Final = 1_000  # the least p-value is 0.0036
 SIGNIFICANT: Final = 0.01
 _SEED: Final = 52  # any
 _MEMORIES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
@@ -132,9 +132,9 @@ def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> It
 
 
 def _least_p(bins: int, shufflings: int) -> float:
-    """Return the least p-value that so many bins, and so many shufflings, can give."""
-    orders = lgamma(bins / _block(max(bins, 1)) + 1)  # log of how many orders the blocks have
-    return 1 / (1 + shufflings) if orders > log(shufflings) else float(np.exp(-orders))
+    """Return the least p-value that so many bins can give, by the number of orders in which their blocks can be."""
+    orders = lgamma(bins / _block(max(bins, 1)) + 1)
+    return float(np.exp(-orders)) if orders < log(shufflings) else 0.0
 
 
 def _prepared(rows: Array) -> Array:
@@ -218,7 +218,9 @@ def _orders(bins: int, shufflings: int, random: np.random.Generator) -> Orders:
 
 def _results(trial: _Trial, measured: Array, statistic: Array, highest: Array) -> Iterator[Followed]:
     above = len(highest) - np.searchsorted(highest, statistic - 1e-12)
-    corrected = np.maximum((1 + above) / (1 + len(highest)), _least_p(trial.bins, len(highest)))
+    # The upper end of what so many shufflings leave possible (95 %; a Poisson count is this well known).
+    shares = (above + 2 + 1.645 * np.sqrt(above + 1)) / (1 + len(highest))
+    corrected = np.clip(shares, _least_p(trial.bins, len(highest)), 1.0)
     best = np.abs(measured).max(axis=1)
     elsewhere = np.zeros(len(best))
     chosen = np.flatnonzero(corrected < _WORTH_A_LOOK)
