@@ -76,7 +76,7 @@ def message(at: float, body: bytes, *, method: str = "WEBSOCKET", path: str = "/
     )
 
 
-AUDIO_FIELDS = ("inputGainMax", "inputGainMean", "nearPower", "speechTotal")
+AUDIO_FIELDS = ("inputGainMin", "inputGainMean", "nearPower", "speechTotal")
 
 
 def meter(samples: Array, seed: int, period: int = 60) -> Iterator[Exchange]:
@@ -90,7 +90,7 @@ def meter(samples: Array, seed: int, period: int = 60) -> Iterator[Exchange]:
     mean = decibels(frames.mean(axis=1))
     talk = (decibels(frames) > -45).mean(axis=1)
     fields: dict[str, Array] = {
-        "inputGainMax": np.round(10 - 0.6 * decibels(np.percentile(frames, 2, axis=1))),
+        "inputGainMin": np.round(10 - 0.6 * decibels(frames.max(axis=1))),
         "inputGainMean": np.round(10 - 0.6 * mean),
         "nearPower": np.round(mean + random.normal(0, 0.5, count), 2),
         "speechTotal": np.cumsum(frames.mean(axis=1)) * period,

@@ -19,6 +19,7 @@ from mutewatch.discover.correlate import SIGNIFICANT
 from mutewatch.discover.draft import draft_signature
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.panel import MIN_READINGS, panels
+from mutewatch.discover.place import Place, show
 from mutewatch.discover.plot import plot_page
 from mutewatch.discover.rank import Ranked, Ranking, rank
 from mutewatch.discover.reference import Recording, read_wav
@@ -192,28 +193,39 @@ def _print(ranking: Ranking, read: _Read, notes: list[str], top: int) -> None:
         console.print(f"and {sum(count for _, count in routes[_ROUTES:])} messages to {len(routes) - _ROUTES} others")
     console.print()
     if ranking.fields:
-        console.print(_fields_table(ranking, top))
+        shown = ranking.fields[:top]
+        prefix = _common(shown)
+        if prefix:
+            console.print(Text(f"All below {show(prefix)}", overflow="fold"))
+        console.print(_fields_table(shown, prefix, has_p=ranking.tested is not None))
         console.print()
     for note in notes:
         console.print(note, markup=False)
 
 
-def _fields_table(ranking: Ranking, top: int) -> Table:
+def _common(shown: Sequence[Ranked]) -> Place:
+    """Return what the places of these fields begin with, if it is long enough to be worth a line of its own."""
+    places = [one.column.place[:-1] for one in shown]
+    same = next((i for i, parts in enumerate(zip(*places, strict=False)) if len(set(parts)) > 1), None)
+    prefix = min(places, key=len)[:same]
+    return prefix if len(prefix) > 2 and len(shown) > 1 else ()
+
+
+def _fields_table(shown: Sequence[Ranked], prefix: Place, *, has_p: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
-    table.add_column("field", overflow="fold", ratio=1)
-    table.add_column("score", justify="right")
-    if ranking.tested:
-        table.add_column("r", justify="right")
-        table.add_column("p", justify="right")
-    table.add_column("readings", justify="right")
-    table.add_column("range", max_width=15)
-    table.add_column("why", max_width=16)
-    for number, one in enumerate(ranking.fields[:top], 1):
-        tested = _tested_cells(one) if ranking.tested else ()
+    table.add_column("field, and why", overflow="fold", min_width=28)
+    for heading in ("score", *(("r", "p") if has_p else ()), "n"):
+        table.add_column(heading, justify="right")
+    table.add_column("range", no_wrap=True)
+    has_routes = len({one.panel.route for one in shown}) > 1
+    for number, one in enumerate(shown, 1):
+        place = show(one.column.place[len(prefix) :])
+        field = Text(f"{one.panel.route} {place}" if has_routes else place)
+        field.append(f"\n{one.why}", style="dim")
         low, high = one.range
-        cells = (str(one.column.readings), f"{low:.3g} to {high:.3g}", one.why)
-        table.add_row(str(number), Text(one.name), f"{one.score:.2f}", *tested, *cells)
+        cells = (*(_tested_cells(one) if has_p else ()), str(one.column.readings), f"{low:.3g} to {high:.3g}")
+        table.add_row(str(number), field, f"{one.score:.2f}", *cells)
     return table
 
 

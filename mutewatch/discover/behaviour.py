@@ -28,7 +28,7 @@ _BITS: Final = 2.0
 _MEMORY, _FAMILY, _SPAN, _ALONE = 0.2, 0.45, 0.25, 0.1
 _SPAN_FROM, _SPAN_OVER = 20.0, 30.0  # decibels: jitter and round-trip times have up to 20, real levels 50
 _LOWEST_DB: Final = -160.0
-_CHANCE: Final = 2.5  # standard deviations, beyond which two siblings do not agree by chance
+_CHANCE: Final = 2.5  # standard deviations, beyond which one pair of siblings does not agree by chance
 _ORDERED, _PARTED = 0.995, 0.8  # share of readings in order, and of those that are not equal
 _FAR: Final = 3.0  # times the spread, or the size: two that lie further apart are in order without a reason
 _MOST_SIBLINGS = 40
@@ -142,7 +142,7 @@ def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[flo
         ordered |= _add_orders(found, columns, levels[:_MOST_SIBLINGS])
         wide = [i for i in group if spans[i] >= 0.5]
         for a, b in combinations(wide[:_MOST_SIBLINGS], 2):
-            moves = _moves_with(columns[a].values, columns[b].values)
+            moves = _moves_with(columns[a].values, columns[b].values, _CHANCE)
             found[a], found[b] = max(found[a], moves), max(found[b], moves)
     return found, ordered
 
@@ -155,7 +155,8 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
     """Credit fields that are in order and move together: up to half for a pair, more for three, which are returned."""
     ordered: set[int] = set()
     above = {(a, b) for a, b in permutations(levels, 2) if _is_above(columns[a].values, columns[b].values)}
-    moves = {pair: _moves_with(columns[pair[0]].values, columns[pair[1]].values) for pair in above}
+    chance = max(_CHANCE, float(np.sqrt(2 * np.log(max(1, len(levels) * (len(levels) - 1) / 2)))))  # the highest of all
+    moves = {(a, b): _moves_with(columns[a].values, columns[b].values, chance) for a, b in above}
     for (high, low), agree in moves.items():
         found[high], found[low] = max(found[high], agree / 2), max(found[low], agree / 2)
     for high, middle in above:
@@ -174,9 +175,9 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
 
 def _is_above(high: Array, low: Array) -> bool:
     """Is one hardly ever below the other, and mostly above it, though they are of one size?"""
-    both = np.isfinite(high) & np.isfinite(low)
-    if both.sum() < MIN_READINGS:
+    if _free_readings(high, low) < MIN_READINGS:  # what drifts slowly stays in order by itself
         return False
+    both = np.isfinite(high) & np.isfinite(low)
     a, b = high[both], low[both]
     if (a >= b).mean() < _ORDERED or (a > b).mean() < _PARTED:
         return False
@@ -184,17 +185,22 @@ def _is_above(high: Array, low: Array) -> bool:
     return float(np.median(a - b)) <= _FAR * spread or 0 < float(np.median(a)) <= _FAR * float(np.median(b))
 
 
-def _moves_with(a: Array, b: Array) -> float:
-    """Return how well two fields, or their steps, agree or oppose each other; 0 if it may be chance.
+def _free_readings(a: Array, b: Array) -> float:
+    """Return as how many independent readings those of two fields count: the fewer, the more memory they have.
 
-    What has memory agrees by chance more easily: it counts as fewer readings (Bartlett).
+    Source: M. S. Bartlett, 1935, on the correlation of two series of which each is correlated in itself.
     """
+    kept = memory(a) * memory(b)
+    return float((np.isfinite(a) & np.isfinite(b)).sum()) * (1 - kept) / (1 + kept)
+
+
+def _moves_with(a: Array, b: Array, chance: float) -> float:
+    """Return how well two fields, or their steps, agree or oppose each other; 0 if it may be chance."""
     found = 0.0
     for x, y in ((a, b), (np.diff(a), np.diff(b))):
         agree = abs(correlation(ranked(x), ranked(y)))
-        kept = memory(x) * memory(y)
-        readings = float((np.isfinite(x) & np.isfinite(y)).sum()) * (1 - kept) / (1 + kept)
-        if readings > 4 and np.arctanh(min(agree, 0.999)) * np.sqrt(readings - 3) >= _CHANCE:
+        readings = _free_readings(x, y)
+        if readings > 4 and np.arctanh(min(agree, 0.999)) * np.sqrt(readings - 3) >= chance:
             found = max(found, agree)
     return found
 

@@ -5,8 +5,6 @@ call it is, where the product documents them. Its fixtures are made of the place
 traffic is in them. Their facts are what the draft itself finds: read them before you believe them.
 """
 
-import base64
-import gzip
 import json
 import re
 import tomllib
@@ -25,7 +23,7 @@ from mutewatch.signatures.fixtures import run_fixtures
 from mutewatch.signatures.model import Signature
 
 _MOST_FIELDS: Final = 12
-_NEAR_THE_BEST: Final = 0.75  # of the first one's score, without a recording
+_NEAR_THE_BEST: Final = 0.9  # of the first one's score, without a recording
 _STEPS: Final = {"{json}": "json", "{base64}": "base64", "{gzip}": "gzip"}
 _METHODS: Final = ("POST", "PUT", "PATCH", "WEBSOCKET", "RTP")
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z0-9-]+\.[a-z]+")
@@ -75,13 +73,13 @@ def _chosen(ranking: Ranking) -> list[Ranked]:
 def _layout(place: Place) -> _Layout:
     marks = [i for i, part in enumerate(place) if part[0] == "{"]
     unknown = [place[i] for i in marks if place[i] not in _STEPS]
-    if unknown or (marks and marks[-1] - marks[0] >= len(marks)) or place[-1][0] in "[{*#":
+    is_scattered = bool(marks) and (marks[0] == 0 or marks[-1] - marks[0] >= len(marks))
+    if unknown or is_scattered or place[-1][0] in "[{*#":
         what = ", ".join(sorted(set(unknown))) or "texts within texts, or a list of bare numbers"
         raise OperatorError(f"--draft: {what} in the way to the first field: write this signature by hand")
-    start = marks[0] if marks else len(place)
-    inner = place[marks[-1] + 1 : -1] if marks else ()
-    outer = place[:start] if marks else place[:-1]
-    return _Layout(outer, tuple(_STEPS[place[i]] for i in marks), inner, place[-1])
+    outer, inner = (place[: marks[0]], place[marks[-1] + 1 : -1]) if marks else ((), place[:-1])
+    steps = tuple(_STEPS[place[i]] for i in marks)
+    return _Layout(outer, steps if not steps or steps[-1] == "json" else (*steps, "json"), inner, place[-1])
 
 
 def _head(fields: Sequence[Ranked], layouts: Sequence[_Layout]) -> Iterator[str]:
@@ -110,10 +108,8 @@ def _head(fields: Sequence[Ranked], layouts: Sequence[_Layout]) -> Iterator[str]
     if route.direction is Direction.TO_CLIENT:
         yield 'direction = "to-client"\n'
     yield f"path = {_quoted(_path(route))}\n"
-    if not first.outer:
-        yield f"steps = {json.dumps(first.steps or ('json',))}\n"
     yield f"each = {_quoted(each)}\n\n[[messages.payload]]\npath = {_quoted(way)}\n"
-    if first.outer and first.steps:
+    if first.steps:
         yield f"steps = {json.dumps(first.steps)}\n"
     yield from (
         "\n[messages.audio]\n",
@@ -152,12 +148,16 @@ def _path(route: Route) -> str:
 
 def _each(layout: _Layout) -> tuple[str, str]:
     """Return the expressions for the elements of a document, and for what is packed in one: a list makes elements."""
-    if not layout.outer or not layout.steps:
+    if not layout.steps:
         return "document", "element"
-    lists = [i for i, part in enumerate(layout.outer) if part[0] == "["]
-    cut = lists[0] + 1 if lists else 0
+    cut = _first_list(layout.outer)
     each = _expression("document", layout.outer[:cut]) if cut else "document"
     return each, _expression("element", layout.outer[cut:]).replace("[]", "[0]")
+
+
+def _first_list(place: Place) -> int:
+    """Return where what follows the first list of a place begins; 0 without one."""
+    return next((i + 1 for i, part in enumerate(place) if part[0] == "["), 0)
 
 
 def _expression(root: str, place: Iterable[str]) -> str:
@@ -189,36 +189,26 @@ def _fixtures(fields: Sequence[Ranked], layouts: Sequence[_Layout]) -> Iterator[
         values: list[object] = [
             float(f"{np.nanpercentile(one.column.values, share, method='nearest'):.6g}") for one in fields
         ]
-        yield {"name": name, "body": _body(layouts, values)}
-    yield {"name": "without the numbers: no fact", "kind": "negative", "body": _body(layouts, [None] * len(fields))}
-    yield {"name": "a text in their place is said", "kind": "damaged", "body": _body(layouts, ["1"] * len(fields))}
+        yield {"name": name, **_body(layouts, values)}
+    without, text = _body(layouts, [None] * len(fields)), _body(layouts, ["1"] * len(fields))
+    yield {"name": "without the numbers: no fact", "kind": "negative", **without}
+    yield {"name": "a text in their place is said", "kind": "damaged", **text}
 
 
-def _body(layouts: Sequence[_Layout], values: Sequence[object]) -> str:
-    """Return a body in which `values` stand at their places; None: the object is there, the value is not."""
+def _body(layouts: Sequence[_Layout], values: Sequence[object]) -> dict[str, str]:
+    """Return a body, and what is packed in it, in which `values` stand at their places; None: only the object does."""
     inner: Any = None
     for layout, value in zip(layouts, values, strict=True):
         inner = _merged(inner, _built((*layout.inner, layout.key), value))
     first = layouts[0]
     element = {_FILL_IN: _TIME, f"{_FILL_IN}_call": "call", f"{_FILL_IN}_client": "client"}
-    if not first.outer or not first.steps:
-        whole = _merged(_built(first.outer, inner) if first.outer else inner, element)
-        return _packed(whole, [step for step in first.steps if not first.outer])
-    lists = [i for i, part in enumerate(first.outer) if part[0] == "["]
-    cut = lists[0] + 1 if lists else 0
-    body = _merged(_built(first.outer[cut:], _packed(inner, first.steps)), element)
-    return json.dumps(_built(first.outer[:cut], body))
-
-
-def _packed(value: Any, steps: Sequence[str]) -> str:
-    text = json.dumps(value)
-    for step in reversed(steps):
-        data = text.encode("latin-1")
-        if step == "gzip":
-            text = gzip.compress(data, mtime=0).decode("latin-1")
-        elif step == "base64":
-            text = base64.b64encode(data).decode()
-    return text
+    if not first.steps:
+        return {"body": json.dumps(_merged(_built(first.outer, inner), element))}
+    cut = _first_list(first.outer)
+    is_plain = first.steps == ("json",)
+    held = json.dumps(inner) if is_plain else "{inner}"
+    body = _built(first.outer[:cut], _merged(_built(first.outer[cut:], held), element))
+    return {"body": json.dumps(body)} | ({} if is_plain else {"inner": json.dumps(inner)})
 
 
 def _built(place: Place, value: Any) -> Any:
@@ -251,8 +241,9 @@ def _merged(a: Any, b: Any) -> Any:
 
 
 def _fixture(fixture: dict[str, Any]) -> str:
-    lines = [f"{key} = {_quoted(fixture[key])}\n" for key in ("name", "kind", "body") if key in fixture]
-    return "\n[[fixtures]]\n" + "".join(lines) + f"facts = {json.dumps(fixture.get('facts', []))}\n"
+    lines = [f"{key} = {_quoted(fixture[key])}\n" for key in ("name", "kind", "body", "inner") if key in fixture]
+    facts = "".join(f"    {_quoted(fact)},\n" for fact in fixture.get("facts", ()))
+    return "\n[[fixtures]]\n" + "".join(lines) + (f"facts = [\n{facts}]\n" if facts else "facts = []\n")
 
 
 def _quoted(text: str) -> str:
