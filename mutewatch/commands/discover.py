@@ -160,8 +160,8 @@ def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[
     else:
         significant = sum(one.is_significant for one in ranking.fields)
         yield (
-            f"{significant} of {len(ranking.fields)} fields follow the recording (p < {SIGNIFICANT}, corrected for their "
-            f"number); {tested.bins} bins of time compared."
+            f"{significant} of {len(ranking.fields)} fields follow the recording (p < {SIGNIFICANT}, corrected for "
+            f"their number); {tested.bins} bins of time compared."
         )
         if tested.least_p >= SIGNIFICANT:
             yield f"Not enough time for p < {SIGNIFICANT}: {tested.bins} bins give at least {tested.least_p:.2g}."

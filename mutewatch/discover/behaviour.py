@@ -33,8 +33,10 @@ _ORDERED, _PARTED = 0.995, 0.8  # share of readings in order, and of those that 
 _FAR: Final = 3.0  # times the spread, or the size: two that lie further apart are in order without a reason
 _MOST_SIBLINGS = 40
 _WORDS: Final = frozenset(
-    "audio dbfs dbov energy gain level levels loud loudness mic microphone noise rms sound speech vad vocal voice "
-    "volume".split()
+    (
+        *("audio", "dbfs", "dbov", "energy", "gain", "level", "levels", "loud", "loudness", "mic", "microphone"),
+        *("noise", "rms", "sound", "speech", "vad", "vocal", "voice", "volume"),
+    )
 )
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 

@@ -5,15 +5,17 @@ memory would have foretold (`_news`). What is left of a trend, a counter or load
 bin, and agrees with the recording no better than with any shuffling of it. The statistic of a field is its best
 correlation over the features of the recording and the lags allowed, in units of its own spread under the shufflings.
 Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum), as high as
-their number leaves possible. The shufflings move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
+their number leaves possible. The shufflings move blocks of neighbouring bins, so that what memory is left in the
+recording stays in them.
 
 A field that follows must do so at the time stated: if it agrees as well with the recording at other times, its p-value
 is at least the share of those times. (So what is played must not be a loop.)
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import lgamma, log
+from dataclasses import dataclass, replace
+from math import ceil, lgamma, log
 from typing import Final
 
 import numpy as np
@@ -28,6 +30,7 @@ SIGNIFICANT: Final = 0.01
 _SEED: Final = 52  # any
 _MEMORIES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
 _MOST_LAGS: Final = 61
+_WIDTHS: Final = 6  # a bin is at least this part of the slack: seconds, compared at sixty lags, would cost minutes
 _AT_ONCE: Final = 1 << 21  # numbers of the recording in one product: 16 MB
 _WORTH_A_LOOK: Final = 0.05
 _MOST_TIMES: Final = 500  # other times at which a field is tried, to either side
@@ -105,8 +108,9 @@ def follow(
 
 def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> Iterator[_Trial]:
     """Yield the fields of a panel that can be compared with the recording, those of one memory together."""
+    panel = _widened(panel, ceil(slack / _WIDTHS / panel.period))
     step = max(panel.period / 2, 1.0, 2 * slack / (_MOST_LAGS - 1))
-    lags = np.arange(-int(slack / step), int(slack / step) + 1) * step
+    lags = step * np.arange(-int(slack / step), int(slack / step) + 1, dtype=np.float64)
     rows = np.concatenate([recording.features(panel.ends - lag, panel.period) for lag in lags])
     heard = np.isfinite(rows).all(axis=0)
     if heard.sum() < MIN_READINGS or not panel.columns:
@@ -129,6 +133,20 @@ def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> It
                 lags=lags,
                 period=panel.period,
             )
+
+
+def _widened(panel: Panel, times: int) -> Panel:
+    """Return the panel with bins so many times as wide: what is not known to a second is not compared by seconds."""
+    if times <= 1 or len(panel.ends) < times:
+        return panel
+    whole = len(panel.ends) // times * times
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a wide bin without any value is NaN, as a narrow one
+        columns = tuple(
+            replace(column, values=np.nanmean(column.values[:whole].reshape(-1, times), axis=1))
+            for column in panel.columns
+        )
+    return replace(panel, period=panel.period * times, ends=panel.ends[times - 1 : whole : times], columns=columns)
 
 
 def _least_p(bins: int, shufflings: int) -> float:
@@ -158,7 +176,7 @@ def _memory(row: Array) -> float:
 
 
 def _news(rows: Array, memory: float) -> Array:
-    """Return what each value but the first has beyond what the one before it let expect; NaN where either is missing."""
+    """Return what each value but the first has beyond what the one before it let expect; NaN where one is missing."""
     news: Array = rows[:, 1:] - memory * rows[:, :-1]
     return news
 
@@ -201,7 +219,7 @@ def _shuffled(trial: _Trial, orders: Orders) -> Array:
 
 
 def _block(bins: int) -> int:
-    return max(1, round(bins ** (1 / 3)))
+    return max(1, round(float(np.cbrt(bins))))
 
 
 def _orders(bins: int, shufflings: int, random: np.random.Generator) -> Orders:

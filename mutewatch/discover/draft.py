@@ -18,7 +18,6 @@ from mutewatch.discover.gather import Route
 from mutewatch.discover.place import Place
 from mutewatch.discover.rank import Ranked, Ranking
 from mutewatch.errors import OperatorError
-from mutewatch.records import Direction
 from mutewatch.signatures.fixtures import run_fixtures
 from mutewatch.signatures.model import Signature
 
@@ -50,7 +49,7 @@ def draft_signature(ranking: Ranking) -> str:
     first = layouts[0]
     together = [i for i, layout in enumerate(layouts) if (layout.outer, layout.steps) == (first.outer, first.steps)]
     fields, layouts = [chosen[i] for i in together], [layouts[i] for i in together]
-    head = "".join(_head(fields, layouts))
+    head = _head(fields, layouts)
     fixtures = list(_fixtures(fields, layouts))
     signature = Signature.model_validate(tomllib.loads(head + "".join(map(_fixture, fixtures))))
     for fixture, result in zip(fixtures, run_fixtures(signature), strict=True):
@@ -82,61 +81,76 @@ def _layout(place: Place) -> _Layout:
     return _Layout(outer, steps if not steps or steps[-1] == "json" else (*steps, "json"), inner, place[-1])
 
 
-def _head(fields: Sequence[Ranked], layouts: Sequence[_Layout]) -> Iterator[str]:
-    """Yield all but the fixtures."""
-    first, route = layouts[0], fields[0].panel.route
-    host = route.host if _HOST.fullmatch(route.host) else "telemetry.example.com"
-    each, way = _each(first)
-    yield "# A draft by `mutewatch discover`: places of numbers that behave like sound. Whatever says FILL IN is yours to say.\n"
-    yield "# Then: mutewatch signatures validate FILE, mutewatch signatures test FILE, mutewatch scan --signature FILE.\n"
-    for one in fields:
-        yield f"# score {one.score:.2f}{_tested(one)}: {one.name}\n"
-    yield from (
-        'id = "draft.discovered" # FILL IN: app and endpoint\n',
-        "version = 1\n",
-        'app = "FILL IN"\n',
-        f"title = {_quoted(f'FILL IN: {route.method} {route.path}')}\n",
-        'confidence = "inferred"\n',
-        'source = ["FILL IN: which client, captured when and how; `mutewatch discover` ranked these fields"]\n',
-        'client_versions = "FILL IN"\n',
-        "last_checked = 2025-01-01 # FILL IN\n",
-        f"hosts = [{_quoted(host)}]{'' if host == route.host else ' # FILL IN: the capture names none that fits'}\n",
-        "redact.identifiers = [] # FILL IN: keys that name a person, place or device\n",
-        "\n[[messages]]\n",
-        f"method = {_quoted(_method(route))}\n",
+_HEAD: Final = """\
+# A draft by `mutewatch discover`: where numbers are that behave like sound. What says FILL IN is yours to say.
+# Then: mutewatch signatures validate FILE; mutewatch signatures test FILE; mutewatch scan --signature FILE.
+{found}id = "draft.discovered" # FILL IN: app and endpoint
+version = 1
+app = "FILL IN"
+title = {title}
+confidence = "inferred"
+source = ["FILL IN: which client, captured when and how; `mutewatch discover` ranked these fields"]
+client_versions = "FILL IN"
+last_checked = 2025-01-01 # FILL IN
+hosts = [{host}]
+redact.identifiers = [] # FILL IN: keys that name a person, place or device
+
+[[messages]]
+method = {method}
+direction = {direction}
+path = {path}
+each = {each}
+
+[[messages.payload]]
+path = {way}
+steps = {steps}
+
+[messages.audio]
+intervals = "[payload]"
+ends_at = "element.FILL_IN" # FILL IN: where the client says when it measured (ISO 8601)
+period_seconds = {period}
+call = "element.FILL_IN_call" # FILL IN: what names the call
+client = "element.FILL_IN_client" # FILL IN: what names the user; where it finds nothing, the address does
+"""
+
+
+def _head(fields: Sequence[Ranked], layouts: Sequence[_Layout]) -> str:
+    """Return all but the fixtures."""
+    route = fields[0].panel.route
+    is_host = _HOST.fullmatch(route.host) is not None
+    each, way = _each(layouts[0])
+    head = _HEAD.format(
+        found="".join(f"# score {one.score:.2f}{_tested(one)}: {one.name}\n" for one in fields),
+        title=_quoted(f"FILL IN: {route.method} {route.path}"),
+        host=_quoted(route.host if is_host else "telemetry.fill-in.example"),
+        method=_quoted(route.method if route.method in _METHODS else "POST"),
+        direction=_quoted(route.direction.value),
+        path=_quoted(_path(route)),
+        each=_quoted(each),
+        way=_quoted(way),
+        steps=json.dumps(layouts[0].steps),
+        period=max(1, min(3600, round(fields[0].panel.period))),
     )
-    if route.direction is Direction.TO_CLIENT:
-        yield 'direction = "to-client"\n'
-    yield f"path = {_quoted(_path(route))}\n"
-    yield f"each = {_quoted(each)}\n\n[[messages.payload]]\npath = {_quoted(way)}\n"
-    if first.steps:
-        yield f"steps = {json.dumps(first.steps)}\n"
-    yield from (
-        "\n[messages.audio]\n",
-        'intervals = "[payload]"\n',
-        f'ends_at = "element.{_FILL_IN}" # FILL IN: where the client says when it measured (ISO 8601)\n',
-        f"period_seconds = {max(1, min(3600, round(fields[0].panel.period)))}\n",
-        f'call = "element.{_FILL_IN}_call" # FILL IN: what names the call\n',
-        f'client = "element.{_FILL_IN}_client" # FILL IN: what names the user; the address is taken where it finds nothing\n',
-    )
-    groups: dict[Place, list[tuple[Ranked, str]]] = {}
+    groups: dict[Place, dict[str, Ranked]] = {}
     for one, layout in zip(fields, layouts, strict=True):
-        groups.setdefault(layout.inner, []).append((one, layout.key))
-    for inner, members in groups.items():
-        yield f"\n[[messages.audio.groups]]\nobjects = {_quoted(_expression('interval', inner))}\n[messages.audio.groups.fields]\n"
-        for one, key in dict((key, (one, key)) for one, key in members).values():
-            low, high = one.range
-            total = "; a running total" if one.column.is_growth else ""
-            meaning = _quoted(f"FILL IN; {low:.4g} to {high:.4g} seen{total}")
-            yield f'{_quoted(key)} = {{ unit = "1", meaning = {meaning} }} # FILL IN: unit, floor\n'
+        groups.setdefault(layout.inner, {})[layout.key] = one
+    return head + "".join(_group(inner, members) for inner, members in groups.items())
+
+
+def _group(inner: Place, members: dict[str, Ranked]) -> str:
+    """Return the table of the fields that stand side by side."""
+    objects = _quoted(_expression("interval", inner))
+    lines = [f"\n[[messages.audio.groups]]\nobjects = {objects}\n[messages.audio.groups.fields]\n"]
+    for key, one in members.items():
+        low, high = one.range
+        total = "; a running total" if one.column.is_growth else ""
+        meaning = _quoted(f"FILL IN; {low:.4g} to {high:.4g} seen{total}")
+        lines.append(f'{_quoted(key)} = {{ unit = "1", meaning = {meaning} }} # FILL IN: unit, floor\n')
+    return "".join(lines)
 
 
 def _tested(one: Ranked) -> str:
     return f", r {one.followed.correlation:+.2f}, p {one.followed.p:.3f}" if one.followed else ""
-
-
-def _method(route: Route) -> str:
-    return route.method if route.method in _METHODS else "POST"
 
 
 def _path(route: Route) -> str:

@@ -32,7 +32,7 @@ def fields(data: bytes) -> list[tuple[int, Value]]:
 
 
 def _values(unknown: UnknownFieldSet) -> Iterator[tuple[int, Value]]:
-    for field in unknown:
+    for field in unknown:  # type: ignore[attr-defined]  # it is iterable; the stubs do not say so
         number, kind, data = field.field_number, field.wire_type, field.data
         if number > _HIGHEST_FIELD:
             raise DecodeError("no protobuf: a field of an unlikely number")

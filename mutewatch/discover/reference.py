@@ -69,7 +69,9 @@ def _power(path: Path, file: wave.Wave_read, limits: DiscoverLimits) -> Array:
     if width not in (2, 3, 4) or rate < 1 / _FRAME:
         raise OperatorError(f"{path}: {8 * width} bits at {rate} Hz; {_CONVERT}")
     if file.getnframes() > limits.seconds_of_audio * rate:
-        raise OperatorError(f"{path}: longer than {limits.seconds_of_audio // 3600} hours: cut it to the capture's time")
+        raise OperatorError(
+            f"{path}: longer than {limits.seconds_of_audio // 3600} hours: cut it to the capture's time"
+        )
     length = round(rate * _FRAME)
     frames = []
     rest = np.empty(0)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -82,9 +83,7 @@ class _Message:
 
     def data(self, place: Place, data: bytes, layers: int) -> bool:
         """Open bytes: gzip, JSON, a form, protobuf."""
-        if layers < 0:
-            return False
-        if data.startswith(_GZIP):
+        if data.startswith(_GZIP) and layers > 0:
             return self.data((*place, "{gzip}"), decode.gunzip(data, self.budget), layers - 1)
         text = data.strip()
         if text[:1] in (b"{", b"["):
@@ -93,9 +92,7 @@ class _Message:
             return self._json((*place, "{prefix}"), text[prefix.end() :], layers)
         if _FORM.fullmatch(text):
             return self._form(place, text, layers)
-        if _is_text(data):
-            return False
-        return self._protobuf(place, data, layers)
+        return not _is_text(data) and self._protobuf(place, data, layers)
 
     def value(self, place: Place, value: Any, layers: int, before: float) -> None:
         """Take a JSON value, with all that is in it."""
@@ -158,7 +155,7 @@ class _Message:
             self._text(place, value.decode(), layers, 0.0)
             return
         if value.startswith(_GZIP):
-            self.data(place, value, layers - 1)
+            self.data(place, value, layers)
             return
         try:
             found = protobuf.fields(value) if depth else []
@@ -258,7 +255,7 @@ def _item_times(items: list[Any]) -> list[float] | None:
         times = [_as_time(key, value) for value in values]
         known = [time for time in times if time is not None]
         is_whole = len(known) == len(times) and known[0] < known[-1]
-        if is_whole and all(a <= b for a, b in zip(known, known[1:], strict=False)):
+        if is_whole and all(a <= b for a, b in pairwise(known)):
             return known
     return None
 
