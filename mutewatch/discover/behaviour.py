@@ -177,11 +177,11 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
 
 def _is_above(high: Array, low: Array) -> bool:
     """Is one hardly ever below the other, and mostly above it, though they are of one size?"""
-    if _free_readings(high, low) < MIN_READINGS:  # what drifts slowly stays in order by itself
-        return False
     both = np.isfinite(high) & np.isfinite(low)
     a, b = high[both], low[both]
     if (a >= b).mean() < _ORDERED or (a > b).mean() < _PARTED:
+        return False
+    if _free_readings(high, low) < MIN_READINGS:  # what drifts slowly stays in order by itself
         return False
     spread = max(float(np.ptp(np.percentile(one, (5, 95)))) for one in (a, b))
     return float(np.median(a - b)) <= _FAR * spread or 0 < float(np.median(a)) <= _FAR * float(np.median(b))

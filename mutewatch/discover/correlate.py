@@ -3,10 +3,10 @@
 Of field and recording the ranks are taken; a line over time is taken out of both; and of both what the field's own
 memory would have foretold (`_news`). What is left of a trend, a counter or load that wanders by itself is new in each
 bin, and agrees with the recording no better than with any shuffling of it. The statistic of a field is its best
-correlation over the features of the recording and the lags allowed, in units of its own spread under the shufflings.
-Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum), as high as
-their number leaves possible. The shufflings move blocks of neighbouring bins, so that what memory is left in the
-recording stays in them.
+correlation (Fisher's z) over the features of the recording and the lags allowed, in units of its own spread under the
+shufflings. Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum), and
+at least ten times what Gumbel's law gives for it: so many starts and recordings may be tried until one fits. The
+shufflings move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
 
 A field that follows must do so at the time stated: if it agrees as well with the recording at other times, its p-value
 is at least the share of those times. (So what is played must not be a loop.)
@@ -25,7 +25,8 @@ from mutewatch.discover.behaviour import ranked
 from mutewatch.discover.panel import MIN_READINGS, Array, Panel
 from mutewatch.discover.reference import FEATURES, Recording
 
-SHUFFLINGS: Final = 1_000  # the least p-value is 0.0036
+SHUFFLINGS: Final = 1_000  # the least p-value is 1/1,001
+_TRIES: Final = 10  # an operator tries several starts and recordings until one fits: a p-value allows for so many
 SIGNIFICANT: Final = 0.01
 _SEED: Final = 52  # any
 _MEMORIES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
@@ -93,10 +94,11 @@ def follow(
             orders = {trial.panel: _orders(trial.reference.shape[1], shufflings, random)}
         measured = _correlations(trial.fields, trial.known, trial.reference)
         null = _shuffled(trial, orders[trial.panel])
+        null = _stretched(null)
         spread = np.sqrt((null**2).mean(axis=1))
         spread[spread == 0] = np.inf
         highest = np.maximum(highest, (null / spread[:, None]).max(axis=0))
-        observed.append((measured, np.abs(measured).max(axis=1) / spread))
+        observed.append((measured, _stretched(np.abs(measured).max(axis=1)) / spread))
     highest.sort()
     results: list[list[Followed | None]] = [[None] * len(panel.columns) for panel in panels]
     for trial, (measured, statistic) in zip(trials, observed, strict=True):
@@ -205,6 +207,12 @@ def _correlations(fields: Array, known: Array, reference: Array) -> Array:
     return found
 
 
+def _stretched(agree: Array) -> Array:
+    """Return Fisher's z of correlations, in which 0.98 is much more than 0.7."""
+    stretched: Array = np.arctanh(np.minimum(agree, 0.9999))
+    return stretched
+
+
 def _shuffled(trial: _Trial, orders: Orders) -> Array:
     """Return shape (fields, orders): the best correlation of each field with the recording in each order."""
     rows, bins = trial.reference.shape
@@ -236,8 +244,7 @@ def _orders(bins: int, shufflings: int, random: np.random.Generator) -> Orders:
 
 def _results(trial: _Trial, measured: Array, statistic: Array, highest: Array) -> Iterator[Followed]:
     above = len(highest) - np.searchsorted(highest, statistic - 1e-12)
-    # The upper end of what so many shufflings leave possible (95 %; a Poisson count is this well known).
-    shares = (above + 2 + 1.645 * np.sqrt(above + 1)) / (1 + len(highest))
+    shares = np.maximum((1 + above) / (1 + len(highest)), _TRIES * _tail(highest, statistic))
     corrected = np.clip(shares, _least_p(trial.bins, len(highest)), 1.0)
     best = np.abs(measured).max(axis=1)
     elsewhere = np.zeros(len(best))
@@ -251,6 +258,14 @@ def _results(trial: _Trial, measured: Array, statistic: Array, highest: Array) -
             p=float(max(corrected[i], elsewhere[i])),
             is_elsewhere=bool(elsewhere[i] >= SIGNIFICANT > corrected[i]),
         )
+
+
+def _tail(highest: Array, statistic: Array) -> Array:
+    """Return how likely it is that the highest of one shuffling is as high: Gumbel's law, fitted by its moments."""
+    scale = float(highest.std()) * np.sqrt(6) / np.pi
+    reduced = (statistic - (highest.mean() - np.euler_gamma * scale)) / max(scale, 1e-9)
+    tail: Array = -np.expm1(-np.exp(-np.clip(reduced, -10, 700)))
+    return tail
 
 
 def _share_elsewhere(trial: _Trial, chosen: npt.NDArray[np.int_], best: Array) -> Array:

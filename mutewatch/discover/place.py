@@ -13,8 +13,8 @@ from mutewatch.discover.limits import DiscoverLimits
 
 Place = tuple[str, ...]  # `key`, `*`, `[]`, `[2]`, `[media-source audio]`, `{json}`; of protobuf `#22`
 
-_KEY: Final = re.compile(r"[A-Za-z_$@][A-Za-z0-9_$@:.-]{0,63}")
-_ID: Final = re.compile(r"(?=.*\d)[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f-]{13,}.*|.*\d{5}.*", re.IGNORECASE | re.DOTALL)
+_KEY: Final = re.compile(r"[A-Za-z_$@][A-Za-z0-9_$:.-]{0,63}")
+_ID: Final = re.compile(r"(?=.*\d)[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f]{4}.*|.*\d{5}.*", re.IGNORECASE | re.DOTALL)
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z-]*(?:_[A-Za-z-]+)*")
 _SEGMENT: Final = re.compile(r"[A-Za-z][A-Za-z._~-]*|v\d{1,2}(?:\.\d{1,2})?|[A-Za-z]{2,24}\d{0,2}")
 _KINDS: Final = ("type", "kind", "mediaType")
