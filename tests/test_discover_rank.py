@@ -106,7 +106,7 @@ def test_what_agrees_better_with_another_time_is_not_significant_and_it_is_said(
     minute = np.arange(len(recording.power)) / 1200
     swell = 10 ** (-3 + np.sin(minute / 3) + 0.6 * np.sin(minute / 4.3 + 1))  # it is much as it was a while ago
     slow = replace(recording, power=swell)
-    late = slow.features(told[0].ends - 150, told[0].period)[0]
+    late = slow.features(told[0].ends - 105, told[0].period)[0]
     panel = replace(told[0], columns=(replace(told[0].columns[0], values=late),))
     (one,) = rank([panel], slow, names=False).fields
     assert one.followed is not None and one.followed.is_elsewhere

@@ -47,14 +47,20 @@ BODIES = {
     "lines": (b'{"a":1}\n{"a":2}\n', {"{lines}.a": 2}),
     "JSON in a string": (json.dumps({"d": json.dumps({"a": 1})}).encode(), {"d{json}.a": 1}),
     "base64 of gzip of JSON": (json.dumps({"v": packed({"a": 1})}).encode(), {"v{base64}{gzip}.a": 1}),
-    "base64 of JSON": (b'{"v":"eyJhIjogMSwgImIiOiAyLCAiYyI6IDN9"}', {f"v{{base64}}.{key}": n + 1 for n, key in enumerate("abc")}),
+    "base64 of JSON": (
+        b'{"v":"eyJhIjogMSwgImIiOiAyLCAiYyI6IDN9"}',
+        {f"v{{base64}}.{key}": n for n, key in enumerate("abc", 1)},
+    ),
     "gzip": (gzip.compress(b'{"a":1}', mtime=0), {"{gzip}.a": 1}),
     "a form": (b"v=1&level=-31.5&user=jane%40example.test", {"v": 1, "level": -31.5}),
     "JSON in a form": (b"level=1&data=%7B%22a%22%3A2%7D", {"level": 1, "data{json}.a": 2}),
     "numbers in strings": (b'{"level":"-57.6","date":"2026-03-02","id":"00ff"}', {"level": -57.6}),
-    "Socket.IO": (b'42["stats",{"level":1}]', {"{prefix}[stats][1].level": 1}),
-    "an event": (b'["getstats","PC_0",{"a":1},7]', {"[getstats][2].a": 1, "[getstats][3]": 7}),
-    "ids in a list": (b'[{"id":97,"value":0.2},{"id":96,"value":5}]', {"[id=97].id": 97, "[id=97].value": 0.2, "[id=96].id": 96, "[id=96].value": 5}),
+    "Socket.IO": (b'42["stats",{"level":1}]', {"{prefix}(stats)[1].level": 1}),
+    "an event": (b'["getstats","PC_0",{"a":1},7]', {"(getstats)[2].a": 1, "(getstats)[3]": 7}),
+    "ids in a list": (
+        b'[{"id":97,"value":0.2},{"id":96,"value":5}]',
+        {"[id=97].id": 97, "[id=97].value": 0.2, "[id=96].id": 96, "[id=96].value": 5},
+    ),
     "names in a list": (b'[{"name":"Jane","v":1},{"name":"Joe","v":2}]', {"[#1].v": 1, "[#2].v": 2}),
     "kinds in a list": (b'[{"type":"media-source","kind":"audio","level":1}]', {"[media-source audio].level": 1}),
     "ids for keys": (b'{"d388b09b-d6b0-4f6b":{"a":1},"jane@example.test":{"b":2}}', {"*.a": 1, "*.b": 2}),
@@ -77,12 +83,12 @@ def test_numbers_are_found_in(case: str) -> None:
 def test_a_delta_of_getstats_is_known_by_the_report_before_it() -> None:
     walker = Walker()
     full = {"SA1": {"type": "media-source", "kind": "audio", "timestamp": 1, "audioLevel": 0.5}, "timestamp": 2}
-    assert "[getstats][2].*[media-source audio].audioLevel" in found(
+    assert "(getstats)[2].*[media-source audio].audioLevel" in found(
         json.dumps(["getstats", "PC_0", full]).encode(), walker
     )
     delta = {"SA1": {"audioLevel": 0.25}}
     assert found(json.dumps(["getstats", "PC_0", delta]).encode(), walker) == {
-        "[getstats][2].*[media-source audio].audioLevel": 0.25
+        "(getstats)[2].*[media-source audio].audioLevel": 0.25
     }
 
 

@@ -73,8 +73,9 @@ def _layout(place: Place) -> _Layout:
     marks = [i for i, part in enumerate(place) if part[0] == "{"]
     unknown = [place[i] for i in marks if place[i] not in _STEPS]
     is_scattered = bool(marks) and (marks[0] == 0 or marks[-1] - marks[0] >= len(marks))
-    if unknown or is_scattered or place[-1][0] in "[{*#":
-        what = ", ".join(sorted(set(unknown))) or "texts within texts, or a list of bare numbers"
+    kinds = [part for part in place if part[0] == "(" or part.startswith("*[")]
+    if unknown or is_scattered or kinds or place[-1][0] in "[{*#":
+        what = ", ".join([*unknown, *kinds]) or "texts within texts, or a list of bare numbers"
         raise OperatorError(f"--draft: {what} in the way to the first field: write this signature by hand")
     outer, inner = (place[: marks[0]], place[marks[-1] + 1 : -1]) if marks else ((), place[:-1])
     steps = tuple(_STEPS[place[i]] for i in marks)
@@ -178,9 +179,9 @@ def _expression(root: str, place: Iterable[str]) -> str:
     """Return a place as JMESPath."""
     text = root
     for part in place:
-        kind = _KIND.fullmatch(part.removeprefix("*"))
-        if part.startswith("*"):
-            text = f"values({text})" + (_filter(kind) if kind else "[]")
+        kind = _KIND.fullmatch(part)
+        if part == "*":
+            text = f"values({text})[]"
         elif part == "[]" or re.fullmatch(r"\[\d+\]", part):
             text += part
         elif part.startswith("[id="):
@@ -228,10 +229,10 @@ def _body(layouts: Sequence[_Layout], values: Sequence[object]) -> dict[str, str
 def _built(place: Place, value: Any) -> Any:
     """Return `value` inside the objects and lists of `place`."""
     for part in reversed(place):
-        kind = _KIND.fullmatch(part.removeprefix("*"))
+        kind = _KIND.fullmatch(part)
         named = {key: word for key, word in zip(("type", "kind"), kind.groups(), strict=True) if word} if kind else {}
-        if part.startswith("*"):
-            value = {"one": _merged(named, value)}
+        if part == "*":
+            value = {"one": value}
         elif re.fullmatch(r"\[\d+\]", part):
             value = [0] * int(part[1:-1]) + [value]
         elif part.startswith("[id="):

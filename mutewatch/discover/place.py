@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from mutewatch.discover.limits import DiscoverLimits
 
-Place = tuple[str, ...]  # `key`, `*`, `[]`, `[2]`, `[media-source audio]`, `{json}`; of protobuf `#22`
+# `key`; `*`; `[]`, `[2]`, `[media-source audio]` in a list; `(getstats)` an event or a kind of object; `{json}` in what
+# it is packed; of protobuf `#22`.
+Place = tuple[str, ...]
 
 _KEY: Final = re.compile(r"[A-Za-z_$@][A-Za-z0-9_$:.-]{0,63}")
 _ID: Final = re.compile(r"(?=.*\d)[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f]{4}.*|.*\d{5}.*", re.IGNORECASE | re.DOTALL)
@@ -41,7 +43,7 @@ def show(place: Place) -> str:
     """Write a place as one text: keys with `.` between them."""
     text = ""
     for part in place:
-        text += part if part[0] in "[{" or not text else f".{part}"
+        text += part if part[0] in "[{(" or not text else f".{part}"
     return text
 
 

@@ -175,7 +175,7 @@ class _Message:
             return
         label = labels.of_object(self.connection, place, value)
         if label:
-            place = (*(place[:-1] if place and place[-1] == "[]" else place), label)
+            place = (*place[:-1], label) if place and place[-1] == "[]" else (*place, f"({label[1:-1]})")
         self._members(place, value, layers, before)
 
     def _members(self, place: Place, value: dict[str, Any], layers: int, before: float) -> None:
@@ -189,7 +189,7 @@ class _Message:
                 self.value((*place, "[]"), one, layers, before + earlier)
             return
         event = word(value[0])  # an event with what belongs to it: ["getstats", "PC_0", {...}, 1700000000000]
-        place = (*place, f"[{event}]") if event else place
+        place = (*place, f"({event})") if event else place
         for position, one in enumerate(value):
             self.value((*place, f"[{position}]"), one, layers, before)
 
