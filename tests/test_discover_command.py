@@ -18,6 +18,11 @@ from mutewatch.errors import OperatorError
 from mutewatch.signatures import load_signature
 from mutewatch.signatures.fixtures import run_fixtures
 from pcap_tools.exchange_log import write_exchanges
+from tests.captures.conversations import OK, Line, converse
+from tests.captures.files import pcap
+from tests.captures.links import frames
+from tests.captures.openssl import Settings
+from tests.captures.packets import segments
 from tests.discover_scene import AUDIO_FIELDS, HOST, START, getstats, message, meter, post, speech, write_wav
 
 ROOT = Path(__file__).parents[1]
@@ -152,3 +157,28 @@ def test_the_command_line_knows_it() -> None:
     command = [sys.executable, "-m", "mutewatch.cli", "discover", "--help"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert "behave like sound" in told
+
+
+def test_a_capture_of_webrtc_stats_with_its_keys_gives_level_and_energy_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exchanges = list(getstats(speech(5, 900), 5))
+
+    def talk(line: Line, _texts: list[bytes]) -> list[bytes]:
+        for exchange in exchanges:
+            assert exchange.sent_at is not None and exchange.body is not None
+            line.now, body = int(exchange.sent_at.timestamp() * 1e9), exchange.body
+            head = f"POST /rtcstats HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n"
+            line.say(True, head.encode() + body)
+            line.say(False, OK)
+        return []
+
+    made = converse(Settings(), talk, flows=1, host=HOST)
+    (tmp_path / "stats.pcap").write_bytes(pcap(frames(segments(made))))
+    (tmp_path / "keys.log").write_bytes(made.keylog)
+    chosen = DiscoverOptions(keylogs=(tmp_path / "keys.log",), hosts=("*.meter.example",), as_json=True)
+    assert discover([tmp_path / "stats.pcap"], chosen) == Exit.RAN
+    told = json.loads(capsys.readouterr().out)
+    assert {one["field"].split(".")[-1] for one in told["fields"][:2]} == {"audioLevel", "totalAudioEnergy"}
+    assert discover([tmp_path / "stats.pcap"], DiscoverOptions(hosts=("*.meter.example",))) == Exit.NOTHING_MATCHED
+    assert "1 flows not opened: no key in log." in capsys.readouterr().out

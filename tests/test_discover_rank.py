@@ -186,6 +186,16 @@ def test_what_a_full_report_leaves_out_is_not_there() -> None:
     assert np.isnan(level.values[::2]).sum() >= 18
 
 
+def test_a_pause_of_years_leaves_the_rest_as_it_was() -> None:
+    levels = np.random.default_rng(2).random(80)
+    minutes = np.concatenate((np.arange(40), 1_000_000 + np.arange(40)))
+    (panel,) = panels_of(post(60.0 * minute, {"level": v}) for minute, v in zip(minutes, levels, strict=True))
+    known = np.isfinite(panel.columns[0].values)
+    assert panel.period == 60 and len(panel.ends) < 95
+    assert panel.columns[0].values[known].tolist() == levels.tolist()
+    assert panel.ends[known] - START.timestamp() == pytest.approx(60 * minutes, abs=1)
+
+
 def test_a_running_total_is_ranked_by_its_growth_also_across_a_new_beginning() -> None:
     random = np.random.default_rng(3)
     growth = random.gamma(0.3, 1, 60)

@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float64]
 MIN_READINGS = 8  # of a field; with fewer nothing can be said
 _SAME_RHYTHM = 1.5  # periods that differ by less are one
 _SHORTEST_BIN = 1.0  # seconds
+_LONGEST_PAUSE = 10  # bins; what is longer, a night or a clock that was wrong, must not make all bins wide
 _DELTA_REPEATS, _DELTA_ABSENCES = 0.01, 0.1
 
 
@@ -89,20 +90,30 @@ def _panel(
     client: str, route: Route, period: float, stream: Stream, places: list[Place], limits: DiscoverLimits
 ) -> Panel:
     moments = np.unique(np.concatenate([np.asarray(stream.fields[place].times) for place in places]))
-    span = moments[-1] - moments[0]
-    period = max(period, span / limits.bins)
-    phase = _phase(moments, period)
-    first = round((moments[0] - phase) / period)
-    count = round((moments[-1] - phase) / period) - first + 1
+    left_out = _left_out(moments, period)
+    closed = moments - left_out
+    period = max(period, (closed[-1] - closed[0]) / limits.bins)
+    phase = _phase(closed, period)
+    first = round((closed[0] - phase) / period)
+    count = round((closed[-1] - phase) / period) - first + 1
     ends = phase + (first + np.arange(count)) * period
+    ends += left_out[np.maximum(np.searchsorted(closed, ends + period / 2) - 1, 0)]
     grids: dict[Place, tuple[Array, int]] = {}
     for place in places:
         series = stream.fields[place]
-        bins = np.rint((np.asarray(series.times) - phase) / period).astype(int) - first
+        times = np.asarray(series.times)
+        times = times - left_out[np.searchsorted(moments, times)]
+        bins = np.rint((times - phase) / period).astype(int) - first
         grids[place] = (_binned(bins, np.asarray(series.values), count), len(series.values))
     filled = _carried(grids)
     columns = [column for place, (grid, number) in filled.items() for column in _columns(place, grid, number)]
     return Panel(client, route, period, ends, tuple(columns))
+
+
+def _left_out(moments: Array, period: float) -> Array:
+    """Return for each moment how much of the time before it is left out: what a pause has beyond `_LONGEST_PAUSE`."""
+    beyond = np.maximum(np.diff(moments) - _LONGEST_PAUSE * period, 0)
+    return np.concatenate(([0.0], np.cumsum(np.floor(beyond / period) * period)))
 
 
 def _phase(moments: Array, period: float) -> float:
