@@ -28,12 +28,16 @@ def discover(
     start: Annotated[
         str | None,
         typer.Option(
-            "--start", help="When it began to play, e.g. 2026-03-02T09:00:00Z. (default: at the first message)"
+            "--start", help="When it began to play, e.g. 2026-03-02T09:00:00Z. (default: with the first message)"
         ),
     ] = None,
     slack: Annotated[
         float | None,
-        typer.Option("--slack", help="By how many seconds that may be wrong. (default: 2; without --start 30)", min=0),
+        typer.Option(
+            "--slack",
+            help="By how many seconds that may be wrong. (default: 2; without --start 30 and half a period)",
+            min=0,
+        ),
     ] = None,
     names: Annotated[
         bool, typer.Option("--names/--no-names", help="Let names count that speak of sound.", show_default=False)

@@ -144,6 +144,13 @@ def test_hosts_are_chosen_and_nothing_found_has_a_code_of_its_own(
     assert discover([folder / "meter.jsonl"], DiscoverOptions(hosts=("*.meter.example",))) == Exit.RAN
 
 
+def test_without_a_start_it_is_sought_near_the_first_message(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    discover([folder / "meter.jsonl"], DiscoverOptions(audio=folder / "played.wav", as_json=True))
+    fields = json.loads(capsys.readouterr().out)["fields"]
+    assert {one["field"].split(".")[-1] for one in fields[: len(AUDIO_FIELDS)]} == set(AUDIO_FIELDS)
+    assert all(one["recording"]["p"] < 0.01 for one in fields[: len(AUDIO_FIELDS)])
+
+
 def test_a_recording_of_another_time_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = datetime.fromisoformat(BEGAN).replace(hour=3).isoformat()
     discover([folder / "meter.jsonl"], DiscoverOptions(audio=folder / "played.wav", start=other))

@@ -158,6 +158,13 @@ def test_what_is_packed_too_deep_or_too_large_is_left_and_said() -> None:
     assert found(deep.encode()) == {}
 
 
+def test_texts_within_texts_that_are_each_nested_to_the_limit_stop_nothing() -> None:
+    body = "1"
+    for _ in range(4):
+        body = '{"a":' * 60 + json.dumps(body) + "}" * 60
+    assert walked(body.encode()).fault in (None, "nested too deeply", "larger than 1,048,576 bytes")
+
+
 def test_limits_of_a_run_are_counted() -> None:
     gatherer = Gatherer(lambda _host: True, limits=DiscoverLimits(series=2, readings=5, readings_per_message=3))
     for n in range(4):

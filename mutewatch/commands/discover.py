@@ -18,7 +18,7 @@ from mutewatch.commands.scan import Exit
 from mutewatch.discover.correlate import SIGNIFICANT
 from mutewatch.discover.draft import draft_signature
 from mutewatch.discover.gather import Gatherer
-from mutewatch.discover.panel import MIN_READINGS, panels
+from mutewatch.discover.panel import MIN_READINGS, Panel, panels
 from mutewatch.discover.place import Place, show
 from mutewatch.discover.plot import plot_page
 from mutewatch.discover.rank import Ranked, Ranking, rank
@@ -30,7 +30,7 @@ from mutewatch.signatures import match_host
 from pcap_tools import read_inputs
 
 _ROUTES: Final = 10  # listed; the others are counted
-_SLACK, _SLACK_UNTOLD = 2.0, 30.0
+_SLACK, _SLACK_UNTOLD = 2.0, 30.0  # seconds
 _CHARTS: Final = 24
 _OPENED: Final = (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT, FlowOutcome.EMPTY)
 
@@ -71,8 +71,9 @@ def discover(paths: Sequence[Path], options: DiscoverOptions) -> Exit:
     if options.audio is None and (options.start or options.slack is not None):
         raise OperatorError("--start and --slack say when a recording was played: add --audio played.wav")
     read = _read(paths, options)
-    recording = _recording(options, read.gatherer)
-    ranking = rank(panels(read.gatherer), recording, _slack(options), names=options.names)
+    found = list(panels(read.gatherer))
+    recording, slack = _recording(options, found)
+    ranking = rank(found, recording, slack, names=options.names)
     notes = list(_notes(ranking, read, options))
     if options.as_json:
         print(json.dumps(_record(ranking, read, notes), indent=1))
@@ -122,14 +123,21 @@ def _chosen(hosts: tuple[str, ...]) -> Callable[[str], bool]:
     return lambda name: any(match_host(host, name) for host in hosts)
 
 
-def _recording(options: DiscoverOptions, gatherer: Gatherer) -> Recording | None:
+def _recording(options: DiscoverOptions, found: Sequence[Panel]) -> tuple[Recording | None, float]:
+    """Return what was played, and by how many seconds its start may be wrong.
+
+    Where nobody says when it began: with the time that the first message tells of, or with that message.
+    """
     if options.audio is None:
-        return None
-    if options.start is None:
-        first = min((min(stream.times) for stream in gatherer.streams.values()), default=0.0)
+        return None, 0.0
+    if options.start is not None:
+        starts_at, slack = _seconds(options.start), _SLACK
     else:
-        first = _seconds(options.start)
-    return read_wav(options.audio, first)
+        longest = max(found, key=lambda panel: len(panel.ends), default=None)
+        period = longest.period if longest else 0.0
+        first = float(longest.ends[0]) if longest else 0.0
+        starts_at, slack = first - period / 2, _SLACK_UNTOLD + period / 2
+    return read_wav(options.audio, starts_at), slack if options.slack is None else options.slack
 
 
 def _seconds(text: str) -> float:
@@ -140,12 +148,6 @@ def _seconds(text: str) -> float:
     if time is None or time.tzinfo is None:
         raise OperatorError(f"--start {text}: write it with an offset, as 2026-03-02T09:00:00Z")
     return time.timestamp()
-
-
-def _slack(options: DiscoverOptions) -> float:
-    if options.slack is not None:
-        return options.slack
-    return _SLACK if options.start else _SLACK_UNTOLD
 
 
 def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Walker:
                 walked.fault = "of no known format"
         except DecodeError as error:
             walked.fault = str(error).partition(":")[0]  # the rest may quote the message
+        except RecursionError:  # texts within texts, each nested as deep as one may be
+            walked.fault = "nested too deeply"
         return walked
 
 
