@@ -11,7 +11,8 @@ Five parts, each from 0 to 1, each told with the result:
 - `span`: between soft and loud lie powers of ten (or it is negative and above -160, as decibels of full scale are).
 
 `news` and `steady` are conditions, so they multiply; a segment test or autocorrelation alone would put first what does
-not move at all. The weights were chosen on the first half of the real Webex log and on synthetic getStats reports.
+not move at all. The weights were chosen on the first half of the real Webex log and on synthetic getStats reports; what
+else they were tried on is in docs/discover.md.
 """
 
 import re
@@ -39,6 +40,9 @@ _WORDS: Final = frozenset(
     )
 )
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+Three = tuple[int, int, int]  # positions of columns, each above the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,25 @@ class Behaviour:
 def behaviours(panel: Panel) -> list[Behaviour]:
     """Return the behaviour of each column of `panel`, in their order."""
     spans = [span(column.values) for column in panel.columns]
-    families, ordered = _families(panel.columns, spans)
+    families, threes = _families(panel.columns, spans)
+    said, steadies = ([part(one.values) for one in panel.columns] for part in (news, steady))
     return [
         Behaviour(
-            news=news(one.values),
-            steady=steady(one.values),
+            news=_shared(said, i, threes),
+            steady=_shared(steadies, i, threes),
             memory=memory(one.values),
             family=families[i],
             span=spans[i],
-            is_ordered=i in ordered,
+            is_ordered=i in threes,
             named=is_named(one),
         )
         for i, one in enumerate(panel.columns)
     ]
+
+
+def _shared(parts: list[float], i: int, threes: dict[int, Three]) -> float:
+    """Return a part of one field, or that of the middle of its three: a mean moves less than what it lies between."""
+    return max(parts[i], sorted(parts[j] for j in threes[i])[1]) if i in threes else parts[i]
 
 
 def is_named(column: Column) -> bool:
@@ -132,30 +142,30 @@ def span(values: Array) -> float:
     return float(np.clip((20 * np.log10(high / low) - _SPAN_FROM) / _SPAN_OVER, 0, 1))
 
 
-def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[float], set[int]]:
-    """Return for each column how well its siblings and companions speak for it, and which are three in order."""
+def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[float], dict[int, Three]]:
+    """Return for each column how well its siblings and companions speak for it, and the three in order it is one of."""
     found = [0.0] * len(columns)
-    ordered: set[int] = set()
+    threes: dict[int, Three] = {}
     siblings: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, column in enumerate(columns):
         siblings[column.place[:-1]].append(i)
     for group in siblings.values():
         levels = [i for i in group if not columns[i].is_growth and _is_lively(columns[i].values)]
-        ordered |= _add_orders(found, columns, levels[:_MOST_SIBLINGS])
+        threes |= _add_orders(found, columns, levels[:_MOST_SIBLINGS])
         wide = [i for i in group if spans[i] >= 0.5]
         for a, b in combinations(wide[:_MOST_SIBLINGS], 2):
             moves = _moves_with(columns[a].values, columns[b].values, _CHANCE)
             found[a], found[b] = max(found[a], moves), max(found[b], moves)
-    return found, ordered
+    return found, threes
 
 
 def _is_lively(values: Array) -> bool:
     return news(values) > 0.3 and steady(values) > 0.3
 
 
-def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[int]) -> set[int]:
+def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[int]) -> dict[int, Three]:
     """Credit fields that are in order and move together: up to half for a pair, more for three, which are returned."""
-    ordered: set[int] = set()
+    threes: dict[int, Three] = {}
     above = {(a, b) for a, b in permutations(levels, 2) if _is_above(columns[a].values, columns[b].values)}
     chance = max(_CHANCE, float(np.sqrt(2 * np.log(max(1, len(levels) * (len(levels) - 1) / 2)))))  # the highest of all
     moves = {(a, b): _moves_with(columns[a].values, columns[b].values, chance) for a, b in above}
@@ -168,11 +178,11 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
             first, second, third = moves[high, middle], moves[middle, low], moves[high, low]
             # How well each moves with one of the others. Not all must: when it grows louder, both ends may part.
             best = (max(first, third), max(first, second), max(second, third))
-            if max(best) > 0:
-                for i in (high, middle, low):
-                    found[i] = max(found[i], 0.4 + 0.6 * sum(best) / 3)
-                ordered |= {high, middle, low}
-    return ordered
+            credit = 0.4 + 0.6 * sum(best) / 3 if max(best) > 0 else 0.0
+            for i in (high, middle, low):
+                if credit > found[i]:
+                    found[i], threes[i] = credit, (high, middle, low)
+    return threes
 
 
 def _is_above(high: Array, low: Array) -> bool:
