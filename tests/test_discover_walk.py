@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -175,6 +176,13 @@ def test_limits_of_a_run_are_counted() -> None:
     walker = Walker(DiscoverLimits(names=1, names_per_place=1))
     assert set(found(b'[{"name":"A","v":1},{"name":"B","v":2}]', walker)) == {"[#1].v", "[#more].v"}
     assert walker.labels.forgotten == 1
+
+
+def test_a_host_that_would_steer_a_terminal_does_not() -> None:
+    gatherer = Gatherer(lambda _host: True)
+    gatherer.add(replace(post(0, {"a": 1}), host="\x1b[2J.example", method="POST\r"))
+    (route,) = gatherer.messages
+    assert str(route).isprintable()
 
 
 def test_only_chosen_hosts_and_directions_are_looked_at() -> None:

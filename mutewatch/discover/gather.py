@@ -6,15 +6,17 @@ none (hook logs), the first time of day in the message; else its place in the or
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mutewatch.decode import shorten
 from mutewatch.discover.limits import DEFAULT_DISCOVER_LIMITS, DiscoverLimits
-from mutewatch.discover.place import Place, path_template, show
+from mutewatch.discover.place import Place, path_template
 from mutewatch.discover.walk import Walker
 from mutewatch.records import Direction, Exchange
 
 _UNTIMED_STEP = 60.0
+_LONGEST_HOST, _LONGEST_METHOD = 253, 16  # characters; of a name in DNS, and twice the longest method
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,7 +83,8 @@ class Gatherer:
             return
         if exchange.body is not None and not exchange.body:
             return
-        route = Route(host, exchange.method, path_template(exchange.path), exchange.direction)
+        names = shorten(host, _LONGEST_HOST), shorten(exchange.method, _LONGEST_METHOD)
+        route = Route(*names, path_template(exchange.path), exchange.direction)
         self.messages[route] += 1
         client = exchange.client or ""
         walked = self._walker.walk(exchange, exchange.connection or client)
@@ -120,8 +123,3 @@ def report_of(place: Place) -> Place:
     """Return the report that a field is part of: what stands around the objects of its list or map."""
     marks = [position for position, part in enumerate(place) if part[0] in "[*{"]
     return place[: marks[-1]] if marks else ()
-
-
-def field_names(stream: Stream) -> Iterator[str]:
-    """Yield the name of every field as it is shown."""
-    return (show(place) for place in stream.fields)
