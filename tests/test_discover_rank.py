@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.panel import Panel, panels
@@ -184,6 +186,23 @@ def test_what_a_full_report_leaves_out_is_not_there() -> None:
     (panel,) = panels_of(post(10.0 * i, {"r": report}) for i, report in enumerate(reports))
     (level,) = (one for one in panel.columns if one.place[-1] == "level")
     assert np.isnan(level.values[::2]).sum() >= 18
+
+
+NUMBERS = st.floats() | st.integers(-(10**31), 10**31) | st.sampled_from((0, 1, -0.0, 1e29, 5e-324))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 90), NUMBERS, NUMBERS), min_size=8, max_size=60),
+    st.booleans(),
+)
+def test_no_numbers_of_the_wire_make_a_score_that_is_none(rows: list[tuple[int, float, float]], is_heard: bool) -> None:
+    power = np.random.default_rng(1).random(2_000)
+    told = panels_of(post(second, {"a": a, "b": b}) for second, a, b in rows)
+    ranking = rank(told, Recording(power, START.timestamp()) if is_heard else None, slack=2, names=True)
+    for one in ranking.fields:
+        assert 0 <= one.score <= 1 and np.isfinite(one.range).all()
+        assert one.followed is None or (0 <= one.followed.p <= 1 and abs(one.followed.correlation) <= 1.0001)
 
 
 def test_a_pause_of_years_leaves_the_rest_as_it_was() -> None:

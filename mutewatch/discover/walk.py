@@ -5,7 +5,6 @@ text of the other, as deep as redaction opens them. No format is announced: a bo
 """
 
 import binascii
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ _PREFIX: Final = re.compile(rb"\d{1,4}(?=[\[{])")  # Socket.IO: a number for the
 _CLOCKS: Final = ((9.4e8, 4.1e9, 1.0), (9.4e11, 4.1e12, 1e-3), (9.4e14, 4.1e15, 1e-6))  # 2000-2100 in s, ms, µs
 _CLOCK_KEYS: Final = ("timestamp", "ts", "time")  # may count from anywhere, in ms: Teams counts from the call's start
 _LONGEST_SERIES: Final = 24 * 3600.0
+_LARGEST: Final = 1e30  # squares and sums of anything smaller stay numbers; no level or energy is as large
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Walked:
     readings: list[tuple[Place, float, float]] = field(default_factory=list)
     clock: float | None = None  # seconds since 1970: the first time of day in it
     fault: str | None = None  # why it, or a part of it, was not read
-    left_out: int = 0  # numbers beyond the limit
+    left_out: int = 0  # numbers that are too many, too large, or none
 
 
 class Walker:
@@ -218,9 +218,7 @@ class _Message:
             self.data((*place, "{base64}"), data, layers)
 
     def _number(self, place: Place, value: float, before: float) -> None:
-        if not math.isfinite(value):
-            return
-        if self.room <= 0:
+        if not abs(value) < _LARGEST or self.room <= 0:
             self.walked.left_out += 1
             return
         self.room -= 1
