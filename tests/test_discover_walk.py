@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.limits import DiscoverLimits
+from mutewatch.discover.panel import panels
 from mutewatch.discover.place import path_template, show, shown_key
 from mutewatch.discover.walk import Walked, Walker
 from mutewatch.limits import Limits
@@ -173,6 +174,11 @@ def test_limits_of_a_run_are_counted() -> None:
     assert sum(len(one.values) for stream in gatherer.streams.values() for one in stream.fields.values()) == 5
     assert gatherer.left.series == 4
     assert gatherer.left.readings == 4 + 3
+    many = Gatherer(lambda _host: True)
+    for n in range(18):
+        many.add(post(n, {"a": n}, path=f"/{'ab'[n % 2]}"))
+    assert len(list(panels(many, DiscoverLimits(panels=1)))) == 1
+    assert many.left.panels == 1
     walker = Walker(DiscoverLimits(names=1, names_per_place=1))
     assert set(found(b'[{"name":"A","v":1},{"name":"B","v":2}]', walker)) == {"[#1].v", "[#more].v"}
     assert walker.labels.forgotten == 1

@@ -173,7 +173,10 @@ def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[
     yield f"{seen} numbers found; {len(ranking.fields)} fields vary, in at least {MIN_READINGS} readings."
     for reason, count in sorted(left.messages.items()):
         yield f"{count} messages not read, or not in full: {reason}."
-    beyond = ((left.series, "numbers of further fields"), (left.readings, "numbers"), (left.names, "objects' names"))
+    beyond = (
+        *((left.series, "numbers of further fields"), (left.readings, "numbers")),
+        *((left.panels, "groups of fields"), (left.names, "objects' names")),
+    )
     for count, what in beyond:
         if count:
             yield f"Left out beyond the limit: {count} {what}."

@@ -57,6 +57,7 @@ class Left:
     untimed: int = 0  # messages that are placed by their order alone
     series: int = 0  # numbers of fields beyond `DiscoverLimits.series`
     readings: int = 0  # numbers beyond the limits of a message and a run
+    panels: int = 0  # groups of fields of one rhythm
     names: int = 0  # objects that could not be told apart beyond the limit
 
 

@@ -55,7 +55,8 @@ def panels(gatherer: Gatherer, limits: DiscoverLimits = DEFAULT_DISCOVER_LIMITS)
         for period, places in _rhythms(varying):
             found += 1
             if found > limits.panels:
-                return
+                gatherer.left.panels += 1
+                continue
             yield _panel(client, route, period, stream, places, limits)
 
 
