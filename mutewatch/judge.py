@@ -3,18 +3,17 @@
 Rules have stable ids; a change of what a rule says raises `RULES_VERSION`. A flag never depends on a guess.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mutewatch.records import ClientMinute, Finding, Undecoded, Verdict
+from mutewatch.evidence import CONSTANT_MINUTES, CONSTANT_READINGS
+from mutewatch.records import ClientMinute, Finding, Information, Samples, Undecoded, Verdict
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 # Clocks and round trips put a change of state up to about a second off: less than this muted is not muted.
 MUTED_SECONDS: Final = 1.0
-# Twice the longest run of equal minutes (5) among 3,897 of real sound, see docs/architecture.md.
-CONSTANT_MINUTES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,19 @@ def is_missing(minute: ClientMinute) -> bool:
 
 
 def is_at_floor(minute: ClientMinute) -> bool:
-    """Every value that has a floor is at it, and there is at least one."""
+    """Every value that counts and has a floor is at it, and there is at least one; of samples, no other varies."""
     values = [value for value in minute.report.values if value.floor is not None] if minute.report else []
-    return bool(values) and all(value.value == value.floor for value in values)
+    is_low = bool(values) and all(value.value == value.floor for value in values)
+    return is_low and (minute.samples is None or (_leaves_nothing_open(minute) and not _varies_without_floor(minute)))
 
 
 def is_constant(minute: ClientMinute) -> bool:
     return minute.constant_minutes >= CONSTANT_MINUTES
+
+
+def is_still(minute: ClientMinute) -> bool:
+    """No field varied in the samples while muted, and each was read often enough to say so."""
+    return _has_muted_sample(minute) and _leaves_nothing_open(minute) and all(map(_is_inert, minute.information))
 
 
 def is_muted_throughout(minute: ClientMinute) -> bool:
@@ -46,11 +51,37 @@ def is_muted_throughout(minute: ClientMinute) -> bool:
 
 
 def is_muted_partly(minute: ClientMinute) -> bool:
-    return minute.mute.muted_seconds >= MUTED_SECONDS
+    """It was muted for some of the time that a value is of. Samples count one by one."""
+    if minute.samples is None:
+        return minute.mute.muted_seconds >= MUTED_SECONDS
+    return _has_muted_sample(minute) and not all(map(_is_inert, minute.information))
+
+
+def is_straddled(minute: ClientMinute) -> bool:
+    return minute.samples is not None and not minute.samples.muted and minute.mute.muted_seconds >= MUTED_SECONDS
 
 
 def is_unmuted(minute: ClientMinute) -> bool:
     return minute.mute.unknown_seconds < MUTED_SECONDS
+
+
+def _has_muted_sample(minute: ClientMinute) -> bool:
+    return minute.samples is not None and minute.samples.muted > 0
+
+
+def _leaves_nothing_open(minute: ClientMinute) -> bool:
+    """Samples that say nothing while muted settle a minute only if none is of a time of unknown state."""
+    return not _has_muted_sample(minute) or minute.mute.unknown_seconds < MUTED_SECONDS
+
+
+def _is_inert(told: Information) -> bool:
+    if told.distinct > 1:
+        return False
+    return told.lowest == told.floor or told.readings >= CONSTANT_READINGS
+
+
+def _varies_without_floor(minute: ClientMinute) -> bool:
+    return any(told.floor is None and told.distinct > 1 for told in minute.information)
 
 
 def _seconds(minute: ClientMinute) -> float:
@@ -66,6 +97,7 @@ RULES: Final = (
     ),
     Rule("MW-FLOOR", Verdict.INERT, is_at_floor, "audio-derived values present, all at their floor"),
     Rule("MW-CONSTANT", Verdict.INERT, is_constant, "the same values for {constant} minutes on end"),
+    Rule("MW-STILL", Verdict.INERT, is_still, "no value varied while the client was muted ({bases})"),
     Rule(
         "MW-MUTED",
         Verdict.FLAGGED,
@@ -77,6 +109,12 @@ RULES: Final = (
         Verdict.FLAGGED,
         is_muted_partly,
         "audio-derived data of a minute that was muted for {muted:.0f} of {seconds:.0f} s ({bases})",
+    ),
+    Rule(
+        "MW-STRADDLED",
+        Verdict.MUTE_UNKNOWN,
+        is_straddled,
+        "muted for {muted:.0f} of {seconds:.0f} s ({bases}), and no reading is of that time alone",
     ),
     Rule("MW-UNMUTED", Verdict.UNMUTED, is_unmuted, "the client was not muted ({bases})"),
     Rule(
@@ -99,6 +137,10 @@ def judge(minute: ClientMinute) -> Finding:
         unknown=minute.mute.unknown_seconds,
         seconds=_seconds(minute),
     )
+    if rule.verdict is Verdict.MUTE_UNKNOWN and minute.mute.is_address_shared:
+        reason += "; several clients at one address"
+    if minute.samples is not None:
+        reason += f"; {_told(minute.samples, minute.information)}"
     if minute.mute.disputed_seconds >= MUTED_SECONDS:
         reason += f"; the operator's timeline says otherwise for {minute.mute.disputed_seconds:.0f} s"
     return Finding(
@@ -116,7 +158,21 @@ def judge(minute: ClientMinute) -> Finding:
         values=minute.report.values if minute.report else (),
         source=minute.report.source if minute.report else None,
         client_version=minute.report.client_version if minute.report else None,
+        information=minute.information,
+        samples=minute.samples,
     )
+
+
+def _told(samples: Samples, information: Sequence[Information]) -> str:
+    """How many samples count, and what the most telling field carried in them."""
+    number = (
+        f"{samples.muted} of {samples.number} samples while muted" if samples.muted else f"{samples.number} samples"
+    )
+    if not information:
+        return number
+    most = max(information, key=lambda told: told.entropy_bits)
+    readings = "one reading" if most.readings == 1 else f"{most.readings} readings, {most.entropy_bits:.1f} bits"
+    return f"{number}; {most.name}: {readings}"
 
 
 def judge_undecoded(undecoded: Undecoded) -> Finding:

@@ -36,6 +36,9 @@ class Limits:
     clock_changes_per_call: int = 16  # corrections after which a call is no longer judged again for its clock
     calls: int = 50_000  # followed at once; the least recently heard is let go first
     minutes_per_call: int = 2_880  # held in memory: two days
+    samples_per_minute: int = 600  # of one call, the newest: ten a second; Chime's clients, the busiest, send one
+    samples_per_call: int = 20_000  # held in memory: five hours of one a second; Teams tells 4,000 at once
+    neighbours: int = 64  # calls, and as many mute sessions, told apart at one address
     runs_per_call: int = 1_000  # of consecutive numbers let go; 202 in the 21 hours of the longest call seen
     mute_events_per_call: int = 10_000  # held in memory
 

@@ -12,14 +12,49 @@ Reports come in any order and more than once; `CallMinutes.minutes` depends only
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from math import ceil
+from typing import Protocol
 
+from mutewatch.evidence import CONSTANT_MINUTES, of_reports
 from mutewatch.limits import DEFAULT_LIMITS, Limits
-from mutewatch.records import AudioReport, SignatureRef
+from mutewatch.mute import Stretch, summed
+from mutewatch.records import AudioReport, AudioValue, ClientMinute, SignatureRef
+
+MuteDuring = Callable[[datetime, datetime], Sequence[Stretch]]  # how a span of time divides, by the client's clock
+Judgeable = tuple[ClientMinute, Sequence[AudioReport]]  # and the reports to guess from, if anything is to be guessed
+
+
+class Minutes(Protocol):
+    """The minutes of one call, whatever they are made of: what the pipeline needs of them."""
+
+    @property
+    def client(self) -> str: ...
+    @property
+    def call(self) -> str: ...
+    @property
+    def signature(self) -> SignatureRef: ...
+    @property
+    def addresses(self) -> set[str]: ...
+    @property
+    def is_full(self) -> bool: ...  # would one report more cost the oldest?
+    @property
+    def first_starts_at(self) -> datetime: ...
+    @property
+    def unlisted(self) -> int: ...  # minutes missing beyond what is listed
+    @property
+    def excess(self) -> int: ...  # reports beyond what one minute holds
+    def add(self, report: AudioReport) -> datetime | None: ...
+    def open_since(self, now: datetime) -> datetime | None: ...
+    def judgeable(
+        self, since: datetime, until: datetime | None, mute: MuteDuring, horizon: int
+    ) -> Iterator[Judgeable]: ...
+    def needed_before(self, horizon: int) -> int: ...
+    def keep_last(self, count: int) -> None: ...
+    def halve(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +119,9 @@ class _LetGo:
 
 
 class CallMinutes:
-    """What one client reported in one call under one signature."""
+    """What one client reported in one call under one signature, minute by minute."""
+
+    excess = 0  # one report is one minute
 
     def __init__(self, client: str, call: str, signature: SignatureRef, limits: Limits = DEFAULT_LIMITS) -> None:
         self.client, self.call, self.signature = client, call, signature
@@ -95,6 +132,7 @@ class CallMinutes:
         self._began_anew = False
         self._gone = _LetGo(limits.runs_per_call)
         self._first_kept: Slot | None = None  # the report after it, with its constant minutes
+        self._before: list[tuple[AudioValue, ...]] = []  # of the reports directly before those that are held
 
     @property
     def is_full(self) -> bool:
@@ -152,6 +190,38 @@ class CallMinutes:
             yield Slot(self._identity(report, named), report.starts_at, report.ends_at, report, constant)
             before = report
 
+    def open_since(self, _now: datetime) -> None:
+        """A minute is over when its report comes."""
+        return
+
+    def judgeable(
+        self, since: datetime, _until: datetime | None, mute: MuteDuring, horizon: int
+    ) -> Iterator[Judgeable]:
+        """Yield the minutes that end after `since`, each with the last `horizon` reports up to its own."""
+        for slot in self.slots(since):
+            if slot.ends_at > since:
+                window = self.reports_until(slot.report, horizon) if slot.report else ()
+                yield self._minute(slot, mute), window
+
+    def _minute(self, slot: Slot, mute: MuteDuring) -> ClientMinute:
+        return ClientMinute(
+            self.client,
+            self.call,
+            self.signature,
+            slot.minute,
+            slot.starts_at,
+            slot.ends_at,
+            slot.report,
+            summed(mute(slot.starts_at, slot.ends_at), slot.starts_at, slot.ends_at),
+            slot.constant_minutes,
+            of_reports(self._values_until(slot.report, CONSTANT_MINUTES)) if slot.report else (),
+        )
+
+    def _values_until(self, report: AudioReport, count: int) -> list[tuple[AudioValue, ...]]:
+        """The values of the last `count` reports up to and with `report`, of those let go too."""
+        held = [one.values for one in self.reports_until(report, count)]
+        return [*self._before[max(0, len(self._before) + len(held) - count) :], *held]
+
     def reports_until(self, report: AudioReport, count: int) -> list[AudioReport]:
         """Return the last `count` reports up to and with `report`, oldest first."""
         end = bisect_right(self._reports, _rank(report), key=_rank)
@@ -172,11 +242,21 @@ class CallMinutes:
         if goes:
             kept = self._reports[len(goes)] if len(goes) < len(self._reports) else None
             self._first_kept = next((slot for slot in self.slots() if kept and slot.report is kept), None)
+            values = [report.values for report in goes[1 - CONSTANT_MINUTES :]]
+            self._before = [*self._before, *values][1 - CONSTANT_MINUTES :]
         for report in goes:
             self._remove(report)
             self._gone.add(report)
         if goes and self._reports:
             self._gone.add_missing_before(self._reports[0])
+
+    def needed_before(self, horizon: int) -> int:
+        """How many minutes it may take to judge the next, and to guess from it."""
+        return max(CONSTANT_MINUTES, horizon)
+
+    def halve(self) -> None:
+        """Let go of the older half of what can be held."""
+        self.keep_last(self._limits.minutes_per_call // 2)
 
     def _same_minute(self, report: AudioReport) -> AudioReport | None:
         if report.number is None:

@@ -8,7 +8,8 @@ unknown seconds. Its rules:
 - each switch keeps its state from one event to the next; before the first event it is unknown;
 - a remote mute is the participant's: it holds in every call that joins as this participant;
 - an event that the server refused, or whose answer was not seen, changes nothing;
-- where the client's word is missing the operator's timeline is asked, then the operator's assumption;
+- where that is missing, the client's word on another connection from its address counts, if it can be nobody
+  else's (`places.py`); then the operator's timeline, a hint in the payload, and the operator's assumption;
 - events stamped by the capturing clock are moved to the client's clock, which the minutes are in.
 
 It reads no clock; it matches, decodes and judges nothing.
@@ -16,29 +17,29 @@ It reads no clock; it matches, decodes and judges nothing.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TypeVar
 
 from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.places import Change, Claim, Places, touch
 from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
-
-T = TypeVar("T")
 
 EVERYONE = "*"  # the client name of a timeline entry that holds for all
 CLOCK_JITTER = timedelta(seconds=2)  # closer than this clocks are taken to agree: delays on the way are smaller
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Change:
-    """From `at` on, the switch is in this state. Ordered so that of two at one instant "muted" stands last."""
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A span of time in one mute state (None: not known), and on whose word."""
 
-    at: datetime
-    muted: bool
-    basis: Basis
-    by_client_clock: bool = True
+    starts_at: datetime
+    ends_at: datetime
+    state: bool | None
+    basis: Basis | None
+    is_disputed: bool  # the operator's timeline says otherwise
+    is_address_shared: bool  # several clients were heard at the client's address
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class MuteTracker:
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._participants: OrderedDict[str, dict[Scope, list[Change]]] = OrderedDict()
         self._calls_of: dict[str, set[str]] = {}
+        self._places = Places(limits)
 
     def add(self, event: MuteEvent) -> set[str]:
         """Take in one event; return the calls whose state it may change. Repeats change nothing."""
@@ -77,9 +79,12 @@ class MuteTracker:
         if event.effective is True:
             change = Change(event.at, event.muted, event.basis, event.by_client_clock)
             is_new |= self._insert(self._changes(event), change)
-        if event.call:
-            return {event.call} if is_new else set()
-        return set(self._calls_of.get(event.participant or "", ())) if is_new else set()
+        calls = {event.call} if event.call else self._calls_of.get(event.participant or "", set())
+        return self._places.hear_event(event) | (calls if is_new else set())
+
+    def hear(self, app: str, call: str, address: str | None, at: datetime) -> set[str]:
+        """Note from which address a call was heard, by the capturing clock; return the calls that this may concern."""
+        return self._places.hear_report(app, call, address, at) if address else set()
 
     def observe_clocks(self, call: str, client_time: datetime, seen_at: datetime | None) -> bool:
         """Compare the two clocks on a message that carries both times; return whether that changes the offset.
@@ -103,35 +108,38 @@ class MuteTracker:
         offset = known.clock_offset if known else None
         return offset if offset is not None and abs(offset) > CLOCK_JITTER else timedelta()
 
-    def summary(self, call: str, names: Iterable[str], start: datetime, end: datetime) -> MuteSummary:
+    def summary(
+        self, call: str, names: Iterable[str], start: datetime, end: datetime, app: str | None = None
+    ) -> MuteSummary:
         """Divide [start, end), in the client's clock, by mute state. `names`: the client's, for the timeline."""
-        own, remote = self._switches(call)
+        return summed(self.stretches(call, names, start, end, app), start, end)
+
+    def stretches(
+        self, call: str, names: Iterable[str], start: datetime, end: datetime, app: str | None = None
+    ) -> list[Stretch]:
+        """Return how [start, end), in the client's clock, divides. Without an `app` no address is asked."""
+        own, remote, hints = self._switches(call)
         operator = sorted(change for name in (*names, EVERYONE) for change in self._timeline.get(name, ()))
-        edges = sorted(
-            {
-                start,
-                end,
-                *_inside(own, start, end),
-                *_inside(remote, start, end),
-                *_inside(operator, start, end),
-            }
-        )
-        seconds = {True: 0.0, False: 0.0, None: 0.0}
-        bases, disputed = set(), 0.0
+        offset = self.clock_offset(call)
+        claim = self._places.claim(app, call, end + offset) if app is not None else Claim()
+        nearby = sorted(_shift(claim.changes, offset))
+        switches = (own, remote, nearby, operator, hints)
+        edges = sorted({start, end, *(at for changes in switches for at in _inside(changes, start, end))})
+        found = []
         for left, right in pairwise(edges):
-            reported, said = _effective(_at(own, left), _at(remote, left)), _at(operator, left)
-            state, basis = reported
-            if state is not None and said is not None and said.muted is not state:
-                disputed += (right - left).total_seconds()
-            if state is None and said is not None:
-                state, basis = said.muted, said.basis
+            state, basis = _effective(_at(own, left), _at(remote, left))
+            if state is None and (word := _at(nearby, left)):
+                state, basis = word.muted, word.basis
+            is_shared = state is None and claim.is_shared
+            said = _at(operator, left)
+            is_disputed = state is not None and said is not None and said.muted is not state
+            for word in (said, _at(hints, left)):
+                if state is None and word is not None:
+                    state, basis = word.muted, word.basis
             if state is None and self._assume is not None:
                 state, basis = self._assume, Basis.ASSUMED
-            seconds[state] += (right - left).total_seconds()
-            if basis is not None:
-                bases.add(basis)
-        ordered = tuple(basis for basis in Basis if basis in bases)
-        return MuteSummary(seconds[True], seconds[False], seconds[None], ordered, disputed)
+            found.append(Stretch(left, right, state, basis, is_disputed, is_shared))
+        return found
 
     def forget_before(self, call: str, time: datetime) -> None:
         """Let go of changes before `time`, in the client's clock, but the last of each switch, which still holds."""
@@ -141,26 +149,31 @@ class MuteTracker:
             gone = max(0, bisect_left(dated, time, key=lambda pair: pair[0].at) - 1)
             changes[:] = sorted(change for _shifted, change in dated[gone:])
 
-    def _switches(self, call: str) -> tuple[list[Change], list[Change]]:
-        """Changes of the own and the remote switch, by the client's clock, in order."""
+    def forget_addresses(self, time: datetime) -> None:
+        """Let go of addresses from which nothing was heard since `time`, by the capturing clock."""
+        self._places.forget_before(time)
+
+    def _switches(self, call: str) -> tuple[list[Change], list[Change], list[Change]]:
+        """Changes of the own and the remote switch, and what only hints at either; by the client's clock, in order."""
         known = self._calls.get(call)
         if known is None:
-            return [], []
+            return [], [], []
         offset = self.clock_offset(call)
         kept = [known.changes, *(self._participants[p] for p in known.participants if p in self._participants)]
         own, remote = (
             sorted(change for changes in kept for change in _shift(changes[scope], offset)) for scope in Scope
         )
-        return own, remote
+        hints = [change for change in own if change.basis is Basis.PAYLOAD_HINT]
+        return [change for change in own if change.basis is not Basis.PAYLOAD_HINT], remote, hints
 
     def _changes(self, event: MuteEvent) -> list[Change]:
         """Where the changes of this event's switch are kept: with its call, or with its participant."""
         if event.call:
             return self._call(event.call).changes[event.scope]
-        return _touch(self._participants, event.participant or "", _no_changes, self._limits.calls)[event.scope]
+        return touch(self._participants, event.participant or "", _no_changes, self._limits.calls)[event.scope]
 
     def _call(self, call: str) -> _Call:
-        return _touch(self._calls, call, _Call, self._limits.calls)
+        return touch(self._calls, call, _Call, self._limits.calls)
 
     def _link(self, call: str, participant: str) -> bool:
         """Note under which id others may mute this call's client; return whether that is news."""
@@ -187,14 +200,28 @@ def _no_changes() -> dict[Scope, list[Change]]:
     return {scope: [] for scope in Scope}
 
 
-def _touch(known: "OrderedDict[str, T]", key: str, make: Callable[[], T], limit: int) -> T:
-    """The entry for `key`, made if need be, now the freshest; the stalest goes if there are too many."""
-    if key not in known:
-        known[key] = make()
-        if len(known) > limit:
-            known.popitem(last=False)
-    known.move_to_end(key)
-    return known[key]
+def summed(stretches: Iterable[Stretch], start: datetime, end: datetime) -> MuteSummary:
+    """Return how [start, end) divides, of stretches that hold it."""
+    seconds = {True: 0.0, False: 0.0, None: 0.0}
+    bases, disputed, is_shared = set(), 0.0, False
+    for stretch in stretches:
+        lasts = (min(stretch.ends_at, end) - max(stretch.starts_at, start)).total_seconds()
+        if lasts <= 0:
+            continue
+        seconds[stretch.state] += lasts
+        disputed += lasts if stretch.is_disputed else 0
+        is_shared |= stretch.is_address_shared
+        if stretch.basis is not None:
+            bases.add(stretch.basis)
+    ordered = tuple(basis for basis in Basis if basis in bases)
+    return MuteSummary(seconds[True], seconds[False], seconds[None], ordered, disputed, is_shared)
+
+
+def is_muted(stretches: Sequence[Stretch], starts_at: datetime, ends_at: datetime) -> bool:
+    """Is all of [starts_at, ends_at], and at least an instant before its end, held to be muted?"""
+    covered = [one for one in stretches if one.starts_at < ends_at and one.ends_at > starts_at]
+    is_whole = bool(covered) and covered[0].starts_at <= starts_at and covered[-1].ends_at >= ends_at
+    return is_whole and all(one.state is True for one in covered)
 
 
 def _shift(changes: Iterable[Change], offset: timedelta) -> Iterator[Change]:

@@ -5,7 +5,7 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,17 +14,18 @@ from itertools import islice
 from typing import Final
 
 from mutewatch.audio_names import names_audio
+from mutewatch.counts import Counts
 from mutewatch.extract import extract, stats_states, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
-from mutewatch.judge import CONSTANT_MINUTES, judge, judge_undecoded
+from mutewatch.judge import judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
-from mutewatch.minutes import CallMinutes, Slot
+from mutewatch.minutes import CallMinutes, Minutes
 from mutewatch.mitigate import Mitigation, with_sent
-from mutewatch.mute import MuteTracker
+from mutewatch.mute import MuteTracker, Stretch
+from mutewatch.places import NEARBY
 from mutewatch.ports import ActivityModel
 from mutewatch.records import (
     AudioReport,
-    ClientMinute,
     Decoded,
     Direction,
     Exchange,
@@ -33,6 +34,7 @@ from mutewatch.records import (
     MuteSummary,
     Verdict,
 )
+from mutewatch.samples import CallSamples
 from mutewatch.signatures.model import Signature, matched_pattern
 
 GUESSES_AT_ONCE: Final = 4_096  # 3 kB each while they are made; more at once are no faster
@@ -55,34 +57,10 @@ Judged = tuple[Finding, Sequence[AudioReport]]  # and the reports to guess from;
 
 
 @dataclass(slots=True)
-class Counts:
-    """What went through, so that silence is never taken for "clean". Messages, unless the name says otherwise."""
-
-    exchanges: int = 0
-    canaries: int = 0  # messages of `mutewatch canary`, in no other number here
-    dark: int = 0  # connections to telemetry hosts of which no message could be read
-    matched: int = 0
-    unmatched: int = 0  # to the host of a signature that knows audio-derived values, and no message of any
-    unmatched_audio: int = 0  # of these, messages that name an audio-derived value
-    decoded: int = 0
-    undecoded: int = 0
-    unread: int = 0  # matched, but the door could not read the body
-    without_audio: int = 0  # decoded, and carried neither audio-derived values nor a mute state
-    repeats: int = 0  # reports of a minute that was known already
-    mute_events: int = 0
-    mute_refused: int = 0
-    mute_unanswered: int = 0
-    missing_unlisted: int = 0  # minutes missing beyond what one gap lists
-    unstorable: int = 0  # facts and findings that the store refused for good
-    forgotten_calls: int = 0  # calls let go to stay within the limit
-    signatures: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
 class _Call:
     """One client's minutes in one call under one signature, and after which time they await judgement."""
 
-    minutes: CallMinutes
+    minutes: Minutes
     dirty_after: datetime | None = None
 
     def touch(self, since: datetime) -> None:
@@ -91,9 +69,9 @@ class _Call:
 
 @dataclass(slots=True)
 class _Group:
-    """All that was reported under one call id, by client and signature (a call id is the client's word)."""
+    """All that was reported under one call id, by `_key` (a call id is the client's word)."""
 
-    calls: dict[tuple[str, str], _Call] = field(default_factory=dict)
+    calls: dict[tuple[str, str, bool], _Call] = field(default_factory=dict)
     last_heard: datetime = LONG_AGO
 
 
@@ -115,6 +93,7 @@ class Pipeline:
         self._of_host = lru_cache(maxsize=512)(self._signatures_of)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
+        self._open: dict[str, None] = {}  # of these, and of others, those with a minute that still goes on
         self._ready: list[Judged] = []
         self._tidied_at = LONG_AGO
 
@@ -218,7 +197,7 @@ class Pipeline:
     def absorb(self, decoded: Decoded, counts: Counts | None = None) -> None:
         """Take in facts that were decoded before, such as those kept from before a restart."""
         counts = counts or Counts()
-        for report in decoded.audio:
+        for report in sorted(decoded.audio, key=_ends_at, reverse=True):  # what was sent at once tells of the clocks
             counts.repeats += not self._add_report(report)
         for event in decoded.mute:
             self._add_mute_event(event)
@@ -228,9 +207,15 @@ class Pipeline:
         self._ready += ((judge_undecoded(undecoded), ()) for undecoded in decoded.undecoded)
 
     def advance(self, now: datetime) -> list[Finding]:
-        """Return what is newly known, and let go of what is long past at `now` (the capturing clock)."""
-        findings = self._conclude()
-        if abs(now - self._tidied_at) > TIDY_EVERY:  # in either direction: a clock may be set back
+        """Return what is newly known, and let go of what is long past at `now` (the capturing clock).
+
+        A minute made of samples is judged when it is over: one reading more could take back what was told of it.
+        """
+        is_time_to_tidy = abs(now - self._tidied_at) > TIDY_EVERY  # in either direction: a clock may be set back
+        if is_time_to_tidy:
+            self._dirty |= self._open
+        findings = self._conclude(now)
+        if is_time_to_tidy:
             self._tidied_at = now
             self._tidy(now)
         return findings
@@ -240,44 +225,65 @@ class Pipeline:
         for group_id in self._dirty:
             group = self._groups.get(group_id)
             for call in group.calls.values() if group else ():
-                call.dirty_after = None
+                self._await_end(group_id, call, now)
         self._dirty, self._ready = {}, []
         self._tidy(now)
 
     def finish(self) -> list[Finding]:
         """Return what is newly known; there is no more to come."""
-        findings = self._conclude()
-        self.counts.missing_unlisted = sum(
-            call.minutes.unlisted for group in self._groups.values() for call in group.calls.values()
-        )
+        self._dirty |= self._open
+        findings = self._conclude(None)
+        every = [call.minutes for group in self._groups.values() for call in group.calls.values()]
+        self.counts.missing_unlisted = sum(minutes.unlisted for minutes in every)
         return findings
 
     def _add_report(self, report: AudioReport) -> bool:
-        group_id = report.call or f"client {report.client}"
-        group = self._group(group_id, report.source.seen_at or report.ends_at)
-        key = (report.client, report.source.signature.id)
+        group_id, source = _group_id(report.call, report.client), report.source
+        group = self._group(group_id, source.seen_at or report.ends_at)
+        key = _key(report)
         if key not in group.calls:
-            group.calls[key] = _Call(CallMinutes(report.client, report.call, report.source.signature, self._limits))
-        addresses = len(group.calls[key].minutes.addresses)
-        changed_after = group.calls[key].minutes.add(report)
-        has_moved = 0 < addresses < len(group.calls[key].minutes.addresses)  # and may have another timeline
-        if self._mute.observe_clocks(report.call, report.ends_at, report.source.seen_at) or has_moved:
+            kind = CallSamples if report.is_sample else CallMinutes
+            group.calls[key] = _Call(kind(report.client, report.call, source.signature, self._limits))
+        minutes = group.calls[key].minutes
+        addresses, excess = len(minutes.addresses), minutes.excess
+        changed_after = minutes.add(report)
+        self.counts.samples_excess += minutes.excess - excess
+        has_moved = 0 < addresses < len(minutes.addresses)  # and may have another timeline
+        if self._observe_clocks(group_id, report) or has_moved:
             self._touch(group_id, LONG_AGO)
+        heard_at = _heard_at(report)
+        for concerned in self._mute.hear(source.signature.app, group_id, source.address, heard_at):
+            self._touch(concerned, self._by_clock_of(concerned, heard_at) - NEARBY)
         if changed_after is None:
             return False
         group.calls[key].touch(changed_after)
         self._dirty[group_id] = None
-        if group.calls[key].minutes.is_full:  # none goes unjudged
-            self._ready += self._judge_group(group_id)
-            group.calls[key].minutes.keep_last(self._limits.minutes_per_call // 2)
+        if minutes.is_full:  # none goes unjudged
+            self._ready += self._judge_group(group_id, None)
+            minutes.halve()
         return True
 
+    def _observe_clocks(self, group_id: str, report: AudioReport) -> bool:
+        """Compare the clocks on a report; True if minutes are to be judged again.
+
+        A sample may have waited, for seconds or hours: only that it was seen before it was taken tells of a clock.
+        """
+        seen_at = report.source.seen_at
+        if report.is_sample and seen_at is not None and seen_at >= report.ends_at:
+            return False
+        return self._mute.observe_clocks(group_id, report.ends_at, seen_at)
+
     def _add_mute_event(self, event: MuteEvent) -> None:
+        heard_at = min(event.at, event.source.seen_at or event.at)
         for call in self._mute.add(event):
             # In the client's clock the change may lie elsewhere: judge again whatever it can reach.
-            since = event.at - max(self._mute.clock_offset(call), timedelta())
+            since = self._by_clock_of(call, heard_at) - NEARBY
             # A media request tells which of a participant's earlier remote mutes belong to the call.
             self._touch(call, LONG_AGO if event.call and event.participant else since)
+
+    def _by_clock_of(self, call: str, time: datetime) -> datetime:
+        """The earliest that `time`, by either clock, can be by the client's."""
+        return time - max(self._mute.clock_offset(call), timedelta())
 
     def _touch(self, group_id: str, since: datetime) -> None:
         if group := self._groups.get(group_id):
@@ -291,24 +297,25 @@ class Pipeline:
         self._groups.move_to_end(group_id)
         if len(self._groups) > self._limits.calls:
             stalest = next(iter(self._groups))
-            self._ready += self._judge_group(stalest)
+            self._ready += self._judge_group(stalest, None)
             del self._groups[stalest]
             self.counts.forgotten_calls += 1
         return group
 
-    def _conclude(self) -> list[Finding]:
-        judged = self._judged()
+    def _conclude(self, now: datetime | None) -> list[Finding]:
+        judged = self._judged(now)
         last: dict[Hashable, Finding] = {}  # the last word on each minute
         while part := list(islice(judged, GUESSES_AT_ONCE)):
             last |= {finding.key: finding for finding in self._guessed(part)}
         return list(last.values())
 
-    def _judged(self) -> Iterator[Judged]:
+    def _judged(self, now: datetime | None) -> Iterator[Judged]:
         ready, self._ready = self._ready, []
         dirty, self._dirty = self._dirty, {}
         yield from ready
         for group_id in dirty:
-            yield from self._judge_group(group_id)
+            self._open.pop(group_id, None)
+            yield from self._judge_group(group_id, now)
 
     def _guessed(self, judged: Sequence[Judged]) -> Iterator[Finding]:
         """Yield the findings, each that has a window of minutes with what could be inferred from them."""
@@ -317,55 +324,73 @@ class Pipeline:
         for finding, window in judged:
             yield replace(finding, guess=next(guesses)) if window else finding
 
-    def _judge_group(self, group_id: str) -> Iterator[Judged]:
+    def _judge_group(self, group_id: str, now: datetime | None) -> Iterator[Judged]:
+        """Judge what awaits it; at `now` not what still goes on, without one all."""
         group = self._groups.get(group_id)
         for call in group.calls.values() if group else ():
             if call.dirty_after is not None:
-                yield from self._judge_call(call.minutes, call.dirty_after)
-                call.dirty_after = None
+                since = call.dirty_after
+                self._await_end(group_id, call, now)
+                if since != call.dirty_after:
+                    yield from self._judge_call(group_id, call.minutes, since, call.dirty_after)
 
-    def _judge_call(self, minutes: CallMinutes, since: datetime) -> Iterator[Judged]:
+    def _await_end(self, group_id: str, call: _Call, now: datetime | None) -> None:
+        """Have a call wait for the end of its newest minute, if that still goes on."""
+        by_client = now - self._mute.clock_offset(group_id) if now is not None else None
+        call.dirty_after = call.minutes.open_since(by_client) if by_client is not None else None
+        if call.dirty_after is not None:
+            self._open[group_id] = None
+
+    def _judge_call(self, group_id: str, minutes: Minutes, since: datetime, until: datetime | None) -> Iterator[Judged]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
-        for slot in minutes.slots(since):
-            if slot.ends_at <= since:
-                continue
-            finding = judge(self._client_minute(minutes, slot))
-            if self._model and slot.report and finding.verdict in GUESSED:
-                yield finding, minutes.reports_until(slot.report, self._model.horizon)
-            else:
-                yield finding, ()
+        names, app = (minutes.client, *minutes.addresses), minutes.signature.app
+
+        def mute(start: datetime, end: datetime) -> list[Stretch]:
+            return self._mute.stretches(group_id, names, start, end, app)
+
+        for minute, window in minutes.judgeable(since, until, mute, self._model.horizon if self._model else 0):
+            finding = judge(minute)
+            yield finding, window if finding.verdict in GUESSED else ()
 
     def _mute_during(self, report: AudioReport) -> MuteSummary:
         """The client's mute state in the minute that `report` is of, as far as it is known now."""
-        group = self._groups.get(report.call or f"client {report.client}")
-        call = group.calls.get((report.client, report.source.signature.id)) if group else None
+        group_id, app = _group_id(report.call, report.client), report.source.signature.app
+        group = self._groups.get(group_id)
+        call = group.calls.get(_key(report)) if group else None
         names = {report.client, *([report.source.address] if report.source.address else [])}
         names |= call.minutes.addresses if call else set()
-        return self._mute.summary(report.call, names, report.starts_at, report.ends_at)
-
-    def _client_minute(self, minutes: CallMinutes, slot: Slot) -> ClientMinute:
-        names = (minutes.client, *minutes.addresses)
-        mute = self._mute.summary(minutes.call, names, slot.starts_at, slot.ends_at)
-        return ClientMinute(
-            minutes.client,
-            minutes.call,
-            minutes.signature,
-            slot.minute,
-            slot.starts_at,
-            slot.ends_at,
-            slot.report,
-            mute,
-            slot.constant_minutes,
-        )
+        return self._mute.summary(group_id, names, report.starts_at, report.ends_at, app)
 
     def _tidy(self, now: datetime) -> None:
         """Keep of each call what later reports may still need."""
-        running = max(CONSTANT_MINUTES, self._model.horizon if self._model else 1) + LATENESS_MINUTES
+        horizon = self._model.horizon if self._model else 1
         for group_id, group in list(self._groups.items()):
             silent = now - group.last_heard
             if silent > FORGET:
                 del self._groups[group_id]
                 continue
-            for call in group.calls.values():
-                call.minutes.keep_last(1 if silent > IDLE else running)
-                self._mute.forget_before(call.minutes.call, call.minutes.first_starts_at)
+            every = [call.minutes for call in group.calls.values()]
+            for minutes in every:
+                minutes.keep_last(1 if silent > IDLE else LATENESS_MINUTES + minutes.needed_before(horizon))
+            late = self._by_clock_of(group_id, now) - timedelta(minutes=LATENESS_MINUTES)
+            self._mute.forget_before(group_id, min((late, *(minutes.first_starts_at for minutes in every))))
+        self._mute.forget_addresses(now - FORGET)
+
+
+def _group_id(call: str, client: str) -> str:
+    return call or f"client {client}"
+
+
+def _key(report: AudioReport) -> tuple[str, str, bool]:
+    """What tells the minutes of one call apart: who, under which signature, and whether they are made of samples."""
+    return (report.client, report.source.signature.id, report.is_sample)
+
+
+def _heard_at(report: AudioReport) -> datetime:
+    """When a client was heard, by the capturing clock as far as that is known; a sample may have been sent late."""
+    seen_at = report.source.seen_at or report.ends_at
+    return min(seen_at, report.ends_at) if report.is_sample else seen_at
+
+
+def _ends_at(report: AudioReport) -> datetime:
+    return report.ends_at

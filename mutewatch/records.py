@@ -256,6 +256,7 @@ class MuteSummary:
     """How an interval divides into muted, unmuted and unknown seconds, and on whose word.
 
     `disputed_seconds`: for how long the operator's timeline says otherwise than the client.
+    `is_address_shared`: somebody at the client's address spoke, but several clients were heard there.
     """
 
     muted_seconds: float
@@ -263,13 +264,38 @@ class MuteSummary:
     unknown_seconds: float
     bases: tuple[Basis, ...]
     disputed_seconds: float = 0
+    is_address_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Information:
+    """How much one field told: its readings while muted where there are any (`evidence.py`), and what they carry."""
+
+    name: str
+    unit: str
+    floor: float | None
+    readings: int
+    distinct: int
+    lowest: int | float
+    highest: int | float
+    entropy_bits: float  # Shannon's, of how often each value occurred; to a thousandth
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a minute rests on that is made of samples."""
+
+    number: int
+    muted: int  # of these, with a reading whose whole span of time was muted
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClientMinute:
     """All that is known of one client in one call in one minute.
 
-    `report` is None for a minute that the client's own count shows to have existed and that was not seen.
+    `report` is None for a minute that the client's own count shows to have existed and that was not seen; for a
+    minute made of samples its values are their summary, and its source that of the last sample that counts.
     `constant_minutes` counts this minute and those before it, without a gap, that carried the same values.
     """
 
@@ -282,6 +308,8 @@ class ClientMinute:
     report: AudioReport | None
     mute: MuteSummary
     constant_minutes: int
+    information: tuple[Information, ...] = ()
+    samples: Samples | None = None  # None: one report told all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +360,8 @@ class Finding:
     source: Source | None
     guess: ActivityGuess | None = None
     client_version: str | None = None  # of the app, by its own word
+    information: tuple[Information, ...] = ()
+    samples: Samples | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
-from mutewatch.pipeline import Counts
+from mutewatch.counts import Counts
 from mutewatch.records import Finding, Flow, FlowOutcome, Sent, Unidentified, Verdict
 from mutewatch.sinks.flows import flow_lines, unidentified_lines
 

@@ -10,6 +10,7 @@ from mutewatch.records import (
     AudioReport,
     AudioValue,
     Basis,
+    Decoded,
     Exchange,
     MuteEvent,
     Origin,
@@ -73,6 +74,55 @@ def mute_event(
     basis = Basis.CLIENT_REPORTED if scope is Scope.LOCAL else Basis.SERVER
     where = source(LOCUS)
     return MuteEvent(where, "U1", call, participant, at(minutes), muted, scope, basis, effective, by_client_clock)
+
+
+STATS = SignatureRef("stats.test", 1, "Test", "code")  # of an app whose clients report every ten seconds
+LEVEL = ("audioLevel", "1", 0.0)
+
+
+def sample(
+    seconds: float,
+    level: float | tuple[AudioValue, ...],
+    *,
+    call: str = "C1",
+    client: str = "U1",
+    address: str | None = "A1",
+    lasts: float = 10,
+    seen_after: float | None = 0.1,
+    sha: str | None = None,
+) -> AudioReport:
+    """A reading taken so many seconds after START, of the `lasts` seconds before; sent `seen_after` it was taken."""
+    ends_at = START + timedelta(seconds=seconds)
+    seen_at = None if seen_after is None else ends_at + timedelta(seconds=seen_after)
+    values = level if isinstance(level, tuple) else (AudioValue(LEVEL[0], level, *LEVEL[1:]),)
+    where = source(STATS, sha or f"{call}-{client}-{seconds}", seen_at, address)
+    starts_at = ends_at - timedelta(seconds=lasts)
+    return AudioReport(where, client, call, starts_at, ends_at, None, values, is_sample=True)
+
+
+def press(
+    seconds: float,
+    muted: bool,
+    *,
+    call: str | None = "C1",
+    address: str | None = "A1",
+    participant: str | None = None,
+    scope: Scope = Scope.LOCAL,
+    basis: Basis = Basis.CLIENT_REPORTED,
+    effective: bool | None = True,
+) -> MuteEvent:
+    """What the client of `sample` says of its button, stamped by the capturing clock."""
+    at = START + timedelta(seconds=seconds)
+    where = source(STATS, f"{call}-{seconds}-{muted}", at, address)
+    return MuteEvent(where, None, call, participant, at, muted, scope, basis, effective, by_client_clock=False)
+
+
+def decoded(*facts: AudioReport | MuteEvent) -> list[Decoded]:
+    """Each fact as what one message said."""
+    return [
+        Decoded(one.source, (one,)) if isinstance(one, AudioReport) else Decoded(one.source, mute=(one,))
+        for one in facts
+    ]
 
 
 def tsa_event(number: int, ends_at: datetime, highest: int = 46, mean: int = 38, lowest: int = 27) -> dict[str, Any]:

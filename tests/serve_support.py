@@ -15,8 +15,10 @@ from mutewatch.records import (
     ActivityGuess,
     Basis,
     Finding,
+    Information,
     MuteSummary,
     Origin,
+    Samples,
     Source,
     Verdict,
 )
@@ -54,6 +56,8 @@ def finding(number: int, client: str = ANNA, call: str = "secret-call", **change
         "ends_at": at(number),
         "mute": MuteSummary(60, 0, 0, (Basis.CLIENT_REPORTED,)),
         "values": gains(46.5, 38, 20),
+        "information": (Information("audioMaxGain", "dB", 0, 10, 4, 38, 46.5, 1.846),),
+        "samples": Samples(6, 4, 6),
         "source": Source(TSA, origin, "b0d1e5" * 10, at(number), "client-addre55"),
         "guess": guess,
     }

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mutewatch.judge import CONSTANT_MINUTES, RULES, RULES_VERSION, judge, judge_undecoded
+from mutewatch.evidence import CONSTANT_MINUTES
+from mutewatch.judge import RULES, RULES_VERSION, judge, judge_undecoded
 from mutewatch.records import (
     AudioValue,
     Basis,

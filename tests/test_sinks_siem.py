@@ -162,7 +162,7 @@ def test_an_alert_says_what_was_seen_where() -> None:
         "action": "allowed",
         "gid": 1,
         "signature_id": 9100001,
-        "rev": 1,
+        "rev": 2,
         "signature": "MUTEWATCH audio-derived data left while the client was muted",
         "category": "Potential Corporate Privacy Violation",
         "severity": 2,

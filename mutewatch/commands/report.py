@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mutewatch.commands.output import Format, check_files, check_format, check_store, open_output, print_findings
 from mutewatch.config import LIVE_STATUS
-from mutewatch.pipeline import Counts
+from mutewatch.counts import Counts
 from mutewatch.records import Finding
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, add_counts

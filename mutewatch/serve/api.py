@@ -177,4 +177,5 @@ def _given(desk: Desk, finding: Finding) -> Finding:
 def redacted(finding: Finding, names: Names) -> Finding:
     """Return what a viewer may have of a finding: when it was, and the verdict, under a pseudonym."""
     client = shown_name(finding.client, Role.VIEWER, names)
-    return replace(finding, client=client, call="", reason="", mute=None, values=(), source=None, guess=None)
+    told = replace(finding, client=client, call="", reason="", mute=None, source=None, guess=None)
+    return replace(told, values=(), information=(), samples=None)

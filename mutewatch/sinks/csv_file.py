@@ -22,7 +22,8 @@ COLUMNS: Final = (
         "starts_at",
         "ends_at",
     ),
-    *("muted_seconds", "unmuted_seconds", "unknown_seconds", "mute_basis", "values", "guess", "guess_probability"),
+    *("muted_seconds", "unmuted_seconds", "unknown_seconds", "mute_basis", "values", "information_bits", "guess"),
+    "guess_probability",
     *("file", "frame", "tcp_stream", "wireshark_filter", "ordinal", "offset", "body_sha256", "sent"),
 )
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -50,12 +51,13 @@ class CsvSink:
 
 def _row(record: Record) -> Record:
     guess = record["guess"] or {}
-    values = record["values"].items()
+    values, information = record["values"].items(), record["information"].items()
     return {
         **record,
         **(record["origin"] or {}),
         "mute_basis": " ".join(record["mute_basis"]),
         "values": "; ".join(f"{name}={value['value']:g} {value['unit']}" for name, value in values),
+        "information_bits": "; ".join(f"{name}={told['entropy_bits']:g}" for name, told in information),
         "guess": guess.get("label"),
         "guess_probability": guess.get("probabilities", {}).get(guess.get("label")),
     }

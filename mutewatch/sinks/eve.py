@@ -26,6 +26,8 @@ SIGNATURES: Final = {
     "MW-CONSTANT": (9_100_012, "MUTEWATCH audio-derived values that do not change"),
     "MW-UNKNOWN": (9_100_013, "MUTEWATCH audio-derived data left, mute state unknown"),
     "MW-MISSING": (9_100_014, "MUTEWATCH report of a minute not seen"),
+    "MW-STILL": (9_100_016, "MUTEWATCH audio-derived values that do not vary while muted"),
+    "MW-STRADDLED": (9_100_017, "MUTEWATCH audio-derived data left, no reading of muted time alone"),
     "MW-UNDECODED": (9_100_015, "MUTEWATCH telemetry that could not be read"),
 }
 CATEGORY: Final = "Potential Corporate Privacy Violation"  # "policy-violation" in Suricata's classification.config

@@ -72,8 +72,25 @@ def own_fields(finding: Finding) -> Record:
     known: Record = {"event_id": event_id(finding), "finding_id": finding_id(finding)}
     known |= {name: record[name] for name in FROM_RECORD}
     known |= {GAINS[value.role]: value.value for value in finding.values if value.role in GAINS}
-    known |= {"value_count": len(finding.values), **(record["origin"] or {}), **_guess_fields(finding)}
+    known |= {
+        "value_count": len(finding.values),
+        **_evidence_fields(finding),
+        **(record["origin"] or {}),
+        **_guess_fields(finding),
+    }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _evidence_fields(finding: Finding) -> dict[str, Any]:
+    """What the most telling field carried, and of how many samples."""
+    samples = finding.samples
+    counted = (
+        {"samples": samples.number, "samples_muted": samples.muted, "messages": samples.messages} if samples else {}
+    )
+    most = max(finding.information, key=lambda told: told.entropy_bits, default=None)
+    if most is None:
+        return counted
+    return counted | {"telling_value": most.name, "telling_readings": most.readings, "telling_bits": most.entropy_bits}
 
 
 def _guess_fields(finding: Finding) -> dict[str, Any]:

@@ -4,16 +4,18 @@
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mutewatch.records import (
     ActivityGuess,
     AudioValue,
     Basis,
     Finding,
+    Information,
     MuteSummary,
     Origin,
     Role,
+    Samples,
     Sent,
     SignatureRef,
     Source,
@@ -21,6 +23,8 @@ from mutewatch.records import (
 )
 
 Record = dict[str, Any]
+
+_TOLD: Final = ("readings", "distinct", "lowest", "highest", "entropy_bits")
 
 
 def finding_record(finding: Finding) -> Record:
@@ -47,7 +51,10 @@ def finding_record(finding: Finding) -> Record:
         "unknown_seconds": round(mute.unknown_seconds) if mute else None,
         "disputed_seconds": round(mute.disputed_seconds) if mute else None,
         "mute_basis": [basis.value for basis in mute.bases] if mute else [],
+        "address_shared": mute.is_address_shared if mute else None,
         "values": {value.name: _value(value) for value in finding.values},
+        "information": {told.name: _information(told) for told in finding.information},
+        "samples": _samples(finding.samples) if finding.samples else None,
         "guess": _guess(finding.guess) if finding.guess else None,
         "origin": _origin(source.origin) if source else None,
         "wireshark_filter": wireshark_filter(source.origin) if source else None,
@@ -88,7 +95,12 @@ def finding_from_record(record: Record) -> Finding:
         ),
         _source_of(record, signature),
         _guess_of(record["guess"]),
-        record.get("client_version"),  # stores from before it was read
+        record.get("client_version"),  # stores from before it was read, and information was
+        tuple(
+            Information(name, told["unit"], told.get("floor"), *(told[key] for key in _TOLD))
+            for name, told in record.get("information", {}).items()
+        ),
+        Samples(**record["samples"]) if record.get("samples") else None,
     )
 
 
@@ -101,6 +113,7 @@ def _mute_of(record: Record) -> MuteSummary | None:
         record["unknown_seconds"],
         tuple(Basis(basis) for basis in record["mute_basis"]),
         record["disputed_seconds"],
+        bool(record.get("address_shared")),
     )
 
 
@@ -140,6 +153,17 @@ def _value(value: AudioValue) -> Record:
     if value.role is not None:
         record["role"] = value.role.value
     return record
+
+
+def _information(told: Information) -> Record:
+    record: Record = {"unit": told.unit} | {key: getattr(told, key) for key in _TOLD}
+    if told.floor is not None:
+        record["floor"] = told.floor
+    return record
+
+
+def _samples(samples: Samples) -> Record:
+    return {name: getattr(samples, name) for name in Samples.__slots__}
 
 
 def _guess(guess: ActivityGuess) -> Record:

@@ -103,11 +103,15 @@ def _muted(finding: Finding) -> str:
 
 
 def _values(finding: Finding) -> str:
-    """The three gains in dB; of other signatures, how many values."""
+    """The three gains in dB; of samples the first field's; of other signatures, how many values."""
     gains = {value.role: f"{value.value:g}" for value in finding.values if value.role}
-    if not gains:
-        return f"{len(finding.values)} values" if finding.values else ""
-    return "/".join(gains.get(role, "-") for role in (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)) + " dB"
+    if gains:
+        return "/".join(gains.get(role, "-") for role in (Role.MAX_GAIN, Role.MEAN_GAIN, Role.MIN_GAIN)) + " dB"
+    if finding.samples and finding.values:
+        unit = finding.values[0].unit
+        numbers = "/".join(f"{value.value:.3g}" for value in finding.values[:3])  # as `evidence.py` summarises each
+        return numbers if unit == "1" else f"{numbers} {unit}"
+    return f"{len(finding.values)} values" if finding.values else ""
 
 
 def _guess(guess: ActivityGuess | None) -> str:
