@@ -1,0 +1,81 @@
+"""Jitsi Meet: rtcstats, with and without the button's events; and the presence of its XMPP room."""
+
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from mutewatch.records import Basis
+from tests.apps.app import App, Connection, Said, in_time
+from tests.apps.script import PRESSES, Poll, milliseconds, polls
+from tests.apps.stats import PEER, Reports, by_id, reports
+
+HOST, XMPP, PERIOD = "rtcstats-server-8x8.jitsi.net", "meet.jit.si", 10.0
+FIELDS = ("audioLevel", "totalAudioEnergy")
+ENDPOINT = "ab12cd34"
+
+
+def jitsi() -> App:
+    """Both facts on the one socket."""
+    polled, session = polls(5, PERIOD), "S-1"
+    socket = stats_socket(
+        ("127.0.0.21", 20_021), session, in_time(_first(session), presses(session), stats(polled, session))
+    )
+    times = tuple(poll.seconds for poll in polled)
+    return App("jitsi", "jitsi.rtcstats", (socket,), len(PRESSES), FIELDS, times, PERIOD)
+
+
+def jitsi_with_xmpp() -> App:
+    """The level on one socket, the button on another, and only the address in common."""
+    polled, session = polls(5, PERIOD), "S-2"
+    socket = stats_socket(("127.0.0.22", 20_022), session, in_time(_first(session), stats(polled, session)))
+    room = Connection(XMPP, ("127.0.0.22", 21_022), in_time(_presence()), "/room/xmpp-websocket?room=room", "xmpp")
+    times = tuple(poll.seconds for poll in polled)
+    return App("jitsi with xmpp", "jitsi.rtcstats", (room, socket), len(PRESSES), FIELDS, times, PERIOD, Basis.ADDRESS)
+
+
+def stats_socket(client: tuple[str, int], session: str, messages: tuple[Said, ...], *, again: bool = False) -> Connection:
+    path = f"/room?statsSessionId={session}&isReconnect={json.dumps(again)}"
+    return Connection(HOST, client, messages, path, "3.1_STANDARD")
+
+
+def stats(polled: list[Poll], session: str, before: Reports | None = None) -> Iterator[Said]:
+    """getStats, each without what the one before said."""
+    known = before or {}
+    for poll in polled:
+        now = reports(poll)
+        yield _entry(poll.seconds, session, "getstats", PEER, by_id(known, now, drops=False))
+        known = now
+
+
+def presses(session: str) -> Iterator[Said]:
+    for seconds, muted in PRESSES:
+        yield _entry(seconds, session, "audioMutedChanged", PEER if seconds else None, muted)
+
+
+def _first(session: str) -> Iterator[Said]:
+    identity = {"confName": "room", "displayName": "Ann", "roomJid": "room@conference.example"}
+    row = ["identity", None, identity, milliseconds(0), 1]
+    yield Said(0, json.dumps({"statsSessionId": session, "type": "identity", "data": row}))
+    yield from (Said(s, json.dumps({"statsSessionId": session, "type": "keepalive"})) for s in (31, 151))
+
+
+def _entry(seconds: float, session: str, name: str, peer: str | None, data: Any) -> Said:
+    row = json.dumps([name, peer, data, milliseconds(seconds), round(seconds)], separators=(",", ":"))
+    return Said(seconds, json.dumps({"statsSessionId": session, "type": "stats-entry", "data": row}))
+
+
+def _presence() -> Iterator[Said]:
+    """Our own, as it changes; and another's, who is always the opposite."""
+    yield Said(0, '<open to="meet.jit.si" version="1.0" xmlns="urn:ietf:params:xml:ns:xmpp-framing"/>')
+    for seconds, muted in PRESSES:
+        sources = {f"{ENDPOINT}-a0": {"muted": True} if muted else {}, f"{ENDPOINT}-v0": {"muted": True}}
+        yield Said(seconds, _stanza(f'to="room@conference.meet.jit.si/{ENDPOINT}"', sources))
+        others = {"99ffee00-a0": {"muted": not muted}}
+        yield Said(seconds, _stanza('from="room@conference.meet.jit.si/99ffee00"', others), from_client=False)
+    yield Said(95, '<iq type="get" id="1" xmlns="jabber:client"><ping xmlns="urn:xmpp:ping"/></iq>')
+
+
+def _stanza(address: str, sources: dict[str, Any]) -> str:
+    info = escape(json.dumps(sources))
+    return f'<presence {address} xmlns="jabber:client"><nick>Ann</nick><SourceInfo>{info}</SourceInfo></presence>'
