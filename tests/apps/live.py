@@ -65,6 +65,7 @@ class Stage:
     def _connect(self, connection: Connection) -> OverSockets:
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.settimeout(SECONDS)
         plain.bind(connection.client)
         plain.connect(("127.0.0.1", self.proxy.port))
@@ -84,6 +85,7 @@ def stage(folder: Path, confdir: Path, hosts: Iterable[str], bare: list[str] | N
     is_over = threading.Event()
 
     def keep(tls: ssl.SSLSocket) -> None:
+        tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         arrivals.put(tls)
         is_over.wait()
 
@@ -93,6 +95,7 @@ def stage(folder: Path, confdir: Path, hosts: Iterable[str], bare: list[str] | N
         path = os.pathsep.join((str(CLOCK), str(ROOT)))
         environment = {"PYTHONPATH": path, "APPS_CLOCK": str(clock)}
         proxy = Proxy(folder / "state", confdir, relay.port, far_end.authority, script=SCRIPT, environment=environment)
+        proxy.live = {"record_timeout": SECONDS}  # of all that is said without a pause
         it = Stage(proxy, clock, arrivals)
         it.set_clock(None, 0)
         try:

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+from addons.committer import WriterLimits
 from addons.mute_audit import MuteAudit
 from addons.recorder import LiveSettings, Recorder
 from mutewatch import compose
@@ -19,4 +20,5 @@ def build(settings: LiveSettings) -> Recorder:
     return compose.build_recorder(StateDirectory(settings.state), options, clock(), settings.policies, settings.periods)
 
 
-addons = [MuteAudit(build=build, clock=clock)]
+# Here each message waits for the one before, so that no more would come for the same commit.
+addons = [MuteAudit(build=build, limits=WriterLimits(commit_seconds=0), clock=clock)]
