@@ -23,8 +23,9 @@ from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import store_location
 from mutewatch.errors import OperatorError
 from mutewatch.feeding import Feed, in_order, state_or_none
+from mutewatch.flow_records import Flow
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Finding, Flow
+from mutewatch.records import Finding
 from mutewatch.signatures import own_files
 from mutewatch.sinks.flat import flat_row, to_frame
 from mutewatch.summary import Summary

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
+from mutewatch.cli_discover import discover
 from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app
 from mutewatch.cli_options import (
@@ -33,7 +34,7 @@ from mutewatch.config import default_state, store_location
 from mutewatch.errors import InputError, OperatorError
 
 # As a newcomer needs them; typer lists groups behind all commands. What is not named here comes last.
-ORDER = ("scan", "show", "report", "serve", "export", "live", "check", "canary", "ca", "convert")
+ORDER = ("scan", "show", "report", "serve", "export", "discover", "live", "check", "canary", "ca", "convert")
 HELP = """Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.
 
 Start here:
@@ -348,7 +349,7 @@ def canary(
     raise typer.Exit(run(options_for(config, state, proxy, ca, expected, every)))
 
 
-for command in (report, serve, show, export, prune, backup, forget):
+for command in (report, serve, show, export, discover, prune, backup, forget):
     app.command()(command)
 
 

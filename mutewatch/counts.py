@@ -26,4 +26,5 @@ class Counts:
     samples_excess: int = 0  # samples beyond what one minute of a call holds
     unstorable: int = 0  # facts and findings that the store refused for good
     forgotten_calls: int = 0  # calls let go to stay within the limit
+    forgotten_connections: int = 0  # of those that send reports which leave out what has not changed
     signatures: Counter[str] = field(default_factory=Counter)

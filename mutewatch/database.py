@@ -8,16 +8,18 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
-from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
@@ -30,10 +32,7 @@ from sqlalchemy.exc import (
 )
 
 from mutewatch.errors import OperatorError
-from mutewatch.tables import key_names
 
-Insert = sqlite.Insert | postgresql.Insert
-Also = Callable[[Insert], Mapping[str, Any]]
 # SQLite's log is written into its file when it has so many pages (16 MB): a page of an index changes many times before
 # that, and is written once. It grows beyond only while a reader holds on to an old state.
 WAL_PAGES: Final = 4000
@@ -177,55 +176,6 @@ def is_rows_fault(error: DBAPIError) -> bool:
 def reason(error: DBAPIError) -> str:
     """Return what the database said, in one line."""
     return " ".join(str(error.orig).split())
-
-
-def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], also: Also | None = None) -> None:
-    """Insert `rows`, or replace those with their keys, but for columns that no row names.
-
-    `also`: what else happens to a row that is replaced.
-    """
-    if rows:
-        upsert_rows = _prepared(connection.dialect, table, tuple(rows[0]), also)
-        connection.exec_driver_sql(upsert_rows.sql, [upsert_rows.parameters(row) for row in rows])
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A compiled statement, and how a row becomes its parameters.
-
-    Measured in turns with SQLAlchemy's own way: 10,000 findings in 0.78 of its time, 8 messages with theirs in 0.85.
-    """
-
-    sql: str
-    constants: dict[str, Any]
-    processors: Mapping[str, Callable[[Any], Any]]
-    positions: tuple[str, ...] | None  # None: parameters go by name
-
-    def parameters(self, row: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
-        values = {**self.constants, **row}
-        for name, process in self.processors.items():
-            values[name] = process(values[name])
-        return values if self.positions is None else tuple([values[name] for name in self.positions])
-
-
-@lru_cache(maxsize=64)  # of the stores that are open; each commit of the live proxy asks for three
-def _prepared(dialect: Dialect, table: Table, columns: tuple[str, ...], also: Also | None) -> _Prepared:
-    compiled = _upsert_statement(dialect.name, table, columns, also).compile(dialect=dialect, column_keys=list(columns))
-    constants = {name: value for name, value in compiled.params.items() if name not in columns}
-    made = {name: table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns}
-    processors = {name: process for name, process in made.items() if process is not None}
-    return _Prepared(str(compiled), constants, processors, tuple(compiled.positiontup or ()) or None)
-
-
-def _upsert_statement(dialect: str, table: Table, columns: tuple[str, ...], also: Also | None) -> Insert:
-    statement = postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
-    keys = key_names(table)
-    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in keys}
-    if not changed:  # a row of its key alone: written again, so that its lock is held
-        changed = {name: statement.excluded[name] for name in keys}
-    return statement.on_conflict_do_update(
-        index_elements=keys, set_=changed | dict(also(statement) if also is not None else {})
-    )
 
 
 class Encoded(str):

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, tuple_
 
-from mutewatch.database import Insert, upsert
 from mutewatch.identity import CANARY
 from mutewatch.rollup import KEYS, take_away
 from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
+from mutewatch.upsert import Insert, upsert
 
 COUNTED: Final = (findings.c.seen_at_us, findings.c.ends_at_us, *KEYS)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import InputError, OperatorError
+from mutewatch.flow_records import Flow, RtpStream, Sender, Unidentified
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Decoded, Exchange, Finding, Flow, Unidentified
+from mutewatch.records import Decoded, Exchange, Finding
 from mutewatch.summary import InputSummary, Summary, counts_record, difference
 from pcap_tools import read_inputs
 
@@ -41,6 +42,7 @@ class Feed:
             on_flow=self.flows.append,
             on_skipped=summary.skipped.update,
             on_unidentified=self.unidentified.update,
+            on_streams=self._take_streams,
         )
         self._paths, self._pipeline, self._summary, self._engine = paths, pipeline, summary, engine
 
@@ -56,6 +58,15 @@ class Feed:
             error = str(fault)
         self._account()
         self._summary.inputs[-1] = InputSummary(name, difference(counts_record(self._pipeline.counts), before), error)
+
+    def _take_streams(self, streams: Sequence[RtpStream], untold: int) -> None:
+        """Put the RTP streams into the summary; an end that may be a client's under its pseudonym."""
+        name = self._pipeline.names.pseudonym
+        self._summary.untold_streams += untold
+        for one in streams:
+            source = name(one.source) if one.sender is not Sender.SERVER else one.source
+            target = name(one.target) if one.sender is not Sender.CLIENT else one.target
+            self._summary.streams.append(replace(one, source=source, target=target))
 
     def _account(self) -> None:
         """Put the flows of telemetry hosts into the summary, under pseudonyms, and count the others."""

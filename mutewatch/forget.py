@@ -16,14 +16,15 @@ from mutewatch import outbox
 from mutewatch.database import json_text
 from mutewatch.rollup import KEYS, take_away
 from mutewatch.store import Store
+from mutewatch.stored import STORED, read
 from mutewatch.tables import findings, hourly, messages, uninspected
 
 STEP_ROWS: Final = 200
 _NAMED: Final = {
-    hourly: (hourly.c.client, None),
-    messages: (messages.c.address, messages.c.facts),
-    findings: (findings.c.client, findings.c.record),
-    uninspected: (uninspected.c.address, None),
+    hourly: ((hourly.c.client,), None),
+    messages: ((messages.c.address,), messages.c.facts),
+    findings: (tuple(findings.c[name] for name in ("client", "call", "minute", "version")), findings.c.record),
+    uninspected: ((uninspected.c.address,), None),
 }
 
 
@@ -49,10 +50,11 @@ def forget(store: Store, name: str) -> "Counter[str]":
 
 def addresses(store: Store, name: str) -> list[str]:
     """Return the addresses that the messages behind the minutes of the client `name` came from."""
-    query = select(findings.c.record).where(findings.c.client == name)
+    query = select(*STORED).where(findings.c.client == name)
     with store.begin() as connection:
-        found = {record["address"] for record in connection.execute(query).scalars()}
-    return sorted(found - {None, name})
+        minutes = read(connection, connection.execute(query))
+        found = {one.source.address for one in minutes if one.source and one.source.address}
+    return sorted(found - {name})
 
 
 def _keys(store: Store, table: Table, name: str) -> list[tuple[object, ...]]:
@@ -61,12 +63,13 @@ def _keys(store: Store, table: Table, name: str) -> list[tuple[object, ...]]:
 
 
 def _names(table: Table, name: str) -> ColumnElement[bool]:
-    column, document = _NAMED[table]
+    columns, document = _NAMED[table]
+    by_column = or_(*(column == name for column in columns))
     if document is None:
-        return column == name
+        return by_column
     texts = {json_text(name), json.dumps(name)}  # as either writes it
     told = (cast(document, Text).contains(text, autoescape=True) for text in sorted(texts))
-    return or_(column == name, *told)
+    return or_(by_column, *told)
 
 
 def _steps(keys: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:

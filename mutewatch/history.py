@@ -7,6 +7,7 @@ the end of the minute, in the client's clock. The canary's findings are nobody's
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -25,8 +26,12 @@ from sqlalchemy import (
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.rollup import KEYS
-from mutewatch.sinks.record import Record, finding_from_record
+from mutewatch.sinks.record import Record
+from mutewatch.stored import DRAWN, STORED, Columns, read, read_columns
 from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
+
+_IN_TIME: Final = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
+_IN_INDEX: Final = tuple(findings.c[name] for name in ("ends_at_us", "signature", "verdict", "version"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +108,26 @@ class History:
 
     def minutes(self, client: str, since: datetime, until: datetime) -> Iterator[Finding]:
         """Yield the findings of one client, in order of time; those without a time are not in any span."""
-        return map(finding_from_record, self.records(client, since, until))
+        query = select(*STORED).where(findings.c.client == client, *_within(since, until)).order_by(*_IN_TIME)
+        return read(self._connection, self._connection.execute(query))
 
-    def records(self, client: str, since: datetime, until: datetime) -> Iterator[Record]:
-        """Yield the same as plain records (docs/output.md), in a third of the time."""
-        order = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
-        query = select(findings.c.record).where(findings.c.client == client, *_within(since, until)).order_by(*order)
-        return iter(self._connection.execute(query).scalars())
+    def columns(self, client: str, since: datetime, until: datetime) -> Columns:
+        """Return the same as columns, in a fraction of the time; of one moment in the index's order, not by call."""
+        query = select(*DRAWN).where(findings.c.client == client, *_within(since, until)).order_by(*_IN_INDEX)
+        return read_columns(self._connection, self._connection.execute(query).all())
 
     def findings(
         self, since: datetime | None, until: datetime | None, verdicts: Sequence[Verdict]
     ) -> Iterator[Finding]:
         """Yield the findings of everybody with these verdicts, in order of time; without limits also the undated."""
         ends = findings.c.ends_at_us
-        query = select(findings.c.record).where(findings.c.client != CANARY, findings.c.verdict.in_(verdicts))
+        query = select(*STORED).where(findings.c.client != CANARY, findings.c.verdict.in_(verdicts))
         if since is not None or until is not None:
             query = query.where(ends >= max(1, microseconds(since)))
         if until is not None:
             query = query.where(ends < microseconds(until))
         rows = query.order_by(ends, findings.c.client, findings.c.call, findings.c.minute)
-        for (record,) in self._connection.execute(rows, execution_options={"yield_per": 1000}):
-            yield finding_from_record(record)
+        yield from read(self._connection, self._connection.execute(rows, execution_options={"yield_per": 1000}))
 
     def undated(self) -> dict[str, int]:
         """Return how many findings have no time, by verdict: they are in no span."""
@@ -134,11 +138,11 @@ class History:
         """Return when the first minute with this verdict began and the last ended; None if there is none."""
         ends = findings.c.ends_at_us
         of_verdict = (findings.c.verdict == verdict.value, *_within(since, until))
-        first = self._connection.execute(select(findings.c.record).where(*of_verdict).order_by(ends).limit(1)).scalar()
-        if first is None:
+        query = select(*STORED).where(*of_verdict).order_by(ends).limit(1)
+        known = next(read(self._connection, self._connection.execute(query)), None)
+        if known is None:
             return None
         last = self._connection.execute(select(func.max(ends)).where(*of_verdict)).scalar_one()
-        known = finding_from_record(first)
         return known.starts_at or known.ends_at or _time(last), _time(last)
 
     def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:

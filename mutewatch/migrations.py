@@ -2,7 +2,8 @@
 
 One transaction does all of it: whoever is stopped in the middle has the old store, and begins again.
 Version 1 did not know when a finding's message was seen; 2 had no counts by hour and knew nothing of what was not
-inspected. Both were SQLite's only. A store of a newer mutewatch is left alone.
+inspected. Both were SQLite's only. 3 had no kinds; its findings stay as they are, and are read, until they expire.
+A store of a newer mutewatch is left alone.
 """
 
 from typing import Final
@@ -14,6 +15,13 @@ from mutewatch.errors import OperatorError
 from mutewatch.tables import HOUR_US, SCHEMA_VERSION, findings, meta, metadata, open_hours
 
 _VERSION: Final = "schema_version"
+_COUNTED_BY_HOUR: Final = 3
+_ADDED: Final = {  # columns that findings did not have once
+    "seen_at_us": "BIGINT NOT NULL DEFAULT 0",
+    "version": "TEXT NOT NULL DEFAULT ''",  # none was told
+    "left_hour": "BIGINT",
+    "kind": "BIGINT",
+}
 _DROPPED: Final = ("findings_by_time",)  # indexes of older versions
 
 
@@ -37,7 +45,7 @@ def _bring_up(connection: Connection, version: int) -> None:
     metadata.create_all(connection)
     for index in findings.indexes:
         index.create(connection, checkfirst=True)
-    if version:
+    if 0 < version < _COUNTED_BY_HOUR:
         hour = (findings.c.ends_at_us // HOUR_US).label("hour")
         dated = select(hour).where(findings.c.ends_at_us > 0).distinct()
         connection.execute(insert(open_hours).from_select(["hour"], dated))
@@ -56,11 +64,10 @@ def _version(connection: Connection) -> int:
 
 
 def _extend_findings(connection: Connection) -> None:
-    """Add to the findings of versions 1 and 2 what they lack."""
-    columns = {column["name"] for column in inspect(connection).get_columns(findings.name)}
-    if "seen_at_us" not in columns:
-        connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN seen_at_us BIGINT NOT NULL DEFAULT 0")
-    connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN version TEXT NOT NULL DEFAULT ''")  # none was told
-    connection.exec_driver_sql("ALTER TABLE findings ADD COLUMN left_hour BIGINT")
+    """Add to the findings of older versions what they lack."""
+    known = {column["name"] for column in inspect(connection).get_columns(findings.name)}
+    for name, definition in _ADDED.items():
+        if name not in known:
+            connection.exec_driver_sql(f"ALTER TABLE findings ADD COLUMN {name} {definition}")
     for name in _DROPPED:
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")

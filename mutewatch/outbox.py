@@ -29,7 +29,8 @@ from sqlalchemy import (
 
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
-from mutewatch.sinks.record import Record, finding_from_record
+from mutewatch.sinks.record import Record
+from mutewatch.stored import STORED, read
 from mutewatch.tables import findings
 
 _NAMES: Final = ("client", "call", "signature", "minute")
@@ -72,9 +73,10 @@ def note(connection: Connection, rows: Sequence[Record]) -> None:
 def waiting(connection: Connection, limit: int) -> list[Waiting]:
     """Return the first `limit` that were noted."""
     same = and_(*(outbox.c[name] == findings.c[name] for name in _NAMES))
-    query = select(outbox.c.id, findings.c.record).join_from(outbox, findings, same, isouter=True)
-    rows = connection.execute(query.order_by(outbox.c.id).limit(limit))
-    return [Waiting(number, finding_from_record(record) if record else None) for number, record in rows]
+    query = select(outbox.c.id, *STORED).join_from(outbox, findings, same, isouter=True)
+    rows = connection.execute(query.order_by(outbox.c.id).limit(limit)).all()
+    found = read(connection, (row for row in rows if row.rest is not None))
+    return [Waiting(row.id, next(found) if row.rest is not None else None) for row in rows]
 
 
 def cross_out(connection: Connection, told: Sequence[Waiting]) -> None:

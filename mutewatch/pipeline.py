@@ -303,6 +303,7 @@ class Pipeline:
         return group
 
     def _conclude(self, now: datetime | None) -> list[Finding]:
+        self.counts.forgotten_connections = self._stats.forgotten
         judged = self._judged(now)
         last: dict[Hashable, Finding] = {}  # the last word on each minute
         while part := list(islice(judged, GUESSES_AT_ONCE)):

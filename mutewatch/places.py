@@ -113,9 +113,9 @@ class Places:
         heard: dict[str, list[Session]] = {}
         for place in places:
             for name, session in place.sessions.items():
-                if _has_word(session, since, until):
+                if name != call and _has_word(session, since, until):  # its own words need no address
                     heard.setdefault(name, []).append(session)
-        if not heard.keys() - {call}:
+        if not heard:
             return Claim()
         runs_of_others = (runs for place in places for other, runs in place.calls.items() if other != call)
         if len(heard) > 1 or any(runs.meet(since, until) for runs in runs_of_others):

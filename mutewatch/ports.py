@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mutewatch.records import ActivityGuess, AudioReport, Exchange, Finding, Flow, Unidentified
+from mutewatch.flow_records import Flow, RtpStream, Unidentified
+from mutewatch.records import ActivityGuess, AudioReport, Exchange, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class ReadOptions:
     on_chosen: Callable[[int], None] = field(default=lambda _count: None)  # progress: flows chosen so far
     on_flow: Callable[[Flow], None] = field(default=lambda _flow: None)  # each flow that was looked into, once
     on_skipped: Callable[[Mapping[str, int]], None] = field(default=lambda _counts: None)  # packets not read, by why
+    on_streams: Callable[[Sequence[RtpStream], int], None] | None = None  # and how many more; None: RTP is not wanted
     on_unidentified: Callable[[Mapping[Unidentified, int]], None] = field(default=lambda _counts: None)  # flows, by why
 
 

@@ -62,64 +62,6 @@ class Exchange:
     is_tls: bool | None = None  # None: the door does not say
 
 
-class FlowOutcome(StrEnum):
-    """What became of a flow in a capture that may be a telemetry client's."""
-
-    DECRYPTED = "decrypted"
-    PARTLY = "partly decrypted"
-    CLEARTEXT = "cleartext"
-    NO_KEY = "no key in log"
-    BAD_KEY = "key does not fit"
-    NO_HANDSHAKE = "handshake not seen"
-    CUT = "cut by snap length"
-    UNSUPPORTED = "cipher unsupported"
-    QUIC = "QUIC"
-    ECH = "ECH"
-    NOT_HTTP = "not HTTP"
-    EMPTY = "nothing was sent"
-
-
-class Unidentified(StrEnum):
-    """Why nobody can say whose flow it is: flows that are neither looked into nor left as somebody else's."""
-
-    HELLO_CUT = "server name cut off or lost"
-    HEADLESS = "began before the capture"
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """What the client of a flow sent at once, seen from outside: bytes of TCP or UDP payload."""
-
-    at: datetime | None
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """One flow of a capture that was chosen for a closer look, and what became of it.
-
-    `bursts` show a beacon without its keys: times and sizes of what the client sent.
-    """
-
-    file: str
-    client: str
-    client_port: int
-    server: str
-    port: int
-    host: str | None
-    basis: str  # why it was chosen
-    outcome: FlowOutcome
-    detail: str
-    first_frame: int
-    last_frame: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    client_bytes: int  # payload, without what was never captured
-    server_bytes: int
-    messages: int  # HTTP messages found in it
-    bursts: tuple[Burst, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class SignatureRef:
     """Which signature, in which version, said so, and how well that signature is founded."""

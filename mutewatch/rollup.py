@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, null, select, update
 
-from mutewatch.database import Insert, upsert
 from mutewatch.identity import CANARY
 from mutewatch.tables import HOUR_US, findings, hourly, key_names, meta, microseconds, open_hours
+from mutewatch.upsert import Insert, upsert
 
 LATE: Final = timedelta(minutes=5)  # what comes after the end of an hour mostly comes by then: it opens the hour again
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
@@ -26,10 +26,13 @@ from mutewatch.identity import CANARY
 from mutewatch.migrations import prepare
 from mutewatch.records import Decoded, Finding
 from mutewatch.rollup import leaving, open_again, roll_up
-from mutewatch.sinks.record import Record, finding_from_record, finding_record
-from mutewatch.tables import daily, findings, inputs, last_by_key, messages, microseconds
+from mutewatch.sinks.record import Record
+from mutewatch.stored import STORED, Kinds, finding_row, read
+from mutewatch.tables import daily, findings, inputs, kinds, last_by_key, messages, microseconds
+from mutewatch.upsert import upsert
 
 _decoded: TypeAdapter[Decoded] = TypeAdapter(Decoded)
+_STORED_KINDS: Final = "mutewatch.kinds"  # what a connection knows to be in its store
 
 
 class Store:
@@ -44,6 +47,7 @@ class Store:
         self.name = database.shown(location)  # for people: without a password
         self.path = database.file_of(location)  # None where it is no file
         self._newest_us = 0  # of the messages that were recorded here
+        self._kinds = Kinds()
         # what is to happen, in the same transaction, before findings are written; gets their rows
         self.before_findings: Callable[[Connection, Sequence[Record]], None] = lambda _connection, _rows: None
         self._lock_seconds = lock_seconds
@@ -74,22 +78,27 @@ class Store:
         """
         message_rows = last_by_key([_message_row(fact) for fact in facts], messages)
         self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
-        finding_rows = last_by_key([_finding_row(one, self._newest_us) for one in found], findings)
+        finding_rows = last_by_key([finding_row(one, self._newest_us, self._kinds.number) for one in found], findings)
         input_rows = [{"name": name, "counts": count, "error": None} for name, count in (counts or {}).items()]
         if not message_rows and not finding_rows and not input_rows:
             return
+        used = {row["kind"] for row in finding_rows} - {None}
         with self._engine.begin() as connection:
-            database.upsert(connection, messages, message_rows)
+            upsert(connection, messages, message_rows)
+            # of the connection: whoever restores an older database, ends it
+            stored: set[int] = connection.info.setdefault(_STORED_KINDS, set())
+            upsert(connection, kinds, self._kinds.rows(used - stored))
             if finding_rows:
                 self.before_findings(connection, finding_rows)
-                database.upsert(connection, findings, finding_rows, leaving)
+                upsert(connection, findings, finding_rows, leaving)
                 open_again(connection, (row["ends_at_us"] for row in finding_rows))
-            database.upsert(connection, inputs, input_rows)
+            upsert(connection, inputs, input_rows)
+        stored |= used
 
     def record_input(self, name: str, counts: dict[str, Any], error: str | None) -> None:
         """Keep what one input gave; reading it again replaces that."""
         with self._engine.begin() as connection:
-            database.upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
+            upsert(connection, inputs, [{"name": name, "counts": counts, "error": error}])
 
     def roll_up(self, now: datetime) -> None:
         """Count all hours that are over at `now`, one transaction each."""
@@ -125,19 +134,18 @@ class Store:
     def findings(self) -> Iterator[Finding]:
         """Yield all findings, by client, call and time; the canary's are no client's."""
         order = (findings.c.client, findings.c.call, findings.c.ends_at_us, findings.c.minute)
-        rows = select(findings.c.record).where(findings.c.client != CANARY)
+        rows = select(*STORED).where(findings.c.client != CANARY)
         with self._engine.connect() as connection:
-            for (record,) in connection.execute(rows.order_by(*order)):
-                yield finding_from_record(record)
+            yield from read(connection, connection.execute(rows.order_by(*order)))
 
     def canary(self, call: str, since: datetime) -> tuple[list[Decoded], list[Finding]]:
         """Return what the canary's messages of one call, seen from `since` on, said, and how they were judged."""
         own = messages.c.address == CANARY
         said = select(messages.c.facts).where(own, messages.c.seen_at_us >= microseconds(since))
-        judged = select(findings.c.record).where(findings.c.client == CANARY, findings.c.call == call)
+        judged = select(*STORED).where(findings.c.client == CANARY, findings.c.call == call)
         with self._engine.connect() as connection:
             facts = [_decoded.validate_python(row.facts) for row in connection.execute(said)]
-            found = [finding_from_record(row.record) for row in connection.execute(judged)]
+            found = list(read(connection, connection.execute(judged)))
         return facts, found
 
     def inputs(self) -> list[Record]:
@@ -174,20 +182,3 @@ def _facts(decoded: Decoded) -> Any:
         return database.Encoded(_decoded.dump_json(decoded), "utf-8")
     except PydanticSerializationError:  # half of a surrogate pair
         return _decoded.dump_python(decoded, mode="json")
-
-
-def _finding_row(finding: Finding, newest_us: int) -> Record:
-    """`newest_us`: when the messages were seen that came with it; a missing minute has none of its own."""
-    client, call, signature, minute = finding.key
-    return {
-        "client": client,
-        "call": call,
-        "signature": signature,
-        "minute": minute,
-        "ends_at_us": microseconds(finding.ends_at),
-        "seen_at_us": microseconds(finding.source.seen_at) if finding.source else newest_us,
-        "verdict": finding.verdict.value,
-        "version": finding.client_version or "",
-        "muted_seconds": round(finding.mute.muted_seconds) if finding.mute else None,
-        "record": finding_record(finding),
-    }

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from mutewatch.counts import Counts
-from mutewatch.records import Finding, Flow, FlowOutcome, Sent, Unidentified, Verdict
-from mutewatch.sinks.flows import flow_lines, unidentified_lines
+from mutewatch.flow_records import Flow, FlowOutcome, RtpStream, Unidentified
+from mutewatch.records import Finding, Sent, Verdict
+from mutewatch.sinks.flows import beacon_of, flow_lines, unidentified_lines
+from mutewatch.sinks.rtp import rtp_counts, rtp_lines
 
 # Counters of the live door that say that something was not inspected, or not recorded in time.
 LIVE_LOSSES: Final = (
@@ -40,6 +42,8 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     model: str | None = None
     flows: list[Flow] = field(default_factory=list)  # of captures
+    streams: list[RtpStream] = field(default_factory=list)  # of captures
+    untold_streams: int = 0  # and how many more
     hidden: int = 0  # flows of captures to addresses of interest that stayed closed, of no known host
     skipped: Counter[str] = field(default_factory=Counter)  # packets of captures that could not be read, by why
     unidentified: Counter[Unidentified] = field(default_factory=Counter)  # flows of captures
@@ -97,6 +101,8 @@ class Summary:
             "flows_of_others": self.other_flows,
             "packets_skipped": dict(self.skipped),
             "flows_unidentified": {reason.value: n for reason in Unidentified if (n := self.unidentified[reason])},
+            "beacons": sum(beacon_of(flow) is not None for flow in self.flows),
+            "rtp_streams": rtp_counts(self.streams, self.untold_streams),
             "model": self.model,
             "live": self.live,
             "inputs": [asdict(given) for given in self.inputs],
@@ -172,6 +178,7 @@ class Summary:
             if reason.startswith(STRANGE_LINK):
                 yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
         yield from unidentified_lines(self.unidentified)
+        yield from rtp_lines(self.streams, self.untold_streams, with_files=self.has_several_files)
 
 
 def counts_record(counts: Counts) -> dict[str, Any]:

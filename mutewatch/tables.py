@@ -5,14 +5,14 @@ Facts (`messages`) are kept apart from findings (what they mean). Each index is 
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 HOUR_US: Final = 3_600_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,6 +23,18 @@ _UNKEPT: Final = re.compile("[\x00\ud800-\udfff\uffff]")
 _KEPT: Final = re.compile(f"{_MARK}([0-9a-f]{{4}})")
 
 
+def kept_text(value: str | None) -> str | None:
+    """Return `value` as it stands in the database."""
+    if value is None or (value.isascii() and "\0" not in value):  # nearly all
+        return value
+    return _UNKEPT.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", value)
+
+
+def given_text(value: str) -> str:
+    """Return what `kept_text` was given."""
+    return _KEPT.sub(lambda found: chr(int(found[1], 16)), value) if _MARK in value else value
+
+
 class WireText(TypeDecorator[str]):
     """Text that came from the wire, or from a file's name: whatever stands in it."""
 
@@ -30,14 +42,10 @@ class WireText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: object) -> str | None:
-        if value is None or _UNKEPT.search(value) is None:
-            return value
-        return _UNKEPT.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", value)
+        return kept_text(value)
 
     def process_result_value(self, value: str | None, _dialect: object) -> str | None:
-        if value is None or _MARK not in value:
-            return value
-        return _KEPT.sub(lambda found: chr(int(found[1], 16)), value)
+        return None if value is None else given_text(value)
 
 
 metadata = MetaData()
@@ -76,7 +84,8 @@ findings = Table(
     Column("verdict", Text, nullable=False),
     Column("version", WireText, nullable=False, server_default=""),  # of the client; "" where it told none
     Column("muted_seconds", Integer),
-    Column("record", JSON, nullable=False),
+    Column("kind", BigInteger),  # what it has in common with others; None: `record` is all of it (see `stored.py`)
+    Column("record", JSON, nullable=False),  # what stands in no other column
     # An hour that the minute was in before it was replaced; for the length of one transaction (see `rollup.py`).
     Column("left_hour", BigInteger),
 )
@@ -89,6 +98,14 @@ findings_moved = Index(
     findings.c.left_hour,
     sqlite_where=text("left_hour IS NOT NULL"),
     postgresql_where=text("left_hour IS NOT NULL"),
+)
+
+# What many findings have in common, by a number that is made of it: says nothing of anybody, and is never deleted.
+kinds = Table(
+    "kinds",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("shared", JSON, nullable=False),
 )
 
 # The number of minutes of a client in one hour, without the canary's. An hour is since 1970, by the client's clock.
@@ -154,3 +171,8 @@ def microseconds(time: datetime | None) -> int:
         return 0
     since = time - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def time_of(us: int) -> datetime | None:
+    """Return the time that `microseconds` made so many of."""
+    return _EPOCH + timedelta(microseconds=us) if us else None

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, case, delete
 
-from mutewatch.database import Insert, upsert
-from mutewatch.records import Flow, FlowOutcome, Unidentified
+from mutewatch.flow_records import Flow, FlowOutcome, Unidentified
 from mutewatch.tables import HOUR_US, microseconds, uninspected
+from mutewatch.upsert import Insert, upsert
 
 MOST: Final = 10_000  # rows of one hour that name an address: every client of a large site, once
 INSPECTED: Final = frozenset({FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT, FlowOutcome.EMPTY})

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
-from mutewatch.records import Flow
+from mutewatch.flow_records import Flow
 from pcap_tools.capture.batch import Batch
 from pcap_tools.capture.framing import Walk
 from pcap_tools.capture.packets import Dissector, Segment

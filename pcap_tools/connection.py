@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mutewatch.flow_records import FlowOutcome
 from mutewatch.messages import Apart
-from mutewatch.records import FlowOutcome
 from pcap_tools.capture.packets import ACK, FIN, SYN, Segment
 from pcap_tools.ends import End
 from pcap_tools.http.account import Found

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from mutewatch.records import Unidentified
+from mutewatch.flow_records import Unidentified
 from pcap_tools.capture.batch import Batch, Positions
 from pcap_tools.capture.dns import answers
 from pcap_tools.capture.packets import ACK, SYN, Datagram, Dissector, Segment
@@ -30,6 +30,7 @@ from pcap_tools.interest import Interest, Known
 from pcap_tools.limits import ReadLimits
 from pcap_tools.quic_flows import QuicFlow, QuicFlows
 from pcap_tools.reuse import frames_of_earlier
+from pcap_tools.rtp.streams import RtpStreams
 from pcap_tools.stream import Stamp
 from pcap_tools.tls.budget import Budget
 from pcap_tools.tls.handshake import ClientHello, begun_client_hello, client_hello_from_records, glance
@@ -45,6 +46,7 @@ class FlowTable:
         self.closed: list[Connection] = []  # finished, for the account
         self.unidentified: Counter[Unidentified] = Counter()  # flows of which nobody knows whose they are
         self.dissector = Dissector(limits)
+        self.media = RtpStreams(limits) if interest.media else None
         self._interest, self._keylog, self._limits = interest, keylog, limits
         self._budget = Budget(limits.trials)
         self._known = Known(interest, keylog, limits.streams)
@@ -71,15 +73,17 @@ class FlowTable:
         recent: list[tuple[Sifted, Positions]] = []
         fresh: list[int] = []
         for batch in batches:
-            sifted = sift(batch)
+            sifted = sift(batch, with_udp=self.media is not None and not self.media.is_over)
             fresh += self._begin(sifted, looked_at)
             self._look_at_others(sifted, looked_at)
+            if self.media is not None:
+                self.media.take(sifted, looked_at)
             recent.append((sifted, self._wanted.choose(sifted)))
-            chosen += _places(*recent[-1])
+            chosen += sifted.places(recent[-1][1])
         if fresh:  # what came before the beginning, too: packets do not always stand in their order
             for earlier, taken in (*self._recent, *recent[:-1]):
                 passed = np.setdiff1d(earlier.tcp[np.isin(earlier.flows, fresh)], taken)
-                chosen += _places(earlier, passed)
+                chosen += earlier.places(passed)
         numbers.take((sifted for sifted, _ in recent), looked_at)
         self._recent = recent
         yield from self._let_go()
@@ -391,8 +395,3 @@ class FlowTable:
         """From now on this address is known to be a telemetry host's."""
         if self._known.add(address, host) and self._by_address:
             self._wanted.add_address(address)
-
-
-def _places(sifted: Sifted, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
-    frames = sifted.batch.frames
-    return ((int(frames[index]), sifted.batch, index) for index in chosen.tolist())

@@ -17,6 +17,7 @@ class Interest:
     is_host: Callable[[str], bool]
     addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
     keeps: Keeps = keep_none  # the bodies of which responses are wanted too?
+    media: bool = False  # and RTP streams?
 
 
 class Known:

@@ -42,6 +42,9 @@ class ReadLimits:
     undecided: int = 64 * KiB  # of a client's first bytes, before it is known what they are
     tunnels: int = 4  # CONNECT inside CONNECT
     bursts: int = 10_000  # times and sizes kept of a flow that stays dark: a week of minutes
+    rtp_streams: int = 1_000  # RTP streams followed at once, up to 40 KiB each; more, and the most silent one ends
+    rtp_told: int = 10_000  # RTP streams that are told one by one; of more only the number
+    rtp_minutes: int = 30  # minutes of a stream that wait until it is known which extension is the level
     trials: int = 3_000_000  # decryptions that all recoveries may try together, some 10 to 20 s
     strays: int = 32  # flows without a beginning, at no known address, on which unused keys are tried ...
     stray_trials: int = 200_000  # ... so many times each; 1 s

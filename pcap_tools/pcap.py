@@ -7,7 +7,7 @@ capture can be read as one.
 """
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mutewatch.errors import InputError, OperatorError
+from mutewatch.flow_records import Burst, Flow, FlowOutcome, Sender
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Burst, Exchange, Flow, FlowOutcome, Origin
+from mutewatch.records import Exchange, Origin
 from pcap_tools.capture.magic import GZIP_MAGIC, PCAP_MAGIC, PCAPNG_MAGIC, ZSTD_MAGIC
 from pcap_tools.files import open_input
 from pcap_tools.keylog_file import diagnose
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pcap_tools.flows import Found
     from pcap_tools.http.message import HttpMessage
     from pcap_tools.quic_flows import QuicFlow
+    from pcap_tools.rtp.stream import Reading
     from pcap_tools.tls.keylog import KeyLog
 
 _MOST_FAULTS = 10  # told after the first
@@ -106,7 +108,7 @@ class _Reading:
         addresses = {_address(text): None for text in options.addresses}
         keeps = keep_all if keep_responses else partial(is_wanted, options.wants_answer)
         self._table = FlowTable(
-            Interest(options.is_host, dict(addresses), keeps),
+            Interest(options.is_host, dict(addresses), keeps, media=options.on_streams is not None),
             self._keylog,
             limits,
             reads_once=self._reads_once,
@@ -120,6 +122,7 @@ class _Reading:
 
     def run(self) -> Iterator[tuple[Exchange, "HttpMessage | None"]]:
         yield from self._pass()
+        yield from self._account_media()
         if not self._reads_once and self._table.look_again():
             yield from self._pass()
         yield from self._account()
@@ -164,6 +167,8 @@ class _Reading:
                 if self._reads_once:
                     self._poll_keys()
                 yield from self._exchanges(self._table.take(batches, file.streams))
+                if self._table.media is not None:
+                    yield from self._media(self._table.media.ready())
                 self._options.on_bytes(behind + source.consumed)
                 self._options.on_chosen(self._table.chosen)
         finally:
@@ -202,6 +207,34 @@ class _Reading:
                 answer = answer_exchange(exchange, message.response, self._ordinal)
                 file, frame = self._locate(message.response.last.frame)
                 yield replace(answer, origin=replace(answer.origin, file=str(file.path), frame=frame)), message
+
+    def _media(self, readings: "Iterable[Reading]") -> Iterator[tuple[Exchange, None]]:
+        """Yield what clients, and those that may be clients, tell in clear of their sound."""
+        from pcap_tools.rtp.exchange import to_exchange
+
+        for reading in readings:
+            if reading.stream.sender is Sender.SERVER:
+                continue
+            self._ordinal += 1
+            file, frame = self._locate(reading.minute.last_frame)
+            first_file, first = self._locate(reading.stream.first_frame)
+            origin = Origin(self._door, str(file.path), self._ordinal, frame)
+            yield to_exchange(reading, origin, f"{first_file.path}#{first}"), None
+
+    def _account_media(self) -> Iterator[tuple[Exchange, None]]:
+        """Give the last minutes of all RTP streams, and say what became of these."""
+        from pcap_tools.rtp.exchange import to_record
+
+        media = self._table.media
+        if media is None or self._options.on_streams is None:
+            return
+        yield from self._media(media.finish())
+        found = sorted(media.told, key=lambda stream: stream.first_frame)
+        streams = [to_record(one, str(self._locate(one.first_frame)[0].path), self._frame, _time) for one in found]
+        self._options.on_streams(streams, media.untold)
+
+    def _frame(self, frame: int) -> int:
+        return self._locate(frame)[1]
 
     def _name(self, connection: "Connection") -> str:
         file, frame = self._locate(connection.tally.first.frame)

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from mutewatch.errors import InputError, OperatorError
+from mutewatch.flow_records import Flow
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Flow
 from pcap_tools.carve import carve, flow_keys
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.tshark import TsharkReader

@@ -76,7 +76,17 @@ def test_no_other_distribution_owns_one_of_our_names() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["scan"], ["serve"], ["live"], ["canary"], ["export"], ["signatures", "list"], ["classifier", "train"]],
+    [
+        [],
+        ["scan"],
+        ["serve"],
+        ["live"],
+        ["canary"],
+        ["export"],
+        ["discover"],
+        ["signatures", "list"],
+        ["classifier", "train"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("mitmproxy", "torch", "numpy", "sqlalchemy", "pyshark", "scapy", "cryptography", "starlette")

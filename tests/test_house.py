@@ -35,6 +35,7 @@ def test_the_wheel_holds_every_room_and_the_data_files(tmp_path: Path) -> None:
     expected |= {"classifier/configuration.toml", "mutewatch/py.typed"}
     expected |= {f"mutewatch/serve/login.{kind}" for kind in ("html", "css", "js")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "mutewatch/report").rglob("*.[jhc][2s]*")}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "mutewatch/discover/page").iterdir()}
     assert expected - held == set()
 
 

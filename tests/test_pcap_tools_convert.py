@@ -16,8 +16,9 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
 from mutewatch.errors import OperatorError
+from mutewatch.flow_records import Flow
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Exchange, Flow
+from mutewatch.records import Exchange
 from pcap_tools.capture.framing import Walk, Wholeness, check_framing
 from pcap_tools.capture.source import open_source
 from pcap_tools.carve import carve, flow_keys

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mutewatch.records import FlowOutcome
+from mutewatch.flow_records import FlowOutcome
 from pcap_tools import flows
 from tests.captures.capture import capture
 from tests.captures.conversations import HOST, Conversation, tls13

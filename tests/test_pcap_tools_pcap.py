@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mutewatch.errors import InputError, OperatorError
+from mutewatch.flow_records import Flow, FlowOutcome, Unidentified
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Direction, Exchange, Flow, FlowOutcome, Unidentified
+from mutewatch.records import Direction, Exchange
 from pcap_tools.capture import sift
 from pcap_tools.limits import DEFAULT_READ_LIMITS, ReadLimits
 from pcap_tools.pcap import CaptureReader

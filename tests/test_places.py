@@ -93,8 +93,8 @@ def word(seconds: float, muted: bool, call: str | None = "S1", **others: object)
         ),
         pytest.param(
             [word(-30, True), press(70, False), *audio([0, 2])],
-            ["mute-unknown", "unmuted"],
-            id="its own is better",
+            ["flagged", "unmuted"],
+            id="its own is better, from its first word on",
         ),
         pytest.param(
             [word(-30, True), *audio([0]), word(290, False, address="A2"), *audio([5], address="A2")],

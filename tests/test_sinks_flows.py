@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mutewatch.records import Burst, Flow, FlowOutcome, Unidentified
+from mutewatch.flow_records import Burst, Flow, FlowOutcome, Unidentified
 from mutewatch.sinks.flows import SHOWN, flow_lines, flow_record, rhythm, unidentified_lines
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -55,6 +55,7 @@ def test_a_record_holds_all_that_is_known_of_a_flow() -> None:
             {"at": "2026-03-02T09:01:00Z", "size": 3_100},
             {"at": "2026-03-02T09:02:00Z", "size": 3_200},
         ],
+        "beacon": None,
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import DBAPIError
 
 from mutewatch import database
@@ -19,6 +19,8 @@ from mutewatch.pipeline import Pipeline
 from mutewatch.records import Decoded, Exchange, Finding
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
+from mutewatch.stored import Kinds
+from mutewatch.tables import findings, kinds
 from tests.facts import at, tsa_exchange
 from tests.postgres_support import PostgreSQL
 
@@ -70,6 +72,58 @@ def test_naughty_strings_come_back_as_they_were(location: Path | str, shared: Pa
     if not path.is_file():
         pytest.skip(f"no {path}")
     check_names(location, sorted(set(json.loads(path.read_text(encoding="utf-8")))))
+
+
+def with_value(number: int) -> Finding:
+    """A minute of a kind of its own."""
+    return replace(FINDING, minute=str(number), rules_version=number)
+
+
+def test_findings_beyond_the_most_kinds_are_kept_whole(location: Path | str) -> None:
+    made = [with_value(number) for number in range(6)]
+    with Store(location) as store:
+        store._kinds = Kinds(most=4)
+        for _ in range(2):
+            store.record((), made)
+        assert list(store.findings()) == made
+        with store.begin() as connection:
+            whole = connection.execute(select(findings.c.minute).where(findings.c.kind.is_(None)))
+            assert sorted(whole.scalars()) == ["4", "5"]
+            assert connection.execute(select(func.count()).select_from(kinds)).scalar_one() == 4
+
+
+def test_kinds_are_written_again_to_whoever_connects_again(location: Path | str) -> None:
+    """As to a database that was restored from before they came."""
+    with Store(location) as store:
+        store.record((), [FINDING])
+        with store.begin() as connection:
+            connection.execute(delete(kinds))
+        store._engine.dispose()
+        store.record((), [FINDING])
+        assert list(store.findings()) == [FINDING]
+
+
+def test_kinds_that_were_not_committed_are_written_with_the_next(location: Path | str) -> None:
+    def fail(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with Store(location) as store:
+        store.before_findings = fail
+        with pytest.raises(KeyboardInterrupt):
+            store.record((), [FINDING])
+        store.before_findings = lambda *_arguments: None
+        store.record((), [FINDING])
+        assert list(store.findings()) == [FINDING]
+
+
+def test_many_rows_at_once_are_what_they_are_one_by_one(location: Path | str) -> None:
+    made = [named(f"{HOSTILE[number % len(HOSTILE)]}{number}", number) for number in range(250)]
+    with Store(location) as store:
+        store.record([facts for facts, _ in made], [one for _, one in made])
+        store.record([facts for facts, _ in made], [one for _, one in made])
+        assert {one.key: one for one in store.findings()} == {one.key: one for _, one in made}
+        kept = {one.source.body_sha256: one for one in store.facts_since(LONG_AGO, 10_000)}
+        assert [kept[f"{number:064}"] for number in range(250)] == [facts for facts, _ in made]
 
 
 @pytest.mark.parametrize(

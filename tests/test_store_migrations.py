@@ -8,15 +8,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import and_, func, select, update
 
 from mutewatch import migrations
 from mutewatch.errors import OperatorError
 from mutewatch.history import History
+from mutewatch.records import Verdict
+from mutewatch.report.payload import Role, client_minutes, overview
 from mutewatch.retention import Periods, Retention
 from mutewatch.sinks.record import finding_record
 from mutewatch.store import Store
-from mutewatch.tables import SCHEMA_VERSION, meta, metadata
+from mutewatch.tables import SCHEMA_VERSION, findings, meta, metadata, open_hours
+from tests.report_scene import DAY as DAY_OF_SCENE
+from tests.report_scene import day_of, finding, guess_of
 from tests.test_store_databases import FACTS, FINDING
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -103,6 +107,45 @@ def test_an_old_store_ends_with_the_tables_of_a_new_one(tmp_path: Path, version:
     Store(old_store(tmp_path / "old.db", version)).close()
     Store(tmp_path / "new.db").close()
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
+
+
+def without_kinds(store: Store) -> None:
+    """Make of `store` what version 3 made: each finding with the whole of its record."""
+    found = list(store.findings())
+    with store.begin() as connection:
+        for one in found:
+            this = and_(findings.c.client == one.client, findings.c.minute == one.minute)
+            connection.execute(update(findings).where(this).values(record=finding_record(one)))
+        connection.exec_driver_sql("ALTER TABLE findings DROP COLUMN kind")
+        connection.exec_driver_sql("DROP TABLE kinds")
+        connection.execute(update(meta).values(value="3"))
+
+
+def told(store: Store, *clients: str) -> list[object]:
+    """All that a page tells of the store, and what an export does."""
+    span = (DAY_OF_SCENE, DAY_OF_SCENE + DAY)
+    with store.begin() as connection:
+        history = History(connection)
+        pages = [client_minutes(history, client, *span, Role.ANALYST) for client in clients]
+        return [overview(history, *span, Role.ANALYST), *pages, *map(finding_record, store.findings())]
+
+
+def test_findings_of_version_3_stay_as_they_are_and_are_read_beside_new_ones(location: Path | str) -> None:
+    ada = [finding("Ada", 1), finding("Ada", 2, Verdict.MISSING), finding("Ada", 3, guess=guess_of("music", 0.8, NOW))]
+    with Store(location) as store:
+        store.record((), [*day_of("Bob", 2, minutes=90), *ada])
+        store.roll_up(DAY_OF_SCENE + DAY)
+        before = told(store, "Ada", "Bob")
+        without_kinds(store)
+    with Store(location) as store:
+        assert told(store, "Ada", "Bob") == before
+        with store.begin() as connection:
+            assert connection.execute(select(func.count(), func.count(findings.c.kind))).one() == (93, 0)
+            assert not list(connection.execute(select(open_hours)))  # what was counted still is
+        store.record((), ada[1:])
+        assert told(store, "Ada", "Bob") == before
+        with store.begin() as connection:
+            assert connection.execute(select(func.count(findings.c.kind))).scalar_one() == 2
 
 
 def test_what_is_stopped_in_the_middle_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

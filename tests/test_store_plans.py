@@ -64,7 +64,7 @@ def check(plan: str, index: str, *, only: bool = False) -> None:
 
 def test_a_clients_minutes_go_by_client_and_time(filled: Store) -> None:
     with plans(filled) as (connection, told):
-        assert len(list(History(connection).records(CLIENT, SINCE, UNTIL))) == 80
+        assert len(History(connection).columns(CLIENT, SINCE, UNTIL).verdict) == 80
     check(told[0], "findings_by_client")
 
 

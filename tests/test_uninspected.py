@@ -14,8 +14,8 @@ from mutewatch.commands.output import Format
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import LIVE, PipelineOptions, Recorder, build_pipeline
 from mutewatch.config import open_state
+from mutewatch.flow_records import FlowOutcome, Unidentified
 from mutewatch.history import History, Uninspected
-from mutewatch.records import FlowOutcome, Unidentified
 from mutewatch.retention import Periods, Retention
 from mutewatch.store import Store
 from mutewatch.uninspected import Passed, Reason, Tally, add_to, of_capture, replace_all

@@ -9,8 +9,9 @@ from typing import BinaryIO
 from mutewatch.commands.output import check_files, replacing
 from mutewatch.commands.scan import Exit
 from mutewatch.errors import InputError, OperatorError
+from mutewatch.flow_records import Flow, Unidentified
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Exchange, Flow, Unidentified
+from mutewatch.records import Exchange
 from mutewatch.signatures import match_host
 from mutewatch.sinks.flows import flow_lines, unidentified_lines
 from pcap_tools import STDIN, reader_for

@@ -21,6 +21,7 @@ from mutewatch.sinks.eve import eve_record
 from mutewatch.sinks.export import alerts
 from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
+from mutewatch.sinks.rtp import rtp_record
 from mutewatch.sinks.table import TableSink
 from mutewatch.summary import Summary
 
@@ -61,6 +62,8 @@ def print_findings(findings: Sequence[Finding], summary: Summary, output_format:
         lines.write(findings)
         for flow in summary.flows:
             lines.write_record(flow_record(flow))
+        for stream in summary.streams:
+            lines.write_record(rtp_record(stream))
         lines.write_record(summary.record())
         lines.flush()
     elif output_format is Format.PARQUET:

@@ -199,8 +199,8 @@ def _scan_group(
 
 
 def _is_request(exchange: Exchange) -> bool:
-    """Is it one that tshark gives, too? It reads neither websockets nor the bodies of responses."""
-    return exchange.method not in ("", WEBSOCKET) and exchange.direction is Direction.TO_SERVER
+    """Is it one that tshark gives, too? It reads neither websockets nor RTP nor the bodies of responses."""
+    return exchange.method not in ("", WEBSOCKET, "RTP") and exchange.direction is Direction.TO_SERVER
 
 
 def _store_uninspected(store: Store, feed: Feed, pipeline: Pipeline, options: ScanOptions) -> None:

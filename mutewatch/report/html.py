@@ -28,20 +28,25 @@ PARTS: Final = (
 def static_page(blocks: Iterable[tuple[str, Any]]) -> str:
     """Return a page that stands alone; `blocks`: ids and JSON-ready values, as `data.js` asks for them."""
     scripts = (_text(UPLOT / "uPlot.iife.min.js"), _own_script())
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style())}"
-    )
     return _template().render(
         mode="static",
         poll_ms=None,
         style_url=None,
         script_url=None,
-        csp=Markup(policy),  # noqa: S704 (made above, of hashes)
+        csp=content_policy(scripts, style()),
         style=Markup(style()),  # noqa: S704 (files of ours)
         scripts=[Markup(text) for text in scripts],  # noqa: S704
         blocks=((name, as_block(value)) for name, value in blocks),
     )
+
+
+def content_policy(scripts: Iterable[str], sheet: str) -> Markup:
+    """Return the Content-Security-Policy of a page in which nothing runs but these scripts, and loads nothing."""
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"script-src {' '.join(map(_hash, scripts))}; style-src {_hash(sheet)}"
+    )
+    return Markup(policy)  # noqa: S704 (made of hashes)
 
 
 def live_page(script_url: str, style_url: str, poll_ms: int = 10_000) -> str:

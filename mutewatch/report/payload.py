@@ -65,6 +65,7 @@ from mutewatch.report.columns import (
     value_columns,
 )
 from mutewatch.signatures import known_signatures, telemetry_hosts
+from mutewatch.stored import NO_MINUTES
 
 TOP_CLIENTS: Final = 50
 INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
@@ -133,8 +134,8 @@ def client_minutes(
 ) -> Payload:
     """Return the minutes of the client that `overview` calls `client`; without any for one that it does not name."""
     stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
-    found = list(history.records(stored, since, until)) if stored is not None else []
-    addresses = {one["address"] for one in found if one["address"]}
+    found = history.columns(stored, since, until) if stored is not None else NO_MINUTES
+    addresses = {address for address in found.rest.address if address}
     closed = history.uninspected(since, until, addresses)
     told = {"client": client, "since": seconds(since), "until": seconds(until), **times_and_verdicts(found)}
     told["uninspected"] = [

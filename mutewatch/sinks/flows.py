@@ -3,11 +3,13 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from statistics import median
 from typing import Final
 
-from mutewatch.records import Burst, Flow, FlowOutcome, Unidentified
+from mutewatch.beacon import Beacon, find_beacon
+from mutewatch.flow_records import Burst, Flow, FlowOutcome, Unidentified
 from mutewatch.sinks.record import Record
 
 SHOWN = 20  # flows in a text; all are in the JSON Lines
@@ -48,7 +50,13 @@ def flow_record(flow: Flow) -> Record:
         "server_bytes": flow.server_bytes,
         "messages": flow.messages,
         "bursts": [{"at": _time(burst.at), "size": burst.size} for burst in flow.bursts],
+        "beacon": asdict(beacon) if (beacon := beacon_of(flow)) else None,
     }
+
+
+def beacon_of(flow: Flow) -> Beacon | None:
+    """Return the beacon that a flow is of which no message could be read, or None."""
+    return None if flow.messages else find_beacon(flow.bursts)
 
 
 def flow_lines(
@@ -98,7 +106,10 @@ def rhythm(bursts: Sequence[Burst]) -> str:
     every = f", one every {median(steps):.0f} s at the median" if len(steps) > 1 else ""
     if len(bursts) == 1:
         return f"the client sent {size:,.0f} bytes at once"
-    return f"the client sent {len(bursts)} times, {size:,.0f} bytes at the median{every}"
+    told = f"the client sent {len(bursts)} times, {size:,.0f} bytes at the median{every}"
+    if beacon := find_beacon(bursts):
+        told += f": a beacon ({beacon.regularity:.0%} of the gaps on time, sizes vary by {beacon.size_variation:.1%})"
+    return told
 
 
 def _time(at: datetime | None) -> str | None:

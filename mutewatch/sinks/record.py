@@ -55,7 +55,7 @@ def finding_record(finding: Finding) -> Record:
         "values": {value.name: _value(value) for value in finding.values},
         "information": {told.name: _information(told) for told in finding.information},
         "samples": _samples(finding.samples) if finding.samples else None,
-        "guess": _guess(finding.guess) if finding.guess else None,
+        "guess": guess_record(finding.guess) if finding.guess else None,
         "origin": _origin(source.origin) if source else None,
         "wireshark_filter": wireshark_filter(source.origin) if source else None,
         "seen_at": _time(source.seen_at) if source else None,
@@ -94,7 +94,7 @@ def finding_from_record(record: Record) -> Finding:
             for name, v in record["values"].items()
         ),
         _source_of(record, signature),
-        _guess_of(record["guess"]),
+        guess_from_record(record["guess"]),
         record.get("client_version"),  # stores from before it was read, and information was
         tuple(
             Information(name, told["unit"], told.get("floor"), *(told[key] for key in _TOLD))
@@ -131,7 +131,8 @@ def _source_of(record: Record, signature: SignatureRef) -> Source | None:
     )
 
 
-def _guess_of(record: Record | None) -> ActivityGuess | None:
+def guess_from_record(record: Record | None) -> ActivityGuess | None:
+    """Return the guess that `guess_record` wrote."""
     if record is None:
         return None
     return ActivityGuess(
@@ -166,7 +167,8 @@ def _samples(samples: Samples) -> Record:
     return {name: getattr(samples, name) for name in Samples.__slots__}
 
 
-def _guess(guess: ActivityGuess) -> Record:
+def guess_record(guess: ActivityGuess) -> Record:
+    """Return `guess` as it stands in a record."""
     return {
         "label": guess.label,
         "probabilities": {label: round(p, 4) for label, p in guess.probabilities.items()},

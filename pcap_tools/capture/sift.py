@@ -12,6 +12,7 @@ It may ask for too many (flows are known here by a 20-bit hash of their addresse
 few: what it passes over is TCP or UDP of other flows, or is not IP. A packet costs about 0.1 µs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,15 +60,15 @@ _SLOW[:, [GRE, IP_IN_IP, IPV6_IN_IP, TCP, UDP]] = True
 _SLOW[1, IPV6_HEADERS] = True
 
 
-def _layout(size: int, **fields: tuple[str, int]) -> np.dtype[Any]:
+def header_layout(size: int, **fields: tuple[str, int]) -> np.dtype[Any]:
     """A header of `size` bytes: of each field its type and where it begins."""
     formats, offsets = zip(*fields.values(), strict=True)
     return np.dtype({"names": list(fields), "formats": formats, "offsets": offsets, "itemsize": size})
 
 
-_ETHERTYPE = _layout(8, value=(">u2", 0))
-_VLAN_TAG = _layout(4, ethertype=(">u2", 2))
-_IP = _layout(
+_ETHERTYPE = header_layout(8, value=(">u2", 0))
+_VLAN_TAG = header_layout(4, ethertype=(">u2", 2))
+IP = header_layout(
     40,
     first=("u1", 0),  # version and, of IPv4, header length
     total=(">u2", 2),
@@ -84,7 +85,7 @@ _IP = _layout(
     target_high=(">u8", 24),
     target_low=(">u8", 32),
 )
-_TRANSPORT = _layout(
+TRANSPORT = header_layout(
     16,
     source=(">u2", 0),
     target=(">u2", 2),
@@ -94,7 +95,7 @@ _TRANSPORT = _layout(
     offset=("u1", 12),
     flags=("u1", 13),
 )
-_PAYLOAD = _layout(8, word=(">u4", 0), first=("u1", 0), sixth=("u1", 5))
+_PAYLOAD = header_layout(8, word=(">u4", 0), first=("u1", 0), sixth=("u1", 5))
 
 
 @dataclass(slots=True)
@@ -117,6 +118,22 @@ class Sifted:
     quic: Positions  # plain UDP packets of port 443
     quic_flows: Positions  # hash of the flow of each of `quic`
     others: Mask  # which packets must be looked at for what they are: tunnels, fragments, DNS answers, QUIC handshakes
+    udp: "Udp | None"  # plain UDP packets that may be media, and are not among `others`; None: nobody wants them
+
+    def places(self, chosen: Positions) -> Iterator[tuple[int, Batch, int]]:
+        """Yield of each of these packets its frame number, and where it is."""
+        return ((int(self.batch.frames[index]), self.batch, index) for index in chosen.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Udp:
+    """UDP packets of a batch, and where in the buffer their IP headers and payloads begin."""
+
+    packets: Positions
+    ip: Positions
+    payloads: Positions
+    ends: Positions  # of what was captured of the payload
+    sizes: Positions  # bytes of payload on the wire
 
 
 class Wanted:
@@ -181,19 +198,21 @@ def hash_flow(address: bytes, port: int, other: bytes, other_port: int) -> int:
     return ((ends * _FACTOR + (port + other_port) * _PORT_FACTOR) & 0xFFFFFFFF) >> _SHIFT
 
 
-def sift(batch: Batch) -> Sifted:
-    """Sort the packets of one batch."""
+def sift(batch: Batch, *, with_udp: bool = False) -> Sifted:
+    """Sort the packets of one batch; `with_udp`: tell those that may be media, too."""
     link_type = batch.interface.link_type
     none, no = np.zeros(0, np.intp), np.zeros(0, np.bool_)
     if link_type not in ETHERTYPE_AT and link_type not in IP_AT:
         every = np.ones(len(batch.heads), np.bool_)
-        headers, ends = np.zeros(0, _TRANSPORT), np.zeros(0, np.uint64)
-        return Sifted(batch, none, none, none, none, headers, ends, ends, no, no, none, none, none, none, none, every)
-    view = _View(batch)
+        headers, ends = np.zeros(0, TRANSPORT), np.zeros(0, np.uint64)
+        return Sifted(
+            *(batch, none, none, none, none, headers, ends, ends, no, no, none, none, none, none, none, every, None)
+        )
+    view = View(batch.buffer)
     start = batch.heads + batch.layout.data
     end = start + batch.captured
     ip, is_ip, others = _find_ip(view, link_type, start, end)
-    header = view.read(_IP, ip)
+    header = view.read(IP, ip)
     is_v6 = header["first"] >> 4 == 6
     protocol = np.where(is_v6, header["protocol6"], header["protocol"])
     transport, size, is_plain = _find_transport(header, ip, end, is_v6, protocol)
@@ -202,12 +221,12 @@ def sift(batch: Batch) -> Sifted:
     others[odd] = _SLOW[is_v6[odd].astype(np.intp), protocol[odd]] | _is_fragment(header[odd])
     tcp = np.flatnonzero(is_plain & (protocol == TCP))
     udp = np.flatnonzero(is_plain & (protocol == UDP))
-    datagrams = view.read(_TRANSPORT, transport[udp])
+    datagrams = view.read(TRANSPORT, transport[udp])
     is_quic = (datagrams["source"] == QUIC_PORT) | (datagrams["target"] == QUIC_PORT)
     others[udp] = _is_wanted_datagram(datagrams, is_quic)
     quic = udp[is_quic]
-    segments = view.read(_TRANSPORT, transport[tcp])
-    headers = view.read(_IP, ip[tcp])
+    segments = view.read(TRANSPORT, transport[tcp])
+    headers = view.read(IP, ip[tcp])
     flows, sources, targets = _flows(headers, segments)
     source_ends, target_ends = _ends(headers, segments)
     header_size = (segments["offset"] >> 4).astype(np.intp) * 4
@@ -229,9 +248,21 @@ def sift(batch: Batch) -> Sifted:
         payloads=payloads[begun],
         ends=ends[begun],
         quic=quic,
-        quic_flows=_flows(view.read(_IP, ip[quic]), datagrams[is_quic])[0],
+        quic_flows=_flows(view.read(IP, ip[quic]), datagrams[is_quic])[0],
         others=others,
+        udp=_udp(udp[_is_media(datagrams) & ~others[udp]], ip, transport, size, end) if with_udp else None,
     )
+
+
+def _is_media(header: Any) -> Mask:
+    """Which UDP packets may be STUN, TURN's ChannelData, RTP or RTCP (RFC 7983)?"""
+    first = header["datagram"]
+    return np.asarray((first == 0) | ((first >= 0x40) & (first < 0xC0)))
+
+
+def _udp(packets: Positions, ip: Positions, transport: Positions, size: Positions, end: Positions) -> Udp:
+    payloads, sizes = transport[packets] + 8, size[packets] - 8
+    return Udp(packets, ip[packets], payloads, np.minimum(payloads + sizes, end[packets]), sizes)
 
 
 def _flows(ip: Any, transport: Any) -> tuple[Positions, Positions, Positions]:
@@ -266,7 +297,7 @@ def hash_end(address: bytes, port: int) -> int:
     return end ^ (end >> 29)
 
 
-def _begin(view: "_View", payloads: Positions, length: Positions) -> tuple[Positions, Mask]:
+def _begin(view: "View", payloads: Positions, length: Positions) -> tuple[Positions, Mask]:
     """Return which TCP packets may begin a conversation, by the bytes that were captured, and which are TLS."""
     is_tls = np.zeros(len(payloads), np.bool_)
     found = np.flatnonzero(length > 0)
@@ -277,7 +308,7 @@ def _begin(view: "_View", payloads: Positions, length: Positions) -> tuple[Posit
     return found[_is_start(begin[maybe], length[found])], is_tls
 
 
-def _find_ip(view: "_View", link_type: int, start: Positions, end: Positions) -> tuple[Positions, Mask, Mask]:
+def _find_ip(view: "View", link_type: int, start: Positions, end: Positions) -> tuple[Positions, Mask, Mask]:
     """Return where IP begins, of which packets it does, and which must be looked at more closely."""
     if link_type in IP_AT:
         ip = start + IP_AT[link_type]
@@ -337,11 +368,11 @@ def _is_vlan(ethertype: Any) -> Mask:
     return np.asarray((ethertype == VLANS[0]) | (ethertype == VLANS[1]) | (ethertype == VLANS[2]))
 
 
-class _View:
+class View:
     """The buffer of a batch, to be read at many places at once."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._buffer = batch.buffer
+    def __init__(self, buffer: bytearray) -> None:
+        self._buffer = buffer
 
     def read(self, layout: np.dtype[Any], at: Positions) -> Any:
         """Return the headers that begin at these bytes. To copy them without regard to their fields is faster."""
