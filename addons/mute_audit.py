@@ -78,7 +78,7 @@ class MuteAudit:
         build: BuildRecorder = build_recorder,
         limits: WriterLimits | None = None,
         signatures: Callable[[], Sequence[Signature]] | None = None,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counters = HookCounters()
         self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()

@@ -1,8 +1,9 @@
-"""Each app end to end: a scripted client and server in its published format, through a real mitmdump and from a capture.
+"""Each app end to end: client and server by a script, in its published format, through a mitmdump and from a capture.
 
 The same five minutes in all of them (tests/apps/script.py): what is found is what the script says, at both doors alike.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ import pytest
 
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.ports import ReadOptions
-from mutewatch.records import Finding
+from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import finding_record
 from mutewatch.store import Store
 from pcap_tools import read_inputs
 from tests.apps.app import App
 from tests.apps.buttons import discord, zoom
 from tests.apps.chime import chime
-from tests.apps.jitsi import jitsi, jitsi_with_xmpp
+from tests.apps.jitsi import jitsi, jitsi_cut_in_two, jitsi_with_xmpp
 from tests.apps.live import stage
 from tests.apps.recorded import write_capture
 from tests.apps.script import START, TRUTH, samples
@@ -32,6 +33,17 @@ APPS = (
     *(jitsi_with_xmpp(), whereby_with_signal(), discord(), zoom()),
 )
 CONNECTIONS = tuple(connection for app in APPS for connection in app.connections)
+MUTE_EVENTS = {  # by signature, for each press of the button one; what a server tells of it is one more
+    "jitsi.rtcstats": 3,
+    "jitsi.xmpp": 3,
+    "whereby.rtcstats": 3,
+    "whereby.signal": 3 + 3,
+    "chime.signal": 3,
+    "webex.locus": 4 + 3,  # one press is refused; the server's is the state of the other switch
+    "teams.callcontrol": 3,
+    "discord.gateway": 3,
+    "zoom.rwg": 3 + 3,
+}
 DOOR_FIELDS = ("origin", "wireshark_filter", "seen_at")  # where it was read; all else must agree, addresses and all
 Record = dict[str, Any]
 
@@ -54,15 +66,17 @@ def records(findings: Iterable[Finding]) -> list[Record]:
     return [{name: value for name, value in one.items() if name not in DOOR_FIELDS} for one in found]
 
 
+def count(facts: Iterable[Decoded]) -> dict[str, int]:
+    """Mute events by signature."""
+    return dict(Counter(fact.source.signature.id for fact in facts for _ in fact.mute))
+
+
 def scan(path: Path, keylog: Path | None = None) -> Read:
     """Read a file as `mutewatch scan` does."""
     pipeline = build_pipeline(None, PipelineOptions(show_clients=True, activity=False))
     keylogs = (keylog,) if keylog else ()
     reading = ReadOptions(keylogs=keylogs, is_host=pipeline.is_host, wants_answer=pipeline.wants_answer)
-    events: dict[str, int] = {}
-    for exchange in read_inputs([path], reading):
-        for fact in pipeline.feed(exchange):
-            events[fact.source.signature.id] = events.get(fact.source.signature.id, 0) + len(fact.mute)
+    events = count(fact for exchange in read_inputs([path], reading) for fact in pipeline.feed(exchange))
     assert (pipeline.counts.undecoded, pipeline.counts.unread, pipeline.counts.unmatched) == (0, 0, 0)
     return Read(records(pipeline.finish()), events)
 
@@ -81,10 +95,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, confdir: Path) -> Read:
         status = it.proxy.status()
     assert [status[name] for name in ("unrecorded", "dropped", "lost", "hook_errors")] == [0] * 4
     with Store(it.proxy.state / "mutewatch.db") as store:
-        events: dict[str, int] = {}
-        for fact in store.facts_since(START.replace(year=1980), 10_000):
-            events[fact.source.signature.id] = events.get(fact.source.signature.id, 0) + len(fact.mute)
-        return Read(records(store.findings()), events)
+        return Read(records(store.findings()), count(store.facts_since(START, 10_000)))
 
 
 def told(findings: list[Record]) -> list[Record]:
@@ -131,3 +142,56 @@ def test_from_a_capture_each_minute_is_what_the_script_says(app: App, captured: 
 def test_through_the_live_proxy_it_is_the_same(app: App, captured: Read, live: Read) -> None:
     assert told(live.of(app)) == truth(app)
     assert live.of(app) == captured.of(app)
+
+
+def test_every_press_of_a_button_is_told_and_makes_no_minute_by_itself(captured: Read) -> None:
+    assert captured.mute_events == MUTE_EVENTS
+    assert {one["signature"] for one in captured.findings} == {app.signature for app in APPS if app.fields}
+
+
+@pytest.mark.live
+def test_and_the_live_proxy_keeps_every_one(live: Read) -> None:
+    assert live.mute_events == MUTE_EVENTS
+
+
+@pytest.mark.live
+def test_flow_dump_and_har_of_a_websocket_give_the_same(captured: Read, tmp_path: Path, confdir: Path) -> None:
+    app = jitsi()
+    dump, har = tmp_path / "jitsi.mitm", tmp_path / "jitsi.har"
+    with stage(
+        tmp_path, confdir, {one.host for one in app.connections}, ["-w", str(dump), f"--set=hardump={har}"]
+    ) as it:
+        it.play(app.connections)
+        it.proxy.stop()
+    assert scan(dump).findings == captured.of(app)
+    nobody = {"client": "unknown", "address": None}  # a HAR does not say who asked
+    assert scan(har).findings == [{**one, **nobody} for one in captured.of(app)]
+
+
+@pytest.mark.live
+def test_after_a_restart_changes_without_their_beginning_are_told_and_all_said_again_goes_on(
+    tmp_path: Path, confdir: Path
+) -> None:
+    first, second = jitsi_cut_in_two(100, 140)
+    with stage(tmp_path, confdir, {first.host}) as it:
+        it.play([first])
+        it.restart()
+        it.play([second])
+        assert it.proxy.stop() == 0
+    with Store(it.proxy.state / "mutewatch.db") as store:
+        found, (inputs,) = records(store.findings()), store.inputs()
+    lost = sorted((one for one in found if one["verdict"] == "undecoded"), key=lambda one: str(one["ends_at"]))
+    assert [(one["ends_at"][11:19], one["call"]) for one in lost] == [
+        (f"09:0{at}", "S-3") for at in ("1:45", "1:55", "2:05", "2:15")
+    ]
+    assert {one["reason"] for one in lost} == {"a change to a report whose beginning was not seen"}
+    assert inputs["counts"]["undecoded"] == 4
+    minutes = told([one for one in found if one["verdict"] != "undecoded"])
+    assert [(one["verdict"], one["samples"], one["muted_seconds"]) for one in minutes] == [
+        ("unmuted", (6, 0), 0),
+        ("flagged", (4, 3), 60),
+        ("flagged", (4, 4), 60),  # the total has grown since the last that was seen, and all of that time was muted
+        ("inert", (6, 6), 60),
+        ("unmuted", (6, 0), 0),
+    ]
+    assert minutes[2]["varies"] == ["totalAudioEnergy"]

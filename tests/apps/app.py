@@ -56,7 +56,6 @@ class App:
     name: str
     signature: str
     connections: tuple[Connection, ...]
-    mute_events: int
     fields: tuple[str, ...] = ()
     polled: tuple[float, ...] = ()
     period: float = 0

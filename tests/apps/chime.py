@@ -1,4 +1,4 @@
-"""Amazon Chime: one byte 0x05 and a protobuf frame. Written by hand: numbers, and what they mean, of the published .proto.
+"""Amazon Chime: one byte 0x05 and a protobuf frame. Written by hand, by the published .proto.
 
 Source: amazon-chime-sdk-js 78e8a23b68, SignalingProtocol.proto.
 """
@@ -22,7 +22,7 @@ def chime() -> App:
     messages = in_time(_presses(), joined, levels)
     socket = Connection(HOST, ("127.0.0.25", 20_025), messages, "/control/M-1?X-Chime-Control-Protocol-Version=3")
     times = tuple(poll.seconds for poll in polled)
-    return App("chime", "chime.signal", (socket,), len(PRESSES), ("RTC_MIC_AUDIO_LEVEL",), times, 1)
+    return App("chime", "chime.signal", (socket,), ("RTC_MIC_AUDIO_LEVEL",), times, 1)
 
 
 def _presses() -> Iterator[Said]:

@@ -22,7 +22,20 @@ def jitsi() -> App:
         ("127.0.0.21", 20_021), session, in_time(_first(session), presses(session), stats(polled, session))
     )
     times = tuple(poll.seconds for poll in polled)
-    return App("jitsi", "jitsi.rtcstats", (socket,), len(PRESSES), FIELDS, times, PERIOD)
+    return App("jitsi", "jitsi.rtcstats", (socket,), FIELDS, times, PERIOD)
+
+
+def jitsi_cut_in_two(cut: float, whole_again: float) -> tuple[Connection, Connection]:
+    """The same, and its socket breaks: the client comes back, goes on with what changes, and later says all again."""
+    polled, session, client = polls(5, PERIOD), "S-3", "127.0.0.30"
+    said = in_time(_first(session), presses(session), stats(polled, session))
+    changes = (one for one in said if cut < one.seconds < whole_again)
+    rest = (one for one in presses(session) if one.seconds > whole_again)
+    anew = stats([poll for poll in polled if poll.seconds > whole_again], session)
+    return (
+        stats_socket((client, 20_030), session, tuple(one for one in said if one.seconds < cut)),
+        stats_socket((client, 21_030), session, in_time(changes, rest, anew), again=True),
+    )
 
 
 def jitsi_with_xmpp() -> App:
@@ -31,10 +44,12 @@ def jitsi_with_xmpp() -> App:
     socket = stats_socket(("127.0.0.22", 20_022), session, in_time(_first(session), stats(polled, session)))
     room = Connection(XMPP, ("127.0.0.22", 21_022), in_time(_presence()), "/room/xmpp-websocket?room=room", "xmpp")
     times = tuple(poll.seconds for poll in polled)
-    return App("jitsi with xmpp", "jitsi.rtcstats", (room, socket), len(PRESSES), FIELDS, times, PERIOD, Basis.ADDRESS)
+    return App("jitsi with xmpp", "jitsi.rtcstats", (room, socket), FIELDS, times, PERIOD, Basis.ADDRESS)
 
 
-def stats_socket(client: tuple[str, int], session: str, messages: tuple[Said, ...], *, again: bool = False) -> Connection:
+def stats_socket(
+    client: tuple[str, int], session: str, messages: tuple[Said, ...], *, again: bool = False
+) -> Connection:
     path = f"/room?statsSessionId={session}&isReconnect={json.dumps(again)}"
     return Connection(HOST, client, messages, path, "3.1_STANDARD")
 

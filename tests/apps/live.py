@@ -59,6 +59,12 @@ class Stage:
         new.write_text(str(at(seconds).timestamp()), encoding="ascii")
         new.replace(self.clock)
 
+    def restart(self) -> None:
+        """Stop the proxy, and start it again with what it has kept."""
+        assert self.proxy.stop() == 0
+        self.proxy.start()
+        self.proxy.wait_ready()
+
     def play(self, connections: Iterable[Connection]) -> None:
         play(connections, self._connect, self.set_clock)
 
@@ -80,7 +86,7 @@ class Stage:
 
 @contextmanager
 def stage(folder: Path, confdir: Path, hosts: Iterable[str], bare: list[str] | None = None) -> Iterator[Stage]:
-    """A running proxy between clients and a server of all `hosts`. `bare`: arguments of a mitmdump without our addon."""
+    """A running proxy before a server of all `hosts`. `bare`: arguments of a mitmdump without our addon."""
     arrivals: queue.Queue[ssl.SSLSocket] = queue.Queue()
     is_over = threading.Event()
 

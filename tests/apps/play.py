@@ -1,4 +1,4 @@
-"""Both ends of every connection, one message after another: what one end says is heard by the other before all else goes on.
+"""Both ends of every connection, one message after another: what one says is heard by the other before all else.
 
 So the script's clock stands where the message belongs, wherever it is on its way; and what arrives is what was sent.
 """
@@ -112,7 +112,7 @@ def play(
     connect: Callable[[Connection], Wire],
     before_each: Callable[[Connection, float], None],
 ) -> None:
-    """Say everything, in the order of time; `before_each` is told of the connection, and the seconds since the start."""
+    """Say everything, in the order of time; `before_each` is told of the connection and the time, in seconds."""
     order = [
         (message.seconds, number, position, connection)
         for number, connection in enumerate(connections)

@@ -1,4 +1,4 @@
-"""What a capture at the client has of the apps: real TLS in memory, packets with the script's times, and the key log."""
+"""What a capture at the client has of the apps: real TLS, packets with the script's times, and the key log."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -54,7 +54,9 @@ def write_capture(connections: Iterable[Connection], folder: Path) -> tuple[Path
     chunks = tuple(tuple(wires[id(connection)].line.chunks) for connection in wanted)
     talk = Conversation(chunks, bytes(client.keylog), ())
     rows = [
-        replace(row, source=wanted[row.flow].client) if row.from_client else replace(row, target=wanted[row.flow].client)
+        replace(row, source=wanted[row.flow].client)
+        if row.from_client
+        else replace(row, target=wanted[row.flow].client)
         for row in segments(talk)
     ]
     (path,), keylog = capture(talk, pcap(frames(rows))).write(folder)

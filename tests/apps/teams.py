@@ -19,7 +19,7 @@ def teams() -> App:
     telemetry = Connection(HOST, (client, 20_027), (_post(times),))
     control = Connection(CONTROLLER, (client, 21_027), tuple(_states()))
     signature, connections = "teams.onecollector", (control, telemetry)
-    return App("teams", signature, connections, len(PRESSES), (SPEECH, NOISE), times, PERIOD, Basis.ADDRESS)
+    return App("teams", signature, connections, (SPEECH, NOISE), times, PERIOD, Basis.ADDRESS)
 
 
 def _post(times: tuple[float, ...]) -> Asked:

@@ -18,9 +18,7 @@ def webex() -> App:
     metrics = Connection(HOST, (client, 20_026), tuple(_posts(polled)))
     locus = Connection(LOCUS, (client, 21_026), tuple(sorted(_puts(), key=lambda one: one.seconds)))
     times = tuple(poll.seconds for poll in polled)
-    # each PUT, the one that is refused among them; and what the server holds of the other switch, in each answer
-    events = 2 * (len(PRESSES) + 1) - 1
-    return App("webex", "webex.rtcmetrics.v2", (locus, metrics), events, FIELDS, times, PERIOD)
+    return App("webex", "webex.rtcmetrics.v2", (locus, metrics), FIELDS, times, PERIOD)
 
 
 def _posts(polled: list[Poll]) -> Iterator[Asked]:

@@ -17,7 +17,7 @@ def whereby() -> App:
     """Both facts on the one socket."""
     polled = polls(5, PERIOD)
     socket = _stats_socket(("127.0.0.23", 20_023), in_time(_presses(), _stats(polled)))
-    return App("whereby", "whereby.rtcstats", (socket,), len(PRESSES), FIELDS, _times(polled), PERIOD)
+    return App("whereby", "whereby.rtcstats", (socket,), FIELDS, _times(polled), PERIOD)
 
 
 def whereby_with_signal() -> App:
@@ -30,7 +30,6 @@ def whereby_with_signal() -> App:
         "whereby with signal",
         "whereby.rtcstats",
         (signalling, socket),
-        2 * len(PRESSES),  # and the echo of each
         FIELDS,
         _times(polled),
         PERIOD,
