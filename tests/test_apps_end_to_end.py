@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mutewatch.compose import PipelineOptions, build_pipeline
+from mutewatch.flow_records import Flow, FlowOutcome
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Decoded, Finding
 from mutewatch.sinks.record import finding_record
@@ -50,10 +51,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Read:
-    """What a door gave: findings as records, mute events by signature."""
+    """What a door gave: findings as records, mute events by signature, and flows of a capture."""
 
     findings: list[Record]
     mute_events: dict[str, int]
+    flows: tuple[Flow, ...] = ()
 
     def of(self, app: App) -> list[Record]:
         """The findings of an app's client."""
@@ -75,9 +77,12 @@ def scan(path: Path, keylog: Path | None = None) -> Read:
     """Read a file as `mutewatch scan` does."""
     pipeline = build_pipeline(None, PipelineOptions(show_clients=True, activity=False))
     keylogs = (keylog,) if keylog else ()
-    reading = ReadOptions(keylogs=keylogs, is_host=pipeline.is_host, wants_answer=pipeline.wants_answer)
+    flows: list[Flow] = []
+    reading = ReadOptions(
+        keylogs=keylogs, is_host=pipeline.is_host, wants_answer=pipeline.wants_answer, on_flow=flows.append
+    )
     events = count(fact for exchange in read_inputs([path], reading) for fact in pipeline.feed(exchange))
-    return Read(records(pipeline.finish()), events)
+    return Read(records(pipeline.finish()), events, tuple(flows))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +139,10 @@ def truth(app: App) -> list[Record]:
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 def test_from_a_capture_each_minute_is_what_the_script_says(app: App, captured: Read) -> None:
     assert told(captured.of(app)) == truth(app)
+
+
+def test_the_capture_is_read_whole(captured: Read) -> None:
+    assert [(flow.outcome, flow.detail) for flow in captured.flows] == [(FlowOutcome.DECRYPTED, "")] * len(CONNECTIONS)
 
 
 @pytest.mark.live
