@@ -70,7 +70,7 @@ WARN_SECONDS = 10  # between two warnings of the same kind
 
 
 class MuteAudit:
-    """The hooks. Without `hosts` and `signatures`: those of the settings. They and `build` are for tests to replace."""
+    """The hooks. Without `hosts` and `signatures`: those of the settings. All of these are for tests to replace."""
 
     def __init__(
         self,
@@ -78,10 +78,11 @@ class MuteAudit:
         build: BuildRecorder = build_recorder,
         limits: WriterLimits | None = None,
         signatures: Callable[[], Sequence[Signature]] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counters = HookCounters()
         self._hosts, self._build, self._limits = hosts, build, limits or WriterLimits()
-        self._signatures = signatures
+        self._signatures, self._clock = signatures, clock
         self._live: Live | None = None  # until everything stands, nothing is inspected
         self._warned: dict[str, float] = {}
         self._canaries = CanaryRoutes(self.counters)
@@ -143,7 +144,7 @@ class MuteAudit:
         check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
         journal = Journal(settings.state, log_bytes=limits.log_bytes)
-        writer = Writer(lambda: self._build(settings), journal, self.counters, limits)
+        writer = Writer(lambda: self._build(settings), journal, self.counters, limits, self._clock)
         try:
             writer.start()
         except OperatorError as error:
@@ -350,7 +351,7 @@ class MuteAudit:
         pattern = live.gate.pattern(host) if live is not None and host is not None else None
         if live is None or host is None or pattern is None or self._canaries.door(client) != LIVE_DOOR:
             return
-        now = datetime.now(UTC)
+        now = self._clock()
         address = client.peername[0] if client.peername else None
         live.writer.note(Passed(now, now, address, host if live.settings.show_clients else pattern, why))
 

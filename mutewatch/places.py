@@ -1,7 +1,7 @@
 """Which mute session belongs to which audio call where no id says so, but both were heard from one network address.
 
 A session is whatever speaks of a client's own switch under one call id, one participant id, or on one address without
-any. Rules:
+any. Words that share either id are of one session: a participant may have to connect anew. Rules:
 
 - only a client's word on its own switch counts: what a server says of a participant may be anybody's;
 - a session is taken to be a call's only while it is the only one heard from the call's addresses since the call was
@@ -14,7 +14,7 @@ What it keeps is bounded: addresses, calls and sessions at one address, and word
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
@@ -39,6 +39,7 @@ class Change:
     by_client_clock: bool = True
 
 
+Ids = tuple[str | None, str | None]  # of call and participant, as a word names them; without either the address
 Session = list[tuple[datetime, Change]]  # when each was heard, in order
 
 
@@ -48,7 +49,7 @@ class _Place:
 
     last_heard: datetime
     newest_call: datetime  # when the last of its calls to begin was first heard, or later
-    sessions: OrderedDict[str, Session] = field(default_factory=OrderedDict)
+    sessions: OrderedDict[Ids, Session] = field(default_factory=OrderedDict)  # by the ids of their words
     calls: OrderedDict[str, Runs] = field(default_factory=OrderedDict)
 
 
@@ -92,15 +93,17 @@ class Places:
             return set()
         at = event.source.seen_at or event.at
         place = self._place(app, address, at)
-        session = touch(place.sessions, event.call or event.participant or address, _no_words, self._limits.neighbours)
+        ids = (event.call, event.participant) if event.call or event.participant else (address, None)
+        session = touch(place.sessions, ids, _no_words, self._limits.neighbours)
         word = (at, Change(event.at, event.muted, Basis.ADDRESS, event.by_client_clock))
         if word in session:
             return set()
-        # Where it was nobody's before, one word more does not make it anybody's.
+        # Where it was nobody's before, one word more does not make it anybody's, unless it shows two to be one.
+        joins = None not in ids
         concerned = {
             call
             for call in place.calls
-            if self._since(app, call) <= at and not self.claim(app, call, at - NEARBY).is_shared
+            if self._since(app, call) <= at and (joins or not self.claim(app, call, at - NEARBY).is_shared)
         }
         insort(session, word)
         del session[: max(0, len(session) - self._limits.mute_events_per_call)]
@@ -110,15 +113,15 @@ class Places:
         """Return what the addresses of `call` say of it before `until`."""
         since, until = self._since(app, call), until + NEARBY
         places = list(self._places_of(app, call))
-        heard: dict[str, list[Session]] = {}
+        heard: dict[Ids, list[Session]] = {}
         for place in places:
-            for name, session in place.sessions.items():
-                if name != call and _has_word(session, since, until):  # its own words need no address
-                    heard.setdefault(name, []).append(session)
+            for ids, session in place.sessions.items():
+                if ids[0] != call and _has_word(session, since, until):  # its own words need no address
+                    heard.setdefault(ids, []).append(session)
         if not heard:
             return Claim()
         runs_of_others = (runs for place in places for other, runs in place.calls.items() if other != call)
-        if len(heard) > 1 or any(runs.meet(since, until) for runs in runs_of_others):
+        if not _is_one_session(heard) or any(runs.meet(since, until) for runs in runs_of_others):
             return Claim(is_shared=True)
         return Claim(tuple(sorted(change for sessions in heard.values() for one in sessions for _, change in one)))
 
@@ -158,6 +161,20 @@ def touch(known: "OrderedDict[K, T]", key: K, make: Callable[[], T], limit: int)
             known.popitem(last=False)
     known.move_to_end(key)
     return known[key]
+
+
+def _is_one_session(heard: Iterable[Ids]) -> bool:
+    """Does each of `heard`, at least one, share an id with another, and that in turn, until all are one?"""
+    first, *others = heard
+    calls, participants = {first[0]}, {first[1]}
+    while others:
+        joined = [ids for ids in others if ids[0] in calls - {None} or ids[1] in participants - {None}]
+        if not joined:
+            return False
+        calls.update(ids[0] for ids in joined)
+        participants.update(ids[1] for ids in joined)
+        others = [ids for ids in others if ids not in joined]
+    return True
 
 
 def _no_words() -> Session:

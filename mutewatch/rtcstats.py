@@ -6,7 +6,8 @@ sources (W3C webrtc-stats, RTCAudioSourceStats: `media-source` of kind `audio`) 
 Three dialects of this compression are known; they differ in what a report that is not there at all means.
 
 State is bounded: so many connections, the stalest goes first and is counted; so many peers and sources of each. A
-change to a report whose beginning was not seen is a fault that is told, not a reading.
+change to a report whose beginning was not seen is a fault that is told, not a reading; and so is each message of a peer
+connection whose beginning was not seen, until all is known of a microphone: its level, too, is left out if it stays.
 """
 
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from mutewatch.errors import DecodeError
 
 # Reports of these types carry levels, too, but of sound that was received; a change to one does not repeat its type.
 _OTHER_AUDIO: Final = ("inbound-rtp", "track", "receiver", "sender")
+# These always say their kind: without it a report is a change, in the dialect whose changes repeat the type.
+_OF_A_KIND: Final = ("media-source", "inbound-rtp", "outbound-rtp")
 _UNSEEN: Final = "a change to a report whose beginning was not seen"
 
 
@@ -35,6 +38,7 @@ class _Peer:
 
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     others: set[int] = field(default_factory=set)  # hashes of the ids of streams that are received
+    is_headless: bool | None = None  # its beginning was not seen, nor all of a microphone since; None: nothing was
 
 
 @dataclass(slots=True)
@@ -68,10 +72,18 @@ class StatsStates:
         state = known.peers.setdefault(peer, _Peer())
         faults: set[str] = set()
         named: set[str] = set()
-        for name, report in _each(reports, dialect, budget):
+        rows = list(_each(reports, dialect, budget))
+        has_changes = any(_is_change(report, dialect) for _, report in rows)
+        if state.is_headless is None and rows:
+            state.is_headless = has_changes
+        for name, report in rows:
             named.add(name)
             if fault := self._take(known, state, name, report, wanted):
                 faults.add(fault)
+        is_known = any(len(readings) == len(wanted) for readings in state.sources.values())
+        state.is_headless = state.is_headless and has_changes and not is_known
+        if state.is_headless:
+            faults.add(_UNSEEN)
         if dialect is Dialect.JITSI:
             for name in state.sources.keys() - named:
                 del state.sources[name]
@@ -125,6 +137,13 @@ def _each(reports: Any, dialect: Dialect, budget: Budget) -> Iterator[tuple[str,
     for name, report in pairs:
         if isinstance(name, str) and isinstance(report, dict):
             yield name, report  # beside the reports stands the time of the newest, a number
+
+
+def _is_change(report: Mapping[str, Any], dialect: Dialect) -> bool:
+    """Does `report` tell by its looks that it is not whole?"""
+    if dialect is Dialect.WEBEX:
+        return "kind" not in report and report.get("type") in _OF_A_KIND
+    return "type" not in report
 
 
 def _placed(known: _Connection, peer: str, state: _Peer, limit: int) -> list[dict[str, Any] | None]:

@@ -21,6 +21,8 @@ class Relay:
         relay = self
 
         class Tunnel(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # as in the onward socket: small messages must not wait for each other
+
             def handle(self) -> None:
                 words = self.rfile.readline().split()
                 while self.rfile.readline().strip():
@@ -31,6 +33,7 @@ class Relay:
                 relay._tunnels.add(self.connection)
                 try:
                     with socket.create_connection(target) as onward:
+                        onward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                         pump(self.connection, onward)
                 finally:

@@ -74,6 +74,21 @@ def word(seconds: float, muted: bool, call: str | None = "S1", **others: object)
             [word(-30, True), word(-20, False, "S2"), *audio([0])], ["mute-unknown"], id="two sessions at one address"
         ),
         pytest.param(
+            [word(-30, True, participant="P1"), *audio([0]), word(290, False, "S2", participant="P1"), *audio([5])],
+            ["flagged", "unmuted"],
+            id="one participant, and its connection was made anew",
+        ),
+        pytest.param(
+            [word(-30, True), word(-20, True, None, participant="P1"), word(-10, True, participant="P1"), *audio([0])],
+            ["flagged"],
+            id="two sessions that a third word shows to be one",
+        ),
+        pytest.param(
+            [word(-30, True, participant="P1"), word(-20, True, participant="P2"), *audio([0])],
+            ["flagged"],
+            id="two participants of one session",
+        ),
+        pytest.param(
             [word(-30, True), *audio([0]), *audio([0], "C2")], ["mute-unknown"] * 2, id="two calls at one address"
         ),
         pytest.param(
@@ -171,7 +186,8 @@ addresses = st.sampled_from(["A1", "A1", "A2"])
 calls = st.sampled_from(["C1", "C1", "C2"])
 sessions = st.sampled_from(["S1", "S1", "S2", "C1", None])
 heard = st.builds(sample, moments, st.sampled_from([0.0, 0.1, 0.2]), call=calls, address=addresses)
-spoken = st.builds(word, moments, st.booleans(), sessions, address=addresses)
+participants = st.sampled_from([None, None, "P1", "P2"])
+spoken = st.builds(word, moments, st.booleans(), sessions, address=addresses, participant=participants)
 
 
 @settings(deadline=None, max_examples=100)

@@ -86,6 +86,35 @@ def test_a_change_without_its_beginning_is_a_fault_and_no_reading() -> None:
     assert (found, faults) == ([], ["a change to a report whose beginning was not seen"])
 
 
+UNSEEN = ["a change to a report whose beginning was not seen"]
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_silence_whose_beginning_was_not_seen_is_a_fault_until_all_is_said_again(dialect: Dialect) -> None:
+    """A level that stays zero is in no report, so that what is not told looks like nothing at all."""
+    states, silence = StatsStates(10, 8), {"audioLevel": 0.0, "totalAudioEnergy": 0.5}
+    quiet = [{"SA1": {**silence, "totalSamplesDuration": n}, "IT1": {"packetsReceived": n}} for n in range(6)]
+    sent = [compress(now, before, dialect) for before, now in zip([{}, *quiet], quiet, strict=False)]
+    for change in sent[1:4]:
+        assert fill_in(states, change, dialect) == ([], UNSEEN)
+    for whole in (sent[0], *sent[4:]):
+        assert fill_in(states, whole, dialect) == ([silence], [])
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_peer_connection_that_only_receives_has_no_fault(dialect: Dialect) -> None:
+    states, polls = StatsStates(10, 8), [{"IT1": {"audioLevel": n / 9}} for n in range(4)]
+    for before, now in zip([{}, *polls], polls, strict=False):
+        assert fill_in(states, compress(now, before, dialect), dialect) == ([], [])
+
+
+def test_a_change_that_repeats_its_type_gives_what_it_says_and_is_a_fault_for_what_it_leaves_out() -> None:
+    states = StatsStates(10, 8)
+    for key, faults in (("totalAudioEnergy", UNSEEN), ("totalSamplesDuration", UNSEEN), ("audioLevel", [])):
+        (found,), wrong = fill_in(states, [json.dumps({"id": "SA1", "type": "media-source", key: 0.5})], Dialect.WEBEX)
+        assert (found["totalAudioEnergy"], wrong) == (0.5, faults)
+
+
 def test_each_source_of_each_peer_connection_keeps_its_place() -> None:
     states = StatsStates(10, 8)
     fill_in(states, {"SA1": {**MICROPHONE, "audioLevel": 0.1}}, Dialect.WHEREBY, peer="PC_0")

@@ -134,8 +134,7 @@ class _Reader:
         self._last = self._inbox.last
         if head.opcode in (_TEXT, _BINARY):
             self._parts, self._opening, self._lost, self._first = bytearray(), head.first, None, first
-        self._closed = head.opcode == _CLOSE
-        self._frame, self._left, self._at = None if self._closed else head, head.length, 0
+        self._frame, self._left, self._at = head, head.length, 0
         return True
 
     def _read_payload(self, frame: _FrameHead) -> list[HttpMessage]:
@@ -152,7 +151,7 @@ class _Reader:
             self._at += len(data)
         if self._left:
             return []
-        self._frame = None
+        self._frame, self._closed = None, frame.opcode == _CLOSE
         if frame.opcode >= _CLOSE or not frame.first & _FIN or not self._opening:
             return []
         return [self._message()]
