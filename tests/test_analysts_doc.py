@@ -51,7 +51,7 @@ def test_the_code_runs_block_by_block_and_leads_to_the_packet(folder: Path, monk
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "30 messages from telemetry endpoints; all of it was read" in done.stdout
+    assert "35 messages from telemetry endpoints; all of it was read" in done.stdout
     assert re.search(r"meeting\.pcapng in Wireshark: frame\.number == \d+ or tcp\.stream == \d+\n$", done.stdout)
 
 

@@ -271,7 +271,7 @@ def test_what_was_found_before_the_damage_is_kept(kind: str, state: Path, tmp_pa
     first, second = run.summary["inputs"]
     assert first["error"]
     assert first["counts"]["decoded"] >= 2
-    assert (second["error"], second["counts"]["matched"]) == (None, 30)
+    assert (second["error"], second["counts"]["matched"]) == (None, 35)  # 5 of them answers
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

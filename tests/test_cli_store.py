@@ -177,5 +177,5 @@ def test_commands_take_a_url_as_option_and_from_the_environment(postgresql: Post
     by_environment = command(state, "report", "--format", "jsonl", MUTEWATCH_STORE_URL=url)
     assert by_option == by_environment
     assert json.loads(by_option.splitlines()[-1])["minutes"]["flagged"] == 16
-    assert "30 messages and 20 findings" in command(state, "prune", "--dry-run", "--store", url)
+    assert "35 messages and 20 findings" in command(state, "prune", "--dry-run", "--store", url)
     assert not (state / "mutewatch.db").exists()
