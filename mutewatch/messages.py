@@ -24,6 +24,13 @@ def answer_to(
     )
 
 
+def says_nothing(exchange: Exchange) -> bool:
+    """Is it an answer without a body, or to a request that was refused?"""
+    if exchange.direction is Direction.TO_SERVER or exchange.method == WEBSOCKET:
+        return False
+    return exchange.body == b"" or (exchange.status is not None and not 200 <= exchange.status < 300)
+
+
 def websocket_message(request: Exchange, sent_at: datetime | None, body: bytes | None, sender: Direction) -> Exchange:
     """Return one message of the websocket that `request` opened; `sender`: which way it went."""
     return replace(

@@ -137,6 +137,8 @@ class Mitigation:
 
     def _tells(self, signature: Signature, message: Message) -> bool:
         """Would there be something to take out of it, beside what was read?"""
+        if message.protobuf:
+            return False  # its map names all that it can tell
         try:
             return self._redact(Policy(), signature, message).values > 0
         except RedactionError:

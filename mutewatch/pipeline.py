@@ -19,6 +19,7 @@ from mutewatch.extract import extract, stats_states, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.messages import says_nothing
 from mutewatch.minutes import CallMinutes, Minutes
 from mutewatch.mitigate import Mitigation, with_sent
 from mutewatch.mute import MuteTracker, Stretch
@@ -130,6 +131,8 @@ class Pipeline:
         """
         if not exchange.method:
             self.counts.dark += exchange.host is not None and self.is_host(exchange.host)
+            return []
+        if says_nothing(exchange):
             return []
         is_canary = exchange.origin.door == CANARY
         self.counts.canaries += is_canary and not again

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from certs.authority import Authority
 from certs.exports import Format
 from certs.leaves import load_leaf, names_of
+from certs.names import permitted_names
+from mutewatch.signatures import telemetry_hosts
 from tests.live_support import ROOT
 from tests.needs import tool
 
-HOSTS = ("tsa*.webex.com", "locus*.wbx2.com")
+HOSTS = telemetry_hosts()
 PASSPHRASE = "correct horse battery"
 
 
@@ -44,11 +47,13 @@ def ca(state: Path, *words: str | Path, code: int = 0, environment: dict[str, st
     return told.stdout + told.stderr
 
 
-def made(state: Path, age: timedelta = timedelta(), passphrase: bytes | None = None) -> Authority:
+def made(
+    state: Path, age: timedelta = timedelta(), passphrase: bytes | None = None, hosts: Iterable[str] = HOSTS
+) -> Authority:
     """An authority in `state` of this age."""
     state.mkdir(mode=0o700)
     authority = Authority(state / "authority")
-    authority.create(HOSTS, datetime.now(UTC) - age, passphrase)
+    authority.create(hosts, datetime.now(UTC) - age, passphrase)
     return authority
 
 
@@ -67,7 +72,7 @@ def test_the_commands_of_the_document_run_in_their_order(tmp_path: Path) -> None
 
 def test_init_makes_one_for_the_hosts_of_the_signatures_and_never_a_second(state: Path) -> None:
     said = ca(state, "init")
-    assert "permits wbx2.com, webex.com and names below; no addresses" in said
+    assert f"permits {', '.join(permitted_names(HOSTS))} and names below; no addresses" in said
     before = Authority(state / "authority").certificate("root")
     assert "there is an authority in" in ca(state, "init", code=2)
     assert Authority(state / "authority").certificate("root") == before
@@ -88,6 +93,12 @@ def test_status_is_for_people_and_for_machines(state: Path) -> None:
 def test_the_exit_code_of_status_tells_cron_what_to_do(state: Path, days: int, code: int, said: str) -> None:
     made(state, timedelta(days=days))
     assert said in ca(state, "status", code=code)
+
+
+def test_status_says_which_hosts_an_older_authority_does_not_permit(state: Path) -> None:
+    made(state, hosts=("tsa*.webex.com", "locus*.wbx2.com"))
+    assert "the authority does not permit 8x8.vc, " in ca(state, "status", code=1)
+    assert "tsa3.webex.com is permitted" in ca(state, "verify", "tsa3.webex.com")
 
 
 def test_status_without_an_authority_says_how_to_make_one(state: Path) -> None:

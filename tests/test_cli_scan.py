@@ -152,7 +152,7 @@ def test_help_begins_with_what_a_newcomer_needs(state: Path) -> None:
     start = told.index("Start here:")
     names = [line[2:].split()[0] for line in told.splitlines() if re.match("│ [a-z]", line)]
     assert "mutewatch report --store my.db -o report.html" in told[start : told.index("Options")]
-    assert names[:10] == ["scan", "show", "report", "serve", "export", "live", "check", "canary", "ca", "convert"]
+    assert names[:10] == ["scan", "show", "report", "serve", "export", "discover", "live", "check", "canary", "ca"]
     assert {"demo", "doctor", "signatures", "forget"} <= set(names)
 
 

@@ -77,6 +77,28 @@ def test_a_blocked_client_gets_the_answer_that_the_operator_chose(answer: Answer
     assert (mitigation.decision.sent, mitigation.decision.answer) == (Sent.BLOCKED, answer)
 
 
+CHIME = {fixture.name: fixture for one in load_signatures() if one.id == "chime.signal" for fixture in one.fixtures}
+
+
+@pytest.mark.parametrize(
+    ("name", "redacted", "blocked"),
+    [
+        ("AUDIO_CONTROL, muted", Sent.FORWARDED, Sent.FORWARDED),
+        ("another frame", Sent.FORWARDED, Sent.FORWARDED),
+        ("CLIENT_METRIC, level 0.02", Sent.REFUSED, Sent.BLOCKED),
+        ("cut off in a frame", Sent.REFUSED, Sent.BLOCKED),
+    ],
+)
+def test_of_what_is_binary_only_what_carries_a_value_is_kept_from_leaving(
+    name: str, redacted: Sent, blocked: Sent
+) -> None:
+    body, where = bytes.fromhex(CHIME[name].body), Origin("test")
+    frame = Exchange(None, "192.0.2.7", "signal.m1.ue1.app.chime.aws", 443, "WEBSOCKET", "/control/1", "", body, where)
+    for policy, sent in ((REDACT, redacted), (BLOCK, blocked)):
+        mitigation, _ = decided(Policies(policy), frame, muted=True)
+        assert mitigation.decision.sent is sent
+
+
 def test_a_message_without_audio_is_left_alone() -> None:
     emptied, _ = decided(Policies(replace(REDACT, blank=Blank.REMOVE)), message(AUDIO), muted=True)
     mitigation, facts = decided(Policies(BLOCK), message(emptied.decision.body), muted=True)

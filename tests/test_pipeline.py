@@ -14,7 +14,7 @@ from mutewatch.identity import Names
 from mutewatch.limits import Limits
 from mutewatch.mute import EVERYONE, MuteTracker
 from mutewatch.pipeline import Pipeline
-from mutewatch.records import ActivityGuess, AudioReport, Exchange, Finding, Verdict
+from mutewatch.records import ActivityGuess, AudioReport, Direction, Exchange, Finding, Origin, Verdict
 from mutewatch.signatures import load_signatures
 from tests.facts import (
     at,
@@ -358,3 +358,14 @@ def test_constant_minutes_turn_inert() -> None:
     found = findings(same, MuteTracker(assume=True))
     assert [f.verdict for f in found] == [Verdict.FLAGGED] * 9 + [Verdict.INERT] * 3
     assert found[-1].values == gains(50, 47, 44)
+
+
+@pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (409, b"<html>"), (500, b'{"locus":{}}')])
+def test_an_answer_that_says_nothing_is_no_message(status: int, body: bytes) -> None:
+    path = "/locus/api/v1/loci/L1/participant/P1/media"
+    answer = Exchange(
+        at(1), "192.0.2.7", "locus-a.wbx2.com", 443, "PUT", path, "", body, Origin("test"), status=status,
+        direction=Direction.TO_CLIENT,
+    )  # fmt: skip
+    pipeline = Pipeline(load_signatures(), Names(None))
+    assert (pipeline.feed(answer), pipeline.finish(), pipeline.counts.exchanges) == ([], [], 0)

@@ -47,7 +47,10 @@ def init(keeper: Keeper, root_key: str) -> None:
 
 
 def status(keeper: Keeper, *, as_json: bool) -> int:
-    """Print the state of every certificate; return 0, 1 if one is due soon, 2 if the authority cannot be used."""
+    """Print the state of every certificate; return 0, 1 if there is something to do, 2 if it cannot be used.
+
+    To do: a certificate that is due soon, or hosts of signatures that it does not permit.
+    """
     fault = _fault(keeper)
     found = (
         [] if fault and not keeper.authority.exists else list(certificate_status.describe(keeper.authority, keeper.now))
@@ -59,13 +62,25 @@ def status(keeper: Keeper, *, as_json: bool) -> int:
         _print_status(keeper)
     if fault:
         raise OperatorError(fault)
-    return 1 if any(one.is_due for one in found) else 0
+    missing = _missing(keeper)
+    if missing:
+        print(f"mutewatch: {missing}", file=sys.stderr)
+    return 1 if missing or any(one.is_due for one in found) else 0
+
+
+def _missing(keeper: Keeper) -> str | None:
+    """Which hosts of signatures it does not permit, so that their connections pass uninspected, and what to do."""
+    try:
+        keeper.authority.check_permits(_hosts())
+    except CertificateError as error:
+        return str(error)
+    return None
 
 
 def _fault(keeper: Keeper) -> str | None:
     """Why the proxy could not use it; that its keys are encrypted is none."""
     try:
-        keeper.authority.issuer(_hosts(), keeper.now, keeper.passphrase)
+        keeper.authority.issuer(None, keeper.now, keeper.passphrase)
     except CertificateError as error:
         return None if "is encrypted: give" in str(error) else str(error)
     return None
@@ -115,7 +130,7 @@ def add_hosts(keeper: Keeper, hosts: list[str], root_key: str) -> None:
 
 def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
     hosts = _hosts()
-    issuer = keeper.authority.issuer(hosts, keeper.now, keeper.passphrase)
+    issuer = keeper.authority.issuer(None, keeper.now, keeper.passphrase)
     chosen = names or sorted({name for host in hosts if (name := _leaf_name(host))})
     root = keeper.authority.certificate("root")
     for path in leaves.issue(issuer, root, chosen, out, keeper.now, days):
@@ -152,7 +167,7 @@ def verify(keeper: Keeper, host: str) -> int:
     """Print what each client says; return 0 if all said what they should, else 1."""
     from certs.clients import ask_clients
 
-    issuer = keeper.authority.issuer(_hosts(), keeper.now, keeper.passphrase)
+    issuer = keeper.authority.issuer(None, keeper.now, keeper.passphrase)
     is_permitted = is_below(host, issuer.permitted)
     answers = list(ask_clients(keeper.authority, issuer, host, keeper.now))
     for answer in answers:

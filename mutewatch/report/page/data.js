@@ -3,7 +3,7 @@ const DAY = 86400;
 const VERDICTS = {
   "flagged": { glyph: "▲", means: "audio-derived data left while the client was muted" },
   "unmuted": { glyph: "○", means: "audio-derived data left while the client was not muted" },
-  "inert": { glyph: "–", means: "values were there but carry no information: at their floor, or constant for ten minutes" },
+  "inert": { glyph: "–", means: "values were there but carry no information: at their floor, or without a change" },
   "mute-unknown": { glyph: "?", means: "audio-derived data left, and nobody said whether the client was muted: not clean" },
   "missing": { glyph: "×", means: "the client counted this minute, but its report was not seen" },
   "undecoded": { glyph: "#", means: "a message of a known endpoint that could not be read" },
