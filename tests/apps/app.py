@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from mutewatch.records import Basis
-from tests.apps.script import at
 
 Payload = str | bytes
 
@@ -43,10 +41,6 @@ class Connection:
     messages: tuple[Message, ...]
     websocket: str | None = None
     subprotocol: str | None = None
-
-    @property
-    def opened_at(self) -> datetime:
-        return at(self.messages[0].seconds)
 
 
 @dataclass(frozen=True, slots=True)
