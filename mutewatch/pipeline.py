@@ -178,10 +178,10 @@ class Pipeline:
         """Look for audio-derived values in what was sent to a telemetry host and no signature knows."""
         if not exchange.body and (exchange.body == b"" or exchange.method in BODILESS):
             return
-        if exchange.direction is Direction.TO_CLIENT:
+        if exchange.direction is Direction.TO_CLIENT or exchange.host is None:
             return
-        for signature in self._signatures:
-            if not signature.telling_names or not signature.is_for(exchange.host):
+        for signature in self._of_host(exchange.host):
+            if not signature.telling_names:
                 continue
             counts.unmatched += 1
             wanted = signature.telling_names

@@ -12,7 +12,7 @@ any. Words that share either id are of one session: a participant may have to co
 What it keeps is bounded: addresses, calls and sessions at one address, and words of one session.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -96,7 +96,8 @@ class Places:
         ids = (event.call, event.participant) if event.call or event.participant else (address, None)
         session = touch(place.sessions, ids, _no_words, self._limits.neighbours)
         word = (at, Change(event.at, event.muted, Basis.ADDRESS, event.by_client_clock))
-        if word in session:
+        position = bisect_left(session, word)
+        if position < len(session) and session[position] == word:
             return set()
         # Where it was nobody's before, one word more does not make it anybody's, unless it shows two to be one.
         joins = None not in ids
@@ -105,7 +106,7 @@ class Places:
             for call in place.calls
             if self._since(app, call) <= at and (joins or not self.claim(app, call, at - NEARBY).is_shared)
         }
-        insort(session, word)
+        session.insert(position, word)
         del session[: max(0, len(session) - self._limits.mute_events_per_call)]
         return concerned
 
