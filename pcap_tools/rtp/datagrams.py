@@ -3,6 +3,7 @@
 Nothing is copied or looked up before it is asked for: of most payloads only the first bytes are ever read.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ _ROOM = 512  # bytes behind the last payload that may be looked at without a loo
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class Arrivals(ABC):
     """UDP payloads: where in the buffer each begins and, as far as captured, ends; and its bytes on the wire."""
 
     buffer: bytearray
@@ -41,20 +42,21 @@ class Arrivals:
         """The first byte of each, by which protocols are told apart (RFC 7983); of an empty one it means nothing."""
         return self.octets[self.begins]
 
+    @abstractmethod
     def addresses(self, rows: Positions) -> tuple[Words, Words, Words]:
         """Return 64 bits of each one's source and target address, and both ports in one number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def times(self, rows: Positions) -> Times | None:
         """Return when each was captured, in ns since 1970; None if that is not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frames(self, rows: Positions) -> Positions:
-        raise NotImplementedError
+        """Return Wireshark's frame number of each."""
 
+    @abstractmethod
     def path(self, row: int) -> tuple[End, End]:
         """Return where the payload comes from and where it goes."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
