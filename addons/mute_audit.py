@@ -58,6 +58,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.flow import answer_from_flow, exchange_from_flow, message_from_flow
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures import Signature
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed, Reason
 
 logger = logging.getLogger("mutewatch.live")
@@ -156,7 +157,7 @@ class MuteAudit:
         handshakes = Handshakes(
             lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn, self._note
         )
-        live = Live(settings, gate, writer, pins, leaves, handshakes, signatures)
+        live = Live(settings, gate, writer, pins, leaves, handshakes, Matcher(signatures))
         self._metrics = start_metrics(lambda: live.settings, gate, writer, lambda: leaves.expirations)
         return live
 

@@ -1,8 +1,6 @@
 """What stands once the proxy is ready, and what of a flow is ours to read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
 from mitmproxy import http
 
@@ -12,10 +10,8 @@ from addons.leaf_source import LeafSource
 from addons.pins import Pins
 from addons.recorder import LiveSettings
 from addons.writer import Writer
-from mutewatch.records import Direction, Exchange
-from mutewatch.signatures import Signature
-
-HOSTS: Final = 512  # of which it is remembered which signatures are for them
+from mutewatch.records import Exchange
+from mutewatch.signatures.matcher import Matcher
 
 
 @dataclass(slots=True)
@@ -28,8 +24,7 @@ class Live:
     pins: Pins
     leaves: LeafSource
     handshakes: Handshakes
-    signatures: Sequence[Signature]
-    _of_host: dict[str | None, tuple[Signature, ...]] = field(default_factory=dict)
+    matcher: Matcher
 
     @property
     def holds_back(self) -> bool:
@@ -55,17 +50,8 @@ class Live:
 
     def knows(self, exchange: Exchange) -> bool:
         """Does a signature know such a message, sent in this direction?"""
-        return self._knows(exchange, exchange.direction)
+        return bool(self.matcher.match(exchange.method, exchange.host, exchange.path, exchange.direction))
 
     def wants_answer(self, request: Exchange) -> bool:
         """Does a signature know the body of the response?"""
-        return self._knows(request, Direction.TO_CLIENT)
-
-    def _knows(self, exchange: Exchange, direction: Direction) -> bool:
-        host = exchange.host
-        if host not in self._of_host:
-            if len(self._of_host) >= HOSTS:
-                self._of_host.clear()
-            self._of_host[host] = tuple(one for one in self.signatures if host is None or one.is_for(host))
-        asked = (exchange.method, host, exchange.path, direction)
-        return any(signature.match(*asked) for signature in self._of_host[host])
+        return self.matcher.wants_answer(request.method, request.host, request.path)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -36,6 +36,7 @@ from mutewatch.records import (
     Verdict,
 )
 from mutewatch.samples import CallSamples
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.signatures.model import Signature, matched_pattern
 
 GUESSES_AT_ONCE: Final = 4_096  # 3 kB each while they are made; more at once are no faster
@@ -91,7 +92,7 @@ class Pipeline:
         self._signatures, self.names, self._model, self._limits = signatures, names, model, limits
         self._mute = mute or MuteTracker(limits=limits)
         self._stats = stats_states(limits)
-        self._of_host = lru_cache(maxsize=512)(self._signatures_of)
+        self._matcher = Matcher(signatures)
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
         self._open: dict[str, None] = {}  # of these, and of others, those with a minute that still goes on
@@ -110,14 +111,11 @@ class Pipeline:
 
     def is_host(self, host: str) -> bool:
         """Is `host` (lower case, without port) one that a signature knows?"""
-        return any(signature.is_for(host) for signature in self._signatures)
-
-    def _signatures_of(self, host: str | None) -> tuple[Signature, ...]:
-        return tuple(signature for signature in self._signatures if host is None or signature.is_for(host))
+        return bool(self._matcher.of_host(host))
 
     def wants_answer(self, method: str, host: str | None, path: str) -> bool:
         """Does a signature know the body of the response to such a request?"""
-        return any(signature.match(method, host, path, Direction.TO_CLIENT) for signature in self._signatures)
+        return self._matcher.wants_answer(method, host, path)
 
     def host_pattern(self, host: str) -> str | None:
         """Return the pattern of a signature that names `host`; None if there is none."""
@@ -139,11 +137,7 @@ class Pipeline:
         counts = Counts() if again or is_canary else self.counts
         names = CanaryNames() if is_canary else self.names
         counts.exchanges += 1
-        matches = [
-            (signature, matched)
-            for signature in self._of_host(exchange.host)
-            if (matched := signature.match(exchange.method, exchange.host, exchange.path, exchange.direction))
-        ]
+        matches = self._matcher.match(exchange.method, exchange.host, exchange.path, exchange.direction)
         counts.matched += bool(matches)
         facts = []
         for signature, (message, segments) in matches:
@@ -180,7 +174,7 @@ class Pipeline:
             return
         if exchange.direction is Direction.TO_CLIENT or exchange.host is None:
             return
-        for signature in self._of_host(exchange.host):
+        for signature in self._matcher.of_host(exchange.host):
             if not signature.telling_names:
                 continue
             counts.unmatched += 1

@@ -10,8 +10,9 @@ from mutewatch.commands.output import check_files, replacing
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
 from mutewatch.readings import Opened, open_message
-from mutewatch.records import Direction, Exchange
+from mutewatch.records import Exchange
 from mutewatch.signatures import known_signatures
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.signatures.model import Signature
 from pcap_tools import read_inputs
 
@@ -45,19 +46,13 @@ def show(
 
 
 def _messages(path: Path, keylogs: tuple[Path, ...], engine: str) -> Iterator[tuple[Exchange, Signature, Opened]]:
-    signatures = known_signatures()
-    options = ReadOptions(
-        keylogs,
-        lambda host: any(one.is_for(host) for one in signatures),
-        wants_answer=lambda method, host, path: any(
-            one.match(method, host, path, Direction.TO_CLIENT) for one in signatures
-        ),
-    )
+    matcher = Matcher(known_signatures())
+    options = ReadOptions(keylogs, lambda host: bool(matcher.of_host(host)), wants_answer=matcher.wants_answer)
     for exchange in read_inputs((path,), options, engine=engine):
-        for signature in signatures if exchange.body is not None else ():
-            matched = signature.match(exchange.method, exchange.host, exchange.path, exchange.direction)
-            if matched is not None:
-                yield exchange, signature, open_message(exchange, *matched)
+        if exchange.body is None:
+            continue
+        for signature, matched in matcher.match(exchange.method, exchange.host, exchange.path, exchange.direction):
+            yield exchange, signature, open_message(exchange, *matched)
 
 
 def _is_meant(exchange: Exchange, opened: Opened, frame: int | None, body: str | None) -> bool:
