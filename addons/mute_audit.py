@@ -24,6 +24,7 @@ from functools import partial
 
 from mitmproxy import connection, ctx, exceptions, http, tcp, tls
 from mitmproxy.addonmanager import Loader
+from msgspec import structs
 
 from addons.answers import AnswerBody, announced_length
 from addons.apply import OURS, apply, kill, refuse, send_elsewhere
@@ -299,7 +300,7 @@ class MuteAudit:
         exchange = exchange_of(flow, max_body, self._canaries.door(flow.client_conn))
         names = (exchange.host, flow.client_conn.sni, flow.request.host)
         host = next((name for name in names if live.gate.inspects(name)), None)
-        return exchange if host is None else replace(exchange, host=host.lower().rstrip("."))
+        return exchange if host is None else structs.replace(exchange, host=host.lower().rstrip("."))
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Record a message of a websocket, and let go of what mitmproxy would keep until the connection ends."""
@@ -381,7 +382,7 @@ def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Ex
     """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
     exchange = exchange_from_flow(flow, Origin(door))
     is_read = exchange.body is not None and len(exchange.body) <= max_body
-    return exchange if is_read else replace(exchange, body=None)
+    return exchange if is_read else structs.replace(exchange, body=None)
 
 
 def tells_more_than_the_stop(record: logging.LogRecord) -> bool:

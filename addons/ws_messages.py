@@ -11,11 +11,12 @@ Rules:
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
+from msgspec.structs import replace
 
 from addons.apply import apply_to_message
 from addons.committer import Fate

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+
 from mutewatch.records import AudioValue, Information
 
 # Twice the longest run of equal minutes (5) among 3,897 of real sound, see docs/architecture.md.
@@ -28,8 +30,7 @@ Number = int | float
 IsMuted = Callable[[datetime, datetime], bool]  # throughout this span
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True, gc=False):
     """What a reading is of. A running total is read as what it grew by: that is in `unit`."""
 
     name: str
@@ -38,8 +39,7 @@ class Field:
     is_cumulative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """What one field read in one span of time. Never a running total."""
 
     field: Field

@@ -5,9 +5,10 @@ raw (`raw_content`): mitmproxy would expand any compressed body without a bound.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from mutewatch.messages import Apart, answer_to, utc_or_none, websocket_message
 from mutewatch.ports import ReadOptions

@@ -4,9 +4,10 @@ Each is an exchange of its own, with what is known of the request. Every door ma
 What is damaged in one costs only that: a time that is none is not reported, and a body that is none was not read.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from mutewatch.records import Direction, Exchange
 

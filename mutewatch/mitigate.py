@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from msgspec import structs
+
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.messages import WEBSOCKET
 from mutewatch.records import Decoded, Exchange, MuteSummary, Sent
@@ -180,10 +182,10 @@ def with_sent(facts: Decoded, decision: Decision) -> Decoded:
     """Return the facts of a message with what was sent of it."""
     if decision.sent is facts.source.sent:
         return facts
-    source = replace(facts.source, sent=decision.sent, sent_sha256=decision.sent_sha256)
+    source = structs.replace(facts.source, sent=decision.sent, sent_sha256=decision.sent_sha256)
     return Decoded(
         source,
-        tuple(replace(report, source=source) for report in facts.audio),
-        tuple(replace(event, source=source) for event in facts.mute),
-        tuple(replace(undecoded, source=source) for undecoded in facts.undecoded),
+        tuple(structs.replace(report, source=source) for report in facts.audio),
+        tuple(structs.replace(event, source=source) for event in facts.mute),
+        tuple(structs.replace(undecoded, source=source) for undecoded in facts.undecoded),
     )

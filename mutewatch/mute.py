@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from msgspec import Struct
+
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.places import Change, Claim, Places, touch
 from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
@@ -30,8 +32,7 @@ EVERYONE = "*"  # the client name of a timeline entry that holds for all
 CLOCK_JITTER = timedelta(seconds=2)  # closer than this clocks are taken to agree: delays on the way are smaller
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True, gc=False):
     """A span of time in one mute state (None: not known), and on whose word."""
 
     starts_at: datetime

@@ -7,11 +7,13 @@ they came. Nothing here opens a socket, reads a clock or knows a vendor.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Final
+
+from msgspec.structs import replace
 
 from mutewatch.audio_names import names_audio
 from mutewatch.counts import Counts

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from msgspec import Struct
+
 from mutewatch.limits import Limits
 from mutewatch.records import Basis, MuteEvent, Scope
 from mutewatch.runs import Runs
@@ -29,8 +31,7 @@ T = TypeVar("T")
 NEARBY: Final = timedelta(minutes=2)  # apps open their connections within seconds of each other
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Change:
+class Change(Struct, frozen=True, order=True, gc=False):
     """From `at` on, the switch is in this state. Ordered so that of two at one instant "muted" stands last."""
 
     at: datetime

@@ -3,15 +3,18 @@
 Up to `MuteEvent` a record says what was on the wire; `Finding` says what it means. Rules kept here:
 
 - records are frozen; nothing in them is a live object of a library;
+- they refer to each other in no circle, and the garbage collector does not look at them (`gc=False`): a gateway holds
+  a million, and a look at each would stop all of its traffic for a second, every few minutes;
 - times are UTC-aware; `None` means "not reported", zero is a reading;
 - clients are already pseudonyms wherever a record calls a field `client` (see `identity.py`),
   except in `Exchange`, which is what the door saw.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Direction(StrEnum):
@@ -21,8 +24,7 @@ class Direction(StrEnum):
     TO_CLIENT = "to-client"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, gc=False):
     """Where an exchange was read: what an analyst needs to find the same bytes again."""
 
     door: str  # the reader's name in READERS, or "live"
@@ -33,8 +35,7 @@ class Origin:
     offset: int | None = None  # byte offset of the message in a text log
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True, gc=False):
     """One HTTP request (with its response's status, where known), one websocket message, or the body of a response.
 
     A websocket message has the method WEBSOCKET, and host, path and query of the request that opened it. The body of
@@ -62,8 +63,7 @@ class Exchange:
     is_tls: bool | None = None  # None: the door does not say
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureRef:
+class SignatureRef(Struct, frozen=True, gc=False):
     """Which signature, in which version, said so, and how well that signature is founded."""
 
     id: str
@@ -81,8 +81,7 @@ class Sent(StrEnum):
     REFUSED = "refused"  # nothing: it was to be redacted, and could not be
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True, gc=False):
     """The evidence behind a fact: the message, by origin and SHA-256, and the signature that read it."""
 
     signature: SignatureRef
@@ -102,8 +101,7 @@ class Role(StrEnum):
     MIN_GAIN = "min-gain"
 
 
-@dataclass(frozen=True, slots=True)
-class AudioValue:
+class AudioValue(Struct, frozen=True, gc=False):
     """One audio-derived number under the vendor's name, in the unit its signature states."""
 
     name: str
@@ -114,8 +112,7 @@ class AudioValue:
     is_cumulative: bool = False  # a total since some beginning: what it grew by is the reading
 
 
-@dataclass(frozen=True, slots=True)
-class AudioReport:
+class AudioReport(Struct, frozen=True, gc=False):
     """Audio-derived values that one message carried for one interval of time of one call.
 
     `is_sample`: one of several readings of which a minute is made, such as a level every ten seconds.
@@ -150,8 +147,7 @@ class Basis(StrEnum):
     ASSUMED = "assumed"
 
 
-@dataclass(frozen=True, slots=True)
-class MuteEvent:
+class MuteEvent(Struct, frozen=True, gc=False):
     """Something on the wire that said what the mute state is from `at` on.
 
     `effective` is False where the server refused the request and None where its answer was not seen:
@@ -170,8 +166,7 @@ class MuteEvent:
     by_client_clock: bool  # False: `at` is the capturing clock's time
 
 
-@dataclass(frozen=True, slots=True)
-class Undecoded:
+class Undecoded(Struct, frozen=True, gc=False):
     """A message (or one element of it) that matched a signature and could not be read."""
 
     source: Source
@@ -183,8 +178,7 @@ class Undecoded:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Struct, frozen=True, gc=False):
     """All facts of one exchange under one signature."""
 
     source: Source
@@ -193,8 +187,7 @@ class Decoded:
     undecoded: tuple[Undecoded, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MuteSummary:
+class MuteSummary(Struct, frozen=True, gc=False):
     """How an interval divides into muted, unmuted and unknown seconds, and on whose word.
 
     `disputed_seconds`: for how long the operator's timeline says otherwise than the client.
@@ -209,8 +202,7 @@ class MuteSummary:
     is_address_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Information:
+class Information(Struct, frozen=True, gc=False):
     """How much one field told: its readings while muted where there are any (`evidence.py`), and what they carry."""
 
     name: str
@@ -223,8 +215,7 @@ class Information:
     entropy_bits: float  # Shannon's, of how often each value occurred; to a thousandth
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True, gc=False):
     """What a minute rests on that is made of samples."""
 
     number: int
@@ -232,8 +223,7 @@ class Samples:
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClientMinute:
+class ClientMinute(Struct, frozen=True, gc=False):
     """All that is known of one client in one call in one minute.
 
     `report` is None for a minute that the client's own count shows to have existed and that was not seen; for a
@@ -254,8 +244,7 @@ class ClientMinute:
     samples: Samples | None = None  # None: one report told all of it
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityGuess:
+class ActivityGuess(Struct, frozen=True, gc=False):
     """What the classifier would infer from the last minutes. The flag never depends on it.
 
     `label` is None when the model declines; `reason` then says why. `probabilities` are empty unless the model
@@ -283,8 +272,7 @@ class Verdict(StrEnum):
     UNDECODED = "undecoded"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, gc=False):
     """One judged client minute, or one undecoded message, with everything the judgement rests on."""
 
     verdict: Verdict

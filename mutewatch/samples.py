@@ -15,9 +15,10 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from mutewatch.evidence import CONSTANT_READINGS, Evidence, Field, Number, Reading, weigh
 from mutewatch.limits import DEFAULT_LIMITS, Limits
@@ -33,8 +34,7 @@ LOOK_BACK: Final = (
 DIGITS: Final = 6  # of growth: the difference of two totals has no more, and its last bits would pass for a change
 
 
-@dataclass(slots=True)
-class _Sample:
+class _Sample(Struct, gc=False):
     """One `AudioReport`, without what it shares with its neighbours."""
 
     starts_at: datetime

@@ -15,7 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter
+import msgspec
 from sqlalchemy import Connection, Row, Text, cast, select, type_coerce
 
 from mutewatch.database import parsed_json
@@ -93,7 +93,6 @@ class Columns:
 NO_MINUTES: Final = Columns((), (), (), (), (), (), {}, Rest(*[()] * len(Rest._fields)))
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
-_kind: TypeAdapter[Kind] = TypeAdapter(Kind)
 _RECORD: Final = cast(findings.c.record, Text)  # many are parsed at once
 # What `read` wants to be selected.
 STORED: Final = (
@@ -199,7 +198,7 @@ def _split(
 
 def _number(kind: Kind) -> int:
     """Return 64 bits that are made of `kind`, as a signed number: whoever stores it finds the same."""
-    return int.from_bytes(sha256(_kind.dump_json(kind)).digest()[:8], signed=True)
+    return int.from_bytes(sha256(msgspec.json.encode(kind)).digest()[:8], signed=True)
 
 
 def kind_of(finding: Finding) -> Kind:
@@ -233,7 +232,7 @@ class _Known(dict[int, Kind]):
 
 @lru_cache(maxsize=MOST_KINDS)
 def _parsed_kind(text: str) -> Kind:
-    return _kind.validate_json(text)
+    return msgspec.json.decode(text, type=Kind)
 
 
 def _rest_of(finding: Finding) -> Rest:

@@ -6,9 +6,10 @@ gigabytes, so the file is handed to mitmproxy through a door that gives no more 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from mutewatch.errors import InputError
 from mutewatch.flow import exchanges_from_flow

@@ -16,9 +16,10 @@ InputError.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from mutewatch.errors import InputError
 from mutewatch.flow import exchange_from_flow

@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from msgspec import structs
+
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.flow_records import Burst, Flow, FlowOutcome, Sender
 from mutewatch.ports import ReadOptions
@@ -198,15 +200,18 @@ class _Reading:
             )
             exchange = to_exchange(message, route, self._ordinal)
             if message.protocol is Protocol.WEBSOCKET:
-                exchange = replace(exchange, sent_at=connection.apart.time(exchange.sent_at))
+                exchange = structs.replace(exchange, sent_at=connection.apart.time(exchange.sent_at))
             if frame != message.last.frame:
-                exchange = replace(exchange, origin=replace(exchange.origin, frame=frame))
+                exchange = structs.replace(exchange, origin=structs.replace(exchange.origin, frame=frame))
             yield exchange, message
             if message.response and self._options.wants_answer(exchange.method, exchange.host, exchange.path):
                 self._ordinal += 1
                 answer = answer_exchange(exchange, message.response, self._ordinal)
                 file, frame = self._locate(message.response.last.frame)
-                yield replace(answer, origin=replace(answer.origin, file=str(file.path), frame=frame)), message
+                yield (
+                    structs.replace(answer, origin=structs.replace(answer.origin, file=str(file.path), frame=frame)),
+                    message,
+                )
 
     def _media(self, readings: "Iterable[Reading]") -> Iterator[tuple[Exchange, None]]:
         """Yield what clients, and those that may be clients, tell in clear of their sound."""

@@ -5,11 +5,11 @@
 """
 
 import os
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from msgspec.structs import replace
 
 import mutewatch.compose
 from addons import mute_audit

@@ -4,11 +4,11 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from addons import export_files
 from addons.export_files import ExportFiles, ExportSettings

@@ -5,10 +5,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from mutewatch.audio_names import names_audio
 from mutewatch.identity import Names

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mitmproxy.proxy.mode_specs import ProxyMode
+from msgspec import structs
 
 from addons.canary_client import gateway_at
 from addons.canary_route import CanaryRoutes, is_local
@@ -122,7 +123,7 @@ def test_what_comes_through_the_canarys_door_is_no_client(tmp_path: Path, show_c
         [
             exchange(0),
             exchange(1),
-            replace(tsa_exchange(1), status=None),
+            structs.replace(tsa_exchange(1), status=None),
             exchange(0, status=204),
             exchange(1, status=204),
         ]

@@ -1,13 +1,13 @@
 """The live recorder: what it was given is in the store once, whatever the store went through."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from classifier.stream import load_model

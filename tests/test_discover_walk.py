@@ -4,12 +4,12 @@ import base64
 import gzip
 import json
 import struct
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.limits import DiscoverLimits

@@ -1,13 +1,13 @@
 """Where the line between `inert` and `flagged` runs through the real muted log: docs/output.md has these figures."""
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import pytest
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker

@@ -1,11 +1,11 @@
 """The sample meeting: played over real TLS it arrives whole, and the bundled files are what it wrote."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from mutewatch.commands.page import SAMPLE
 from mutewatch.ports import ReadOptions

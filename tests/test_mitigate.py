@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from bench.faults.kill_live import PATH, telemetry_body
 from mutewatch.identity import Names
@@ -142,7 +143,7 @@ def test_what_was_not_read_of_an_unmuted_clients_message_may_be_of_a_muted_minut
 
 
 def test_the_record_has_the_hash_of_what_left() -> None:
-    packed = replace(message(gzip.compress(AUDIO)), content_encoding="gzip")
+    packed = structs.replace(message(gzip.compress(AUDIO)), content_encoding="gzip")
     mitigation, facts = decided(Policies(REDACT), packed, muted=True)
     left = gzip.decompress(mitigation.decision.body or b"")
     assert facts[0].source.sent_sha256 == hashlib.sha256(left).hexdigest()
@@ -173,7 +174,7 @@ def test_a_message_that_no_signature_knows_leaves_only_if_it_names_no_value(body
 
 
 def test_a_message_to_a_host_of_no_telemetry_is_left_alone() -> None:
-    other = replace(message(AUDIO, path="/elsewhere"), host="locus-a.wbx2.com")
+    other = structs.replace(message(AUDIO, path="/elsewhere"), host="locus-a.wbx2.com")
     mitigation, facts = decided(Policies(BLOCK), other, muted=True)
     assert (mitigation.decision.sent, facts) == (Sent.FORWARDED, [])
 

@@ -1,9 +1,9 @@
 """The outbox: what an export is to be told of is known as long as the finding is, and no longer."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select, text
 
 from mutewatch import outbox

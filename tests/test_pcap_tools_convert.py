@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
+from msgspec.structs import replace
 
 from mutewatch.errors import OperatorError
 from mutewatch.flow_records import Flow

@@ -1,14 +1,15 @@
 """The way through the house: exchanges in, findings out, whatever the order."""
 
+import gc
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.limits import Limits
@@ -19,9 +20,11 @@ from mutewatch.signatures import load_signatures
 from tests.facts import (
     at,
     controls_exchange,
+    decoded,
     exchange,
     gains,
     locus_exchange,
+    report,
     tsa_body,
     tsa_event,
     tsa_exchange,
@@ -369,3 +372,14 @@ def test_an_answer_that_says_nothing_is_no_message(status: int, body: bytes) -> 
     )  # fmt: skip
     pipeline = Pipeline(load_signatures(), Names(None))
     assert (pipeline.feed(answer), pipeline.finish(), pipeline.counts.exchanges) == ([], [], 0)
+
+
+def test_the_garbage_collector_does_not_look_at_what_was_reported() -> None:
+    through = pipeline()
+    through.absorb(decoded(report(1))[0])
+    gc.collect()
+    before = len(gc.get_objects())
+    for minute in range(2, 12):
+        through.absorb(decoded(report(minute))[0])
+    gc.collect()
+    assert len(gc.get_objects()) - before <= 2, "ten reports more, one call: a look at each would stop a busy gateway"

@@ -8,10 +8,10 @@ that it concerns were let go comes too late for them.
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.pipeline import Pipeline

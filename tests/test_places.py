@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.limits import Limits

@@ -7,13 +7,13 @@ import re
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mutewatch.errors import OperatorError
 from mutewatch.extract import extract, stats_states

@@ -4,12 +4,12 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator as Validator
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.judge import RULES, UNDECODED

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy.exc import OperationalError
 
 from addons.launch import addon_path
@@ -137,7 +138,7 @@ def test_while_the_store_is_away_it_is_kept_and_then_written_once(tmp_path: Path
         for minute in range(2):
             with pytest.raises(OperationalError):
                 recorder.note([passed(minute)])
-    recorder.forget([replace(tsa_exchange(1), status=None)])
+    recorder.forget([structs.replace(tsa_exchange(1), status=None)])
     recorder.note(())
     recorder.note(())
     with Store(tmp_path / "s.db") as store:

@@ -1,9 +1,10 @@
 """Minutes for the benchmark of the store: clients in one long call each, every minute a message and a finding."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.mute import MuteTracker

@@ -10,10 +10,11 @@ stateful step sees a stream. CPU time of the fastest of some rounds, so that a b
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from mutewatch.identity import Names
 from mutewatch.messages import WEBSOCKET

@@ -11,9 +11,10 @@ Every export is made of `redacted` findings, whatever its format. Rules:
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mutewatch.identity import is_call_pseudonym
 from mutewatch.records import Finding, Role, Source, Verdict

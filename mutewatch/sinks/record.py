@@ -164,7 +164,7 @@ def _information(told: Information) -> Record:
 
 
 def _samples(samples: Samples) -> Record:
-    return {name: getattr(samples, name) for name in Samples.__slots__}
+    return {name: getattr(samples, name) for name in Samples.__struct_fields__}
 
 
 def guess_record(guess: ActivityGuess) -> Record:
@@ -182,7 +182,7 @@ def guess_record(guess: ActivityGuess) -> Record:
 
 
 def _origin(origin: Origin) -> Record:
-    fields = {name: getattr(origin, name) for name in Origin.__slots__}
+    fields = {name: getattr(origin, name) for name in Origin.__struct_fields__}
     return {name: value for name, value in fields.items() if value is not None}
 
 

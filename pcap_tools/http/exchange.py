@@ -1,8 +1,10 @@
 """Turns an `HttpMessage` into the `Exchange` that every door of mutewatch gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from mutewatch.messages import answer_to
 from mutewatch.records import Direction, Exchange, Origin
