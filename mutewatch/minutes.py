@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
 from typing import Protocol
@@ -128,7 +128,6 @@ class CallMinutes:
         self.addresses: set[str] = set()
         self._limits = limits
         self._reports: list[AudioReport] = []
-        self._by_number: dict[int, list[AudioReport]] = {}
         self._began_anew = False
         self._gone = _LetGo(limits.runs_per_call)
         self._first_kept: Slot | None = None  # the report after it, with its constant minutes
@@ -153,10 +152,8 @@ class CallMinutes:
         if known is not None:
             if _rank(known) <= _rank(report):
                 return None
-            self._remove(known)
+            self._reports.remove(known)
         insort(self._reports, report, key=_rank)
-        if report.number is not None:
-            insort(self._by_number.setdefault(report.number, []), report, key=_rank)
         self.keep_last(self._limits.minutes_per_call)
         # The minutes missing before it have changed too, back to the report before it.
         position = bisect_left(self._reports, _rank(report), key=_rank)
@@ -231,7 +228,7 @@ class CallMinutes:
         """The latest report from which a walk names and counts the minutes after `since` as one from the first does."""
         if self._began_anew:  # minutes are named by those of the same number before them
             return 0
-        start = bisect_right(self._reports, since, key=lambda report: report.ends_at)
+        start = bisect_right(self._reports, since, key=_ends_at)
         while 0 < start < len(self._reports) and self._reports[start - 1].values == self._reports[start].values:
             start -= 1
         return start
@@ -244,15 +241,15 @@ class CallMinutes:
             self._first_kept = next((slot for slot in self.slots() if kept and slot.report is kept), None)
             values = [report.values for report in goes[1 - CONSTANT_MINUTES :]]
             self._before = [*self._before, *values][1 - CONSTANT_MINUTES :]
+        del self._reports[: len(goes)]
         for report in goes:
-            self._remove(report)
             self._gone.add(report)
         if goes and self._reports:
             self._gone.add_missing_before(self._reports[0])
 
     def needed_before(self, horizon: int) -> int:
-        """How many minutes it may take to judge the next, and to guess from it."""
-        return max(CONSTANT_MINUTES, horizon)
+        """How many minutes it may take to guess from the next; what else it takes to judge it is kept beside."""
+        return horizon
 
     def halve(self) -> None:
         """Let go of the older half of what can be held."""
@@ -261,11 +258,10 @@ class CallMinutes:
     def _same_minute(self, report: AudioReport) -> AudioReport | None:
         if report.number is None:
             return next((known for known in self._reports if _rank(known) == _rank(report)), None)
-        tolerance = self._limits.resend_seconds
-        for known in self._by_number.get(report.number, ()):
-            if abs((known.ends_at - report.ends_at).total_seconds()) <= tolerance:
-                return known
-        return None
+        tolerance = timedelta(seconds=self._limits.resend_seconds)
+        first = bisect_left(self._reports, report.ends_at - tolerance, key=_ends_at)
+        last = bisect_right(self._reports, report.ends_at + tolerance, key=_ends_at)
+        return next((known for known in self._reports[first:last] if known.number == report.number), None)
 
     def _missing_between(self, before: AudioReport, after: AudioReport, named: "Counter[int]") -> Iterator[Slot]:
         listed, _ = self._gap(before, after)
@@ -301,17 +297,13 @@ class CallMinutes:
         named[number] += 1
         return _numbered(number, repeat)
 
-    def _remove(self, report: AudioReport) -> None:
-        self._reports.remove(report)
-        if report.number is not None:
-            same_number = self._by_number[report.number]
-            same_number.remove(report)
-            if not same_number:
-                del self._by_number[report.number]
-
 
 def _rank(report: AudioReport) -> tuple[datetime, int, str]:
     return (report.ends_at, -1 if report.number is None else report.number, report.source.body_sha256)
+
+
+def _ends_at(report: AudioReport) -> datetime:
+    return report.ends_at
 
 
 def _to_millisecond(time: datetime) -> datetime:

@@ -1,6 +1,6 @@
 """Run the live proxy for long under the load of a large site, and hold every message and megabyte against it.
 
-    python -m bench.live.soak --minutes 30 --rate 167      # 10,000 clients with a message a minute
+    python -m bench.live.soak --minutes 60 --rate 167      # 10,000 clients with a message a minute
     python -m bench.live.soak --clients 500 --warm-up 12   # as many messages of few: what does memory owe to each?
 
 The clients do not wait for each other: each message has its time, and its latency counts from that time on. At
@@ -84,6 +84,11 @@ class Watch:
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
             self.samples.append((time.monotonic() - began, pages * 4096 / (1 << 20)))
 
+    def every(self, seconds: float) -> str:
+        """MiB after each so many seconds."""
+        counted = [size for _, size in self.samples[:: max(1, round(seconds / SAMPLE_SECONDS))]]
+        return ", ".join(f"{size:.1f}" for size in counted)
+
     def slope(self, warm_up: float) -> float:
         """MiB an hour behind the warm-up (seconds); not a number where too little is left."""
         times, sizes = np.array([sample for sample in self.samples if sample[0] > warm_up]).reshape(-1, 2).T
@@ -121,7 +126,7 @@ def soak(folder: Path, minutes: float, rate: float, warm_up: float, clients: int
         "latency p50, p99, most": f"{p50:.0f}, {p99:.0f}, {most:.0f} ms",
         "commits": f"{status['commits']:,}",
         "CPU of the proxy": f"{cpu / (minutes * 60):.0%} of one core",
-        "memory at the end": f"{watch.samples[-1][1]:.0f} MiB" if watch.samples else "not sampled",
+        "memory every 5 min": f"{watch.every(300)} MiB",
         f"memory slope behind {warm_up / 60:g} min": f"{watch.slope(warm_up):+.1f} MiB/h",
         "integrity of the store": integrity,
     }
@@ -131,10 +136,10 @@ def soak(folder: Path, minutes: float, rate: float, warm_up: float, clients: int
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.live.soak", description="Run the live proxy for long.")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=167, help="messages a second")
     parser.add_argument("--clients", type=int, help="how many send them (default: as many as one a minute makes)")
-    parser.add_argument("--warm-up", type=float, default=21, help="minutes before memory counts")
+    parser.add_argument("--warm-up", type=float, default=24, help="minutes before memory counts")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="mutewatch-soak-") as folder:
         clients = options.clients or max(1, round(options.rate * 60))
