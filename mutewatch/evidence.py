@@ -24,6 +24,7 @@ from mutewatch.records import AudioValue, Information
 # Twice the longest run of equal minutes (5) among 3,897 of real sound, see docs/architecture.md.
 CONSTANT_MINUTES: Final = 10
 CONSTANT_READINGS: Final = 3  # the fewest of which one can say that they do not vary
+STATISTICS: Final = ("max", "mean", "min")  # of the readings of a field; the value is named field.max, and so on
 _DIGITS: Final = 3  # of entropy
 
 Number = int | float
@@ -117,5 +118,5 @@ def _directly_before(readings: Sequence[Reading], is_muted: IsMuted, wanted: int
 def _summary(field: Field, numbers: Sequence[Number]) -> Iterator[AudioValue]:
     lowest, highest = min(numbers), max(numbers)
     mean = lowest if lowest == highest else math.fsum(number / len(numbers) for number in numbers)
-    for what, number in (("max", highest), ("mean", mean), ("min", lowest)):
+    for what, number in zip(STATISTICS, (highest, mean, lowest), strict=True):
         yield AudioValue(f"{field.name}.{what}", number, field.unit, field.floor)

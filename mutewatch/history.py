@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Subquery,
     and_,
+    case,
     func,
     literal,
     or_,
@@ -24,11 +25,12 @@ from sqlalchemy import (
 )
 
 from mutewatch.identity import CANARY
+from mutewatch.judge import MUTED_PART
 from mutewatch.records import Finding, Verdict
 from mutewatch.rollup import KEYS
 from mutewatch.sinks.record import Record
 from mutewatch.stored import DRAWN, STORED, Columns, read, read_columns
-from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, microseconds, open_hours, uninspected
+from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, kinds, microseconds, open_hours, uninspected
 
 _IN_TIME: Final = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
 _IN_INDEX: Final = tuple(findings.c[name] for name in ("ends_at_us", "signature", "verdict", "version"))
@@ -81,6 +83,15 @@ class History:
         first = self._connection.execute(known.order_by(ends)).scalar()
         last = self._connection.execute(known.order_by(ends.desc())).scalar()
         return None if first is None or last is None else (_time(first), _time(last))
+
+    def around(self, since: datetime, until: datetime) -> tuple[datetime | None, datetime | None]:
+        """Return the ends of the last minute before the span and the first one after it; None where there is none."""
+        ends = findings.c.ends_at_us
+        known = select(ends).where(findings.c.client != CANARY).limit(1)
+        before = known.where(ends > 0, ends < microseconds(since)).order_by(ends.desc())
+        after = known.where(ends >= max(1, microseconds(until))).order_by(ends)
+        found = [self._connection.execute(query).scalar() for query in (before, after)]
+        return (found[0] and _time(found[0])), (found[1] and _time(found[1]))
 
     def clients(self, since: datetime, until: datetime, limit: int | None = None) -> list[ClientTotals]:
         """Return the clients of the span, those with most flagged minutes first, then by name."""
@@ -144,6 +155,21 @@ class History:
             return None
         last = self._connection.execute(select(func.max(ends)).where(*of_verdict)).scalar_one()
         return known.starts_at or known.ends_at or _time(last), _time(last)
+
+    def muted_parts(self, since: datetime, until: datetime) -> tuple[int, int]:
+        """Return how many flagged minutes were muted for a part only, and the seconds that missing ones were muted."""
+        partly = select(kinds.c.number).where(kinds.c.shared[0].as_string() == MUTED_PART)
+        is_part = case(
+            (findings.c.kind.is_(None), findings.c.record["rule"].as_string() == MUTED_PART),
+            else_=findings.c.kind.in_(partly),
+        )
+        flagged, missing = (findings.c.verdict == one.value for one in (Verdict.FLAGGED, Verdict.MISSING))
+        query = select(
+            func.coalesce(func.sum(case((flagged, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((missing, findings.c.muted_seconds))), 0),
+        ).where(or_(missing, and_(flagged, is_part)), *_within(since, until))
+        parts, seconds = self._connection.execute(query).one()
+        return int(parts), int(seconds)
 
     def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
         """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""

@@ -12,6 +12,8 @@ from mutewatch.records import ClientMinute, Finding, Information, Samples, Undec
 
 RULES_VERSION: Final = 2
 
+MUTED_PART: Final = "MW-MUTED-PART"
+
 # Clocks and round trips put a change of state up to about a second off: less than this muted is not muted.
 MUTED_SECONDS: Final = 1.0
 
@@ -105,7 +107,7 @@ RULES: Final = (
         "audio-derived data left while the client was muted ({bases})",
     ),
     Rule(
-        "MW-MUTED-PART",
+        MUTED_PART,
         Verdict.FLAGGED,
         is_muted_partly,
         "audio-derived data of a minute that was muted for {muted:.0f} of {seconds:.0f} s ({bases})",

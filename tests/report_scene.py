@@ -5,15 +5,20 @@ import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
 
 from mutewatch.records import (
     ActivityGuess,
     AudioValue,
     Basis,
     Finding,
+    Information,
     MuteSummary,
     Origin,
     Role,
+    Samples,
     SignatureRef,
     Source,
     Verdict,
@@ -23,6 +28,7 @@ from mutewatch.uninspected import Passed, Tally, replace_all
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 TSA = SignatureRef("webex.tsa.v1", 1, "Webex", "captured")
+JITSI = SignatureRef("jitsi.rtcstats", 1, "Jitsi Meet", "code")
 MINUTE = timedelta(minutes=1)
 ACTIVITIES = ("cleaning", "cooking", "keyboard", "music")
 
@@ -62,6 +68,21 @@ def finding(
         values=tuple(AudioValue(n, v, "dB", 0, r) for (n, r), v in zip(names, gains, strict=True)) if is_seen else (),
         source=source if is_seen else None,
         guess=guess,
+    )
+
+
+def sampled(client: str, number: int, lowest: float, mean: float, highest: float, **more: Any) -> Finding:
+    """The minute `number` of a client whose minutes are made of samples, as Jitsi's are."""
+    told = finding(client, number, **more)
+    assert told.source is not None
+    levels = (("max", highest), ("mean", mean), ("min", lowest))
+    return replace(
+        told,
+        signature=JITSI,
+        source=replace(told.source, signature=JITSI),
+        values=tuple(AudioValue(f"audioLevel.{what}", level, "1", 0) for what, level in levels),
+        information=(Information("audioLevel", "1", 0, 6, 6, lowest, highest, 2.585),),
+        samples=Samples(6, 6, 6),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mutewatch.commands.page import SAMPLE
+from mutewatch.report.payload import SAMPLE
 from mutewatch.sinks.flat import COLUMNS
 from tests.test_readme import run
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mutewatch.beacon import Beacon, find_beacon
-from mutewatch.commands.page import SAMPLE
 from mutewatch.flow_records import Burst, Flow, FlowOutcome
 from mutewatch.ports import ReadOptions
+from mutewatch.report.payload import SAMPLE
 from mutewatch.sinks.flows import beacon_of, flow_record, rhythm
 from mutewatch.summary import Summary
 from pcap_tools import read_inputs

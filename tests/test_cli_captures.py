@@ -18,11 +18,11 @@ import pytest
 
 from mutewatch.commands.convert import convert
 from mutewatch.commands.output import Format
-from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.errors import InputError, OperatorError
 from mutewatch.ports import ReadOptions
+from mutewatch.report.payload import SAMPLE
 from pcap_tools import read_inputs
 from pcap_tools.flow_writer import WRITERS
 from pcap_tools.verify import Opinion

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from mutewatch.commands.output import Format
-from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.scan import ScanOptions, scan, stored
 from mutewatch.compose import PipelineOptions
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
+from mutewatch.report.payload import SAMPLE
 from pcap_tools import read_inputs
 from tests.facts import START, at, tsa_body, tsa_event
 from tests.test_decode import bomb

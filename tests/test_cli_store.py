@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from mutewatch.commands.backup import backup
 from mutewatch.commands.forget import forget_client
-from mutewatch.commands.page import SAMPLE
 from mutewatch.config import StateDirectory, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.history import History
 from mutewatch.identity import Names, load_or_create_key
+from mutewatch.report.payload import SAMPLE
 from mutewatch.store import Store
 from mutewatch.uninspected import Passed, Tally, add_to
 from tests.postgres_support import PostgreSQL

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from mutewatch.cli import app
 from mutewatch.commands.export import FORMATS
-from mutewatch.commands.page import SAMPLE
 from mutewatch.commands.span import parse_time
 from mutewatch.errors import OperatorError
 from mutewatch.records import Verdict
+from mutewatch.report.payload import SAMPLE
 from mutewatch.store import Store
 from tests.facts import START, at
 from tests.test_cli_scan import Run

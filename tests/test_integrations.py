@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 from ruamel.yaml import YAML
 
-from mutewatch.commands.page import SAMPLE
 from mutewatch.judge import RULES
 from mutewatch.records import Finding, Sent, Verdict
+from mutewatch.report.payload import SAMPLE
 from mutewatch.sinks.ecs import ecs_record
 from mutewatch.sinks.eve import SIGNATURES, eve_record
 from mutewatch.sinks.export import redacted

@@ -7,9 +7,9 @@ import pytest
 import trustme
 from msgspec.structs import replace
 
-from mutewatch.commands.page import SAMPLE
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
+from mutewatch.report.payload import SAMPLE
 from pcap_tools import reader_for
 from tests.meeting.client import client_context, connect_directly, connect_through, play
 from tests.meeting.record import record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mutewatch.commands.page import SAMPLE
+from mutewatch.report.payload import SAMPLE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -177,6 +177,6 @@ def test_the_demo_ends_with_the_answer_its_report_and_the_next_step_and_leaves_n
         "Your own: mutewatch scan FILE --store my.db",
     ]
     assert block(report.read_text(), "overview")["totals"] == {"flagged": 16, "unmuted": 3, "missing": 1}
-    assert block(report.read_text(), "about")["is_sample"] is True
-    assert block(report.read_text(), "about")["muted"] == {"whole": 12, "part": 4, "missing": 50}
+    assert block(report.read_text(), "overview")["is_sample"] is True
+    assert block(report.read_text(), "overview")["muted"] == {"whole": 12, "part": 4, "missing": 50}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mutewatch-demo", "report.html"]

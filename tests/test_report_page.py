@@ -6,6 +6,7 @@ Golden images of the strips are written anew with `MUTEWATCH_GOLDEN=write python
 import base64
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -28,7 +29,7 @@ from mutewatch.store import Store
 from mutewatch.tables import inputs
 from mutewatch.uninspected import Passed
 from tests.report_browser import Watched, browser, watched
-from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, write_store
+from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, sampled, write_store
 
 pytestmark = pytest.mark.browser
 
@@ -119,7 +120,7 @@ def test_a_newcomer_reads_which_minutes_how_bad_and_what_now(it: Watched, meetin
 def test_the_counts_of_the_page_are_the_stores(it: Watched, many: Path) -> None:
     it.open(many)
     counted = Counter(one.verdict.value for one in FINDINGS)
-    assert it.texts("#legend li") == [f"{counted[v]:,} {v}" for v in Verdict if counted[v]]
+    assert it.texts("#legend li > :nth-child(2)") == [f"{counted[v]:,} {v}" for v in Verdict if counted[v]]
     flagged = Counter(one.client for one in FINDINGS if one.verdict is Verdict.FLAGGED)
     rows = dict(zip(it.texts(".client .name"), it.texts(".client .number"), strict=True))
     assert rows == {name: f"▲ {flagged[name]} of {MINUTES} minutes" for name in map(name_of, range(CLIENTS))}
@@ -158,9 +159,8 @@ def test_what_was_not_inspected_stands_in_words_and_beside_the_client(it: Watche
     assert it.page.locator("#strip-closed").get_attribute("aria-label") == "Not inspected: 00:02 to 00:09, QUIC"
 
 
-def test_sample_data_is_said_to_be_that_on_screen_and_on_paper(it: Watched, meeting: Path, folder: Path) -> None:
-    store, sample = folder / "meeting.db", folder / "sample.html"
-    it.open(page_of(store, sample, ReportOptions(is_sample=True)))
+def test_sample_data_is_said_to_be_that_on_screen_and_on_paper(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
     for media in ("screen", "print"):
         it.page.emulate_media(media=media)
         assert it.page.locator("#sample").inner_text() == "Sample data: a synthetic meeting. Nobody is in it."
@@ -170,6 +170,118 @@ def test_sample_data_is_said_to_be_that_on_screen_and_on_paper(it: Watched, meet
 def test_other_data_is_not_called_a_sample(it: Watched, many: Path) -> None:
     it.open(many)
     assert not it.page.locator("#sample").is_visible()
+
+
+def test_readings_within_a_minute_are_a_band_and_the_legend_says_of_what(it: Watched, folder: Path) -> None:
+    levels = [(0.1, 0.2, 0.4), (0.1, 0.3, 0.4), (0.05, 0.2, 0.4)]
+    store = write_store(
+        folder / "samples.db", [sampled("a", n, *told, verdict=Verdict.UNMUTED) for n, told in enumerate(levels)]
+    )
+    it.open(page_of(store, folder / "samples.html"))
+    assert it.texts("#series option") == ["audioLevel"]
+    legend = it.page.locator("#unit").inner_text()
+    assert legend.startswith("Level of the microphone when it was asked, linear, 0 to 1. The band goes from the lowest")
+    assert "of the readings while muted" in legend
+    shown = it.page.locator("#chart").get_attribute("aria-label")
+    assert shown == "audioLevel, of 3 minutes: from 0.05 to 0.4, means from 0.2 to 0.3"
+    assert it.texts("#evidence thead th") == ["Value", "Max", "Mean", "Min", "Floor"]
+    assert it.texts("#evidence tbody tr") == ["audioLevel\t0.4\t0.2\t0.1\t0"]
+    assert it.texts("#minutes tbody td:nth-child(4)") == [
+        "0.4 / 0.2 / 0.1 audioLevel",
+        "0.4 / 0.3 / 0.1 audioLevel",
+        "0.4 / 0.2 / 0.05 audioLevel",
+    ]
+    assert it.page.evaluate(BAND_SHARE) > 0.1
+
+
+# The share of the chart that has the colour of a band, which is the only one that shines through so far.
+BAND_SHARE = """() => {
+  const canvas = document.querySelector("#chart canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let found = 0;
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 60 && data[i + 3] < 85 && data[i + 2] > 200) found += 1;
+  return found / (data.length / 4);
+}"""
+
+
+def test_apps_that_count_no_minutes_are_not_said_to_miss_none(it: Watched, folder: Path) -> None:
+    store = write_store(folder / "uncounted.db", [sampled("a", 1, 0.1, 0.2, 0.4)])
+    it.open(page_of(store, folder / "uncounted.html"))
+    unseen = it.page.locator("#unseen").inner_text()
+    assert "Jitsi Meet: 1 minute seen, which this app does not count: whether any is missing cannot be known." in unseen
+    assert "Missing: none" not in unseen
+
+
+def test_clients_of_several_apps_say_of_which(it: Watched, meeting: Path, folder: Path) -> None:
+    store = write_store(folder / "apps.db", [sampled("a", 1, 0.1, 0.2, 0.4), finding("b", 1)])
+    it.open(page_of(store, folder / "apps.html"))
+    assert sorted(it.texts(".client .app")) == ["Jitsi Meet", "Webex"]
+    assert it.page.locator(".client .app").first.is_visible()
+    assert "the model knows Webex's gains only" in it.page.locator("#day-words").inner_text()
+    it.page.locator("#with-app").select_option("Webex")
+    assert it.texts(".client .name") == ["b"]
+
+
+def test_of_which_days_it_tells_and_whether_that_is_all_stands_on_top(it: Watched, many: Path, folder: Path) -> None:
+    part = page_of(folder / "many.db", folder / "part.html", ReportOptions(until=DAY + timedelta(days=1)))
+    it.open(part)
+    told = it.page.locator("#span").inner_text()
+    assert told.startswith(
+        "2 March 2026, 20 clients: a part of the store, which has minutes of 2 March 2026 to 3 March"
+    )
+    assert it.page.locator("#day-after").is_disabled()
+
+
+def test_what_is_left_out_for_its_size_is_said_where_clients_are_listed(it: Watched, folder: Path) -> None:
+    store = write_store(folder / "left.db", [finding("a", 1), finding("a", 2), finding("b", 1)])
+    with Store(store) as opened, opened.begin() as connection:
+        (folder / "left.html").write_text(static_report(History(connection), ReportOptions(), None, 2))
+    it.open(folder / "left.html")
+    assert (
+        "Of 1 days of clients (1 minutes) only hours and counts are in" in it.page.locator("#what-client").inner_text()
+    )
+
+
+def test_a_short_meeting_is_no_speck_of_a_day(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    assert it.texts("#hours span") == ["09:00", "09:15", "09:30", "09:45", "10:00"]
+
+
+@pytest.mark.parametrize("strip", ["verdict", "mute", "guess", "missing", "closed"])
+def test_each_strip_says_its_numbers_in_words(it: Watched, meeting: Path, strip: str) -> None:
+    it.open(meeting)
+    it.page.locator("#in-words summary").click()
+    words = str(it.page.locator(f"#strip-{strip}").get_attribute("aria-label"))
+    assert words == WORDS[strip]
+    assert f"{words}." in it.texts("#in-words li")
+
+
+WORDS = {
+    "verdict": "Verdicts: 16 flagged, 09:00 to 09:09, 09:10 to 09:11, 09:14 to 09:20; "
+    "3 unmuted, 09:09 to 09:10, 09:12 to 09:14; 1 missing, 09:11 to 09:12",
+    "mute": "Minutes muted: wholly 12, in part 5, not at all 3; not known for all of 1; "
+    "09:00 to 09:09, 09:10 to 09:12, 09:14 to 09:20",
+    "guess": "Guesses of what was heard: (warming up) 09:00 to 09:02, cleaning? 91–93 % 09:02 to 09:08, "  # noqa: RUF001
+    "(unfamiliar) 09:08 to 09:09, (unfamiliar) 09:10 to 09:11, (unfamiliar) 09:14 to 09:20",
+    "missing": "Not seen: 1 missing, 09:11 to 09:12",
+    "closed": "Not inspected: nothing known",
+}
+
+
+def test_the_chart_says_the_range_of_what_it_draws(it: Watched, meeting: Path) -> None:
+    it.open(meeting)
+    chart = it.page.locator("#chart")
+    assert chart.get_attribute("aria-label") == "gain, dB, of 19 minutes: from 12 to 49, means from 21 to 36"
+    it.page.locator("#series").select_option("speechLength, s")
+    assert str(chart.get_attribute("aria-label")).startswith("speechLength, s, of 1 minute: from 1 to 1")
+
+
+def test_nothing_drawn_is_without_its_numbers_for_who_hears_the_page(it: Watched, many: Path) -> None:
+    it.open(many)
+    tree = it.page.locator("main").aria_snapshot()
+    drawn = [line.strip() for line in tree.splitlines() if re.match(r"\s*- '?img", line)]
+    assert len(drawn) > CLIENTS
+    assert [line for line in drawn if not re.search(r"\d|none|nothing known", line)] == []
 
 
 def test_a_guess_is_called_one_wherever_it_stands(it: Watched, meeting: Path) -> None:
@@ -207,7 +319,7 @@ def test_a_click_on_the_chart_opens_the_same_minute(it: Watched, meeting: Path) 
 
 def test_keys_move_from_minute_to_minute_and_enter_opens_the_evidence(it: Watched, meeting: Path) -> None:
     it.open(meeting)
-    it.page.locator("#timeline").focus()
+    it.page.locator("#cursor").focus()
     told = []
     for key in ("Home", "ArrowRight", "End", "ArrowLeft", "Shift+ArrowLeft", "Home"):
         it.page.keyboard.press(key)
@@ -216,6 +328,11 @@ def test_keys_move_from_minute_to_minute_and_enter_opens_the_evidence(it: Watche
     for _ in range(10):
         it.page.keyboard.press("Shift+ArrowRight")
     assert chosen(it) == "09:14:00 to 09:15:00 UTC: ▲ flagged"  # past what was unmuted or missing
+    cursor = it.page.get_by_role("slider", name="Minute")
+    assert str(cursor.get_attribute("aria-valuetext")).startswith(
+        "09:14:00 to 09:15:00: flagged. audio-derived data of"
+    )
+    assert (cursor.get_attribute("aria-valuenow"), cursor.get_attribute("aria-valuemax")) == ("15", "20")
     it.page.keyboard.press("Enter")
     assert it.page.evaluate("document.activeElement.id") == "evidence"
 
@@ -233,7 +350,7 @@ def drag(it: Watched, selector: str) -> None:
 ZOOMS: dict[str, Callable[[Watched], None]] = {
     "drag on a strip": lambda it: drag(it, "#strip-verdict"),
     "drag on the chart": lambda it: drag(it, "#chart .u-over"),
-    "key": lambda it: (it.page.locator("#timeline").focus(), it.page.keyboard.press("+"))[1],
+    "key": lambda it: (it.page.locator("#cursor").focus(), it.page.keyboard.press("+"))[1],
     "button": lambda it: it.page.locator("#zoom-in").click(),
 }
 
@@ -245,7 +362,7 @@ def test_a_zoom_is_undone_by_its_reset(it: Watched, meeting: Path, zoom: str) ->
     before = view(it)
     ZOOMS[zoom](it)
     assert view(it) != before
-    it.page.locator("#timeline").focus()
+    it.page.locator("#cursor").focus()
     it.page.keyboard.press("0")
     assert view(it) == before
     it.page.locator("#zoom-day").click()
@@ -354,13 +471,13 @@ def test_flagged_minutes_end_where_their_buttons_do(it: Watched, meeting: Path) 
     it.open(meeting)
     before, after = (it.page.get_by_role("button", name=name) for name in ("Flagged before", "Flagged after"))
     assert (before.is_disabled(), after.is_disabled()) == (True, False)
-    it.page.locator("#timeline").press("End")
+    it.page.locator("#cursor").press("End")
     assert (before.is_disabled(), after.is_disabled()) == (False, True)
 
 
 def test_a_zoom_keeps_the_chosen_minute_in_sight(it: Watched, meeting: Path) -> None:
     it.open(meeting)
-    it.page.locator("#timeline").press("End")
+    it.page.locator("#cursor").press("End")
     for _ in range(4):
         it.page.locator("#zoom-in").click()
     over = it.page.locator("#chart .u-over").bounding_box()
@@ -425,7 +542,7 @@ def test_naughty_strings_are_shown_as_they_are_and_run_nowhere(it: Watched, shar
 
 # Opens the evidence of each minute, from the first to the last, and tells the names from the wire in it.
 WALK = """() => {
-  const press = (key) => document.getElementById("timeline").dispatchEvent(new KeyboardEvent("keydown", { key }));
+  const press = (key) => document.getElementById("cursor").dispatchEvent(new KeyboardEvent("keydown", { key }));
   const told = [];
   press("Home");
   for (let before = null; ; press("ArrowRight")) {
@@ -442,7 +559,8 @@ def test_axe_finds_nothing_that_keeps_people_out(chromium: Any, meeting: Path, s
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra 'test')")
     with watched(chromium, color_scheme=scheme) as it:
         it.open(meeting)
-        it.page.locator("details summary").click()
+        for summary in it.page.locator("details summary").all():
+            summary.click()
         found = axe.Axe().run(it.page).response
     assert found["passes"]
     grave = [
@@ -466,6 +584,39 @@ def test_it_prints_whole_light_and_unpaged(chromium: Any, many: Path, tmp_path: 
         assert rows > 50
         assert it.page.evaluate("[...document.querySelectorAll('.client')].every(row => row.isDrawn)")
         assert it.faults == []
+
+
+def test_on_paper_the_chart_stands_under_the_strips_as_wide_as_they_are(chromium: Any, meeting: Path) -> None:
+    with watched(chromium, viewport={"width": 1600, "height": 800}) as it:
+        it.open(meeting)
+        it.page.emulate_media(media="print")
+        it.expect("html").to_have_attribute("data-printing", "")
+        strip, chart = (it.page.locator(one).bounding_box() for one in ("#strip-verdict", "#chart .u-over"))
+        assert abs(strip["x"] - chart["x"]) < 2
+        assert abs(strip["width"] - chart["width"]) < 2
+        assert strip["x"] + strip["width"] <= 210 / 25.4 * 96
+        it.page.emulate_media(media="screen")
+        it.expect("html").not_to_have_attribute("data-printing", "")
+        assert it.page.locator("#strip-verdict").bounding_box()["width"] > strip["width"]
+
+
+def test_paper_is_white_even_where_nothing_tells_the_page_that_it_is_printed(chromium: Any, meeting: Path) -> None:
+    with watched(chromium, color_scheme="dark") as it:
+        it.open(meeting)
+        it.page.emulate_media(media="print")
+        it.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        for where, colour in (("body", "rgb(27, 36, 48)"), ("#evidence dt", "rgb(86, 97, 110)")):
+            assert it.page.evaluate(f"getComputedStyle(document.querySelector('{where}')).color") == colour
+        assert it.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("kept", ["#glance", "#evidence", "#trend", "#minutes tbody tr", "#client-list li"])
+def test_on_paper_a_page_ends_neither_within_a_day_nor_behind_a_heading(it: Watched, meeting: Path, kept: str) -> None:
+    it.open(meeting)
+    it.page.emulate_media(media="print")
+    assert it.page.evaluate(f"getComputedStyle(document.querySelector('{kept}')).breakInside") == "avoid"
+    headings = "[...document.querySelectorAll('h2, h3, caption')].map(one => getComputedStyle(one).breakAfter)"
+    assert set(it.page.evaluate(headings)) == {"avoid"}
 
 
 @pytest.mark.parametrize(

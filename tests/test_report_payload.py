@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from mutewatch.history import History, Uninspected
 from mutewatch.identity import Names
-from mutewatch.records import Verdict
+from mutewatch.records import AudioValue, Verdict
 from mutewatch.report.columns import packed
 from mutewatch.report.payload import Role, client_minutes, overview, summary
 from mutewatch.store import Store
-from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, write_store
+from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, sampled, write_store
 
 NEXT = DAY + timedelta(days=1)
 NAMES = Names(b"k" * 32)
@@ -110,6 +110,48 @@ def test_the_columns_hold_every_minute_as_the_store_does(history: History) -> No
     assert unpacked(evidence["frame"], n) == frames
     labels = [k if k is None else texts[told["guesses"][k][0]] for k in unpacked(told["guess"], n)]
     assert labels == [one.guess.label if one.guess else None for one in wanted]
+
+
+def test_the_readings_of_a_minute_of_samples_are_told_as_max_mean_and_min_of_one_field(tmp_path: Path) -> None:
+    made_up = AudioValue("peak.max", 3, "1")  # of a maker that names a value so: nothing says that it is a summary
+    found = sampled("a", 1, 0.1, 0.2, 0.4)
+    path = write_store(tmp_path / "a.db", [replace(found, values=(*found.values, made_up)), finding("a", 2)])
+    with Store(path) as store, store.begin() as connection:
+        told = client_minutes(History(connection), "a", DAY, NEXT, Role.ANALYST)["values"]
+    assert [(one["name"], one.get("field"), one.get("statistic")) for one in told] == [
+        ("audioLevel.max", "audioLevel", "max"),
+        ("audioLevel.mean", "audioLevel", "mean"),
+        ("audioLevel.min", "audioLevel", "min"),
+        ("peak.max", None, None),
+        *((f"audio{what}Gain", None, None) for what in ("Max", "Mean", "Min")),
+    ]
+    assert told[0]["meaning"].startswith("level of the microphone")
+    assert "meaning" not in told[3]
+
+
+def test_minutes_that_nobody_counts_are_not_called_seen_to_the_last(tmp_path: Path) -> None:
+    found = [sampled("a", 1, 0.1, 0.2, 0.4), finding("b", 1), finding("b", 2, Verdict.MISSING)]
+    path = write_store(tmp_path / "a.db", found)
+    with Store(path) as store, store.begin() as connection:
+        told = overview(History(connection), DAY, NEXT, Role.ANALYST)["coverage"]
+    assert told == {"counted": 2, "seen": 1, "judged": 2, "uncounted": {"Jitsi Meet": 1}}
+
+
+def test_the_overview_says_what_more_the_store_has(tmp_path: Path) -> None:
+    days = [DAY - timedelta(days=3), DAY, NEXT]
+    path = write_store(tmp_path / "a.db", [finding("a", 1, day=day) for day in days])
+    ends = [int(end_of(1, day).timestamp()) for day in days]
+    with Store(path) as store, store.begin() as connection:
+        told = overview(History(connection), DAY, NEXT, Role.VIEWER, names=NAMES)["store"]
+        none = overview(History(connection), days[0], NEXT + timedelta(days=1), Role.ANALYST)["store"]
+    assert told == {"first": ends[0], "last": ends[2], "before": ends[0], "after": ends[2]}
+    assert none == {"first": ends[0], "last": ends[2], "before": None, "after": None}
+
+
+def test_flagged_minutes_are_whole_or_in_part_and_a_viewer_is_not_told_which(history: History) -> None:
+    told = overview(history, DAY, NEXT, Role.ANALYST)
+    assert told["muted"] == {"whole": told["totals"]["flagged"], "part": 0, "missing": 0}
+    assert "muted" not in overview(history, DAY, NEXT, Role.VIEWER, names=NAMES)
 
 
 def test_minutes_that_accuse_carry_the_hash_of_their_message(history: History) -> None:

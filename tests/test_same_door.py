@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 import trustme
 
-from mutewatch.commands.page import SAMPLE
 from mutewatch.compose import PipelineOptions, build_pipeline
 from mutewatch.config import open_state
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Finding
+from mutewatch.report.payload import SAMPLE
 from mutewatch.sinks.record import finding_record
 from mutewatch.store import Store
 from pcap_tools import read_inputs

@@ -5,14 +5,20 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mutewatch.report.payload import Role
+from mutewatch.commands.scan import ScanOptions, scan
+from mutewatch.compose import PipelineOptions
+from mutewatch.history import History
+from mutewatch.report.build import ReportOptions, static_report
+from mutewatch.report.payload import SAMPLE, Role
 from mutewatch.serve.tokens import TokenFile
+from mutewatch.store import Store
 from tests.facts import START
 from tests.report_browser import Watched, watched
 from tests.report_browser import browser as chromium
@@ -108,6 +114,85 @@ def test_who_need_not_log_in_is_not_offered_to_log_out(tmp_path: Path, browser: 
         browser.page.wait_for_selector("body[data-ready]")
         assert browser.page.locator("#visitor").inner_text() in {role.value for role in Role}
         assert not browser.page.locator("#log-out").is_visible()
+
+
+# All that a page says, but for when it was made.
+SAID = ("sample", "span", "lead", "legend", "advice", "unseen", "clients-title", "what-client", "client-list")
+SAID_OF_DAY = ("day-title", "day-words", "unit", "strip-hint", "in-words", "evidence", "minutes")
+SAID_OF_MONTH = ("month-title", "month-lead", "month-clients", "month-apps", "month-unseen", "meanings")
+
+
+def test_the_served_page_says_what_the_report_of_the_same_store_says(tmp_path: Path, browser: Watched) -> None:
+    tmp_path.chmod(0o700)
+    store = tmp_path / "mutewatch.db"
+    scan([SAMPLE / "meeting.pcapng"], ScanOptions(tmp_path, store=store), PipelineOptions())
+
+    def said() -> dict[str, str]:
+        for summary in browser.page.locator("details summary").all():
+            summary.click()
+        all_of_it = (*SAID, *SAID_OF_DAY, *SAID_OF_MONTH)
+        return {name: browser.page.locator(f"#{name}").inner_text() for name in all_of_it}
+
+    with Store(store) as opened, opened.begin() as connection:
+        (tmp_path / "report.html").write_text(static_report(History(connection), ReportOptions(), None))
+    browser.open(tmp_path / "report.html")
+    reported = said()
+    with running(tmp_path) as server:
+        assert server.link
+        browser.page.goto(server.link)
+        browser.page.wait_for_selector("body[data-ready]")
+        browser.page.wait_for_selector("#month-apps tbody tr")
+        assert said() == reported
+    assert "Nobody is in it" in reported["sample"]
+    assert "12 for the whole minute, 4 for a part of it." in reported["lead"]
+    assert "muted for 50 s of it" in reported["unseen"]
+    assert reported["month-title"] == "March 2026"
+
+
+def test_days_without_data_are_stepped_over_and_lead_back(tmp_path: Path, browser: Watched) -> None:
+    tmp_path.chmod(0o700)
+    days = {number: START + timedelta(days=number) for number in (-20, 0)}
+    record(tmp_path / "mutewatch.db", *(finding(n, minute=str(n), ends_at=at) for n, at in days.items()))
+    with running(tmp_path) as server:
+        assert server.link
+        browser.page.goto(server.link)
+        browser.page.wait_for_selector("body[data-ready]")
+        title = browser.expect("#clients-title")
+        title.to_have_text("Clients, 2 March 2026")
+        browser.expect("#span").to_contain_text("a part of the store, which has minutes of 10 February 2026 to 2 March")
+        browser.expect("#day-after").to_be_disabled()
+        browser.page.locator("#day-before").click()
+        title.to_have_text("Clients, 10 February 2026")
+        browser.expect("#day-before").to_be_disabled()
+        browser.page.locator("#day-choice").fill("2026-02-12")
+        browser.expect("#day-words").to_have_text("Nothing on 12 February 2026.")
+        browser.page.get_by_role("button", name="Go to 10 February 2026").click()
+        title.to_have_text("Clients, 10 February 2026")
+        browser.page.locator("#day-after").click()
+        title.to_have_text("Clients, 2 March 2026")
+
+
+def test_more_flagged_minutes_are_told_to_who_cannot_see_them_come(
+    server: Server, browser: Watched, tmp_path: Path
+) -> None:
+    assert server.link
+    browser.page.goto(server.link)
+    browser.page.wait_for_selector("body[data-ready]")
+    record(tmp_path / "mutewatch.db", *(finding(number) for number in (6, 7)))
+    browser.expect("#heard").to_have_text("2 flagged minutes more: 7 of 7 minutes.")
+    assert browser.page.locator("#heard").get_attribute("aria-live") == "polite"
+
+
+def test_a_server_that_does_not_answer_is_told_until_it_does(server: Server, browser: Watched) -> None:
+    assert server.link
+    browser.page.goto(server.link)
+    browser.page.wait_for_selector("body[data-ready]")
+    browser.page.route("**/api/*", lambda route: route.abort())
+    away = "The server does not answer; what is shown may be old."
+    browser.expect("#live").to_have_text(away)
+    assert browser.page.locator("#heard").inner_text() == away
+    browser.page.unroute("**/api/*")
+    browser.expect("#live").to_contain_text("last looked at")
 
 
 def test_evidence_is_there_for_an_analyst(office: Office, browser: Watched) -> None:

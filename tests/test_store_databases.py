@@ -13,10 +13,12 @@ from mutewatch import database
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
-from mutewatch.identity import Names
+from mutewatch.history import History
+from mutewatch.identity import CANARY, Names
+from mutewatch.judge import MUTED_PART
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
-from mutewatch.records import Decoded, Exchange, Finding
+from mutewatch.records import Decoded, Exchange, Finding, MuteSummary, Verdict
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.stored import Kinds
@@ -90,6 +92,31 @@ def test_findings_beyond_the_most_kinds_are_kept_whole(location: Path | str) -> 
             whole = connection.execute(select(findings.c.minute).where(findings.c.kind.is_(None)))
             assert sorted(whole.scalars()) == ["4", "5"]
             assert connection.execute(select(func.count()).select_from(kinds)).scalar_one() == 4
+
+
+@pytest.mark.parametrize("most", [0, 100], ids=["kept whole", "by kind"])
+def test_minutes_that_were_muted_in_part_are_counted_by_their_rule(location: Path | str, most: int) -> None:
+    part = replace(FINDING, rule=MUTED_PART)
+    missing = replace(FINDING, verdict=Verdict.MISSING, mute=MuteSummary(50, 10, 0, ()), source=None)
+    rows = [FINDING, replace(part, minute="2"), replace(part, minute="3"), replace(missing, minute="4")]
+    with Store(location) as store:
+        store._kinds = Kinds(most=most)
+        store.record((), [*rows, replace(part, minute="5", ends_at=LONG_AGO), replace(part, client=CANARY)])
+        with store.begin() as connection:
+            assert History(connection).muted_parts(at(-60), at(60)) == (2, 50)
+            assert History(connection).muted_parts(at(60), at(90)) == (0, 0)
+
+
+def test_the_minutes_around_a_span_are_the_nearest_outside(location: Path | str) -> None:
+    ends = [at(0), at(10), at(20)]
+    with Store(location) as store:
+        store.record((), [replace(FINDING, minute=f"{end}", ends_at=end) for end in ends])
+        store.record((), [replace(FINDING, minute="undated", starts_at=None, ends_at=None)])
+        with store.begin() as connection:
+            history = History(connection)
+            assert history.around(at(10), at(20)) == (at(0), at(20))
+            assert history.around(at(0), at(21)) == (None, None)
+            assert history.around(at(30), at(40)) == (at(20), None)
 
 
 def test_kinds_are_written_again_to_whoever_connects_again(location: Path | str) -> None:

@@ -90,6 +90,19 @@ def test_first_and_last_minute_are_the_ends_of_an_index(filled: Store) -> None:
         check(plan, "findings_by_hour", only=True)
 
 
+def test_the_minutes_around_a_span_are_the_ends_of_an_index(filled: Store) -> None:
+    with plans(filled) as (connection, told):
+        assert None not in History(connection).around(SINCE, UNTIL)
+    for plan in told:
+        check(plan, "findings_by_hour", only=True)
+
+
+def test_minutes_that_were_muted_in_part_go_by_their_time(filled: Store) -> None:
+    with plans(filled) as (connection, told):
+        assert History(connection).muted_parts(SINCE, UNTIL) == (0, 0)
+    check(told[0], "findings_by_hour")
+
+
 def test_a_roll_up_reads_an_index(filled: Store) -> None:
     with plans(filled) as (connection, told):
         assert roll_up(connection, BEGIN + timedelta(hours=11))

@@ -4,12 +4,13 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mutewatch.commands.page import SAMPLE, made_words, write_page
+from mutewatch.commands.page import made_words, write_page
 from mutewatch.commands.report import load
 from mutewatch.commands.scan import Exit, ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.errors import OperatorError
 from mutewatch.report.build import ReportOptions
+from mutewatch.report.payload import SAMPLE
 
 
 def demo(folder: Path) -> Exit:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
 
 from mutewatch.commands.output import check_files, check_store, replacing
 from mutewatch.commands.span import parse_time
@@ -17,8 +15,6 @@ from mutewatch.report.build import ReportOptions, static_report
 from mutewatch.report.payload import Role, month_span
 from mutewatch.store import Store
 
-SAMPLE: Final = Path(__file__).parents[1] / "sample"
-
 
 def write_page(location: Path | str, output: Path, options: ReportOptions, state: Path) -> None:
     """Write the page to `output`, mode 0600. OperatorError if there is no such store, or nothing in it to show.
@@ -28,15 +24,9 @@ def write_page(location: Path | str, output: Path, options: ReportOptions, state
     check_files(output, [location] if isinstance(location, Path) else [], ())
     names = Names(load_or_create_key(open_state(state).client_key)) if options.role is Role.VIEWER else None
     with open_history(location) as history:
-        page = static_report(history, replace(options, is_sample=_is_sample(history)), names)
+        page = static_report(history, options, names)
     with replacing(output) as file:
         file.write(page.encode())
-
-
-def _is_sample(history: History) -> bool:
-    """Is all of the store read from the synthetic meetings that ship with us?"""
-    inputs = history.inputs()
-    return bool(inputs) and all(Path(one["name"]).absolute().parent == SAMPLE for one in inputs)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.history import History
 from mutewatch.identity import Names
 from mutewatch.records import Verdict
-from mutewatch.report.columns import VERDICTS, Column, Payload
+from mutewatch.report.columns import Payload
 from mutewatch.report.html import static_page
 from mutewatch.report.payload import Role, client_minutes, overview, shown_name, summary
 
@@ -32,7 +32,6 @@ class ReportOptions:
     role: Role = Role.ANALYST
     guesses: bool = True
     made: str = ""  # from what and when, in words
-    is_sample: bool = False  # all of the store is the bundled sample's: the page says so above everything else
 
 
 def static_report(
@@ -44,43 +43,19 @@ def static_report(
     month = summary(history, (until - timedelta(microseconds=1)).date(), options.role, names=names)
     chosen, left_out = _client_days(history, since, until, most_minutes)
     about: Payload = {"made": options.made, "left_out": _left_out_words(*left_out) if left_out[0] else ""}
-    muted: Counter[str] = Counter()
 
     def blocks() -> Iterator[tuple[str, Any]]:
-        yield from (("overview", seen), ("summary", month))
+        yield from (("overview", seen), ("summary", month), ("about", about))
         numbers = {client["name"]: number for number, client in enumerate(seen["clients"])}
         for client, day in chosen:
             shown = shown_name(client, options.role, names)
-            told = _minutes(history, shown, day)
-            muted.update(_muted_counts(told))
-            yield f"minutes-{numbers[shown]}-{round(day.timestamp()) // 86400}", told
-        is_known = options.role is Role.ANALYST and not left_out[0]
-        yield "about", about | {"is_sample": options.is_sample, "muted": dict(muted) if is_known else None}
+            yield f"minutes-{numbers[shown]}-{round(day.timestamp()) // 86400}", _minutes(shown, day)
 
-    def _minutes(history: History, shown: str, day: datetime) -> Payload:
+    def _minutes(shown: str, day: datetime) -> Payload:
         ends = (max(day, since), min(day + DAY, until))
         return client_minutes(history, shown, *ends, options.role, names=names, guesses=options.guesses)
 
     return static_page(blocks())
-
-
-def _muted_counts(told: Payload) -> dict[str, int]:
-    """Count flagged minutes that were muted `whole` and in `part`, and the muted seconds of `missing` ones."""
-    counted: Counter[str] = Counter()
-    columns = (_entries(told.get(name), told["count"]) for name in ("verdict", "length", "muted"))
-    for verdict, length, muted in zip(*columns, strict=True):
-        if VERDICTS[verdict] is Verdict.FLAGGED:
-            counted["part" if muted is not None and muted < length else "whole"] += 1
-        elif VERDICTS[verdict] is Verdict.MISSING:
-            counted["missing"] += muted or 0
-    return counted
-
-
-def _entries(column: Column | None, length: int) -> list[Any]:
-    if isinstance(column, dict):
-        runs = column["runs"]
-        return [entry for entry, often in zip(runs[::2], runs[1::2], strict=True) for _ in range(often)]
-    return [None] * length if column is None else column
 
 
 def span_of(history: History, options: ReportOptions) -> tuple[datetime, datetime]:

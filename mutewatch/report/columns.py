@@ -4,12 +4,13 @@ Rules: a column has one entry a minute; where the entries repeat it is written a
 out; texts are numbers of one table.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from mutewatch.evidence import STATISTICS
 from mutewatch.records import SignatureRef, Verdict
 from mutewatch.sinks.record import Record
 from mutewatch.stored import Columns, Kind, mapped
@@ -79,14 +80,20 @@ def mute_columns(minutes: Columns) -> Payload:
     return _present({"muted": minutes.muted, "unmuted": minutes.rest.unmuted, "unknown": minutes.rest.unknown})
 
 
-def value_columns(minutes: Columns) -> list[Payload]:
-    """Return one entry for each audio-derived value: what it is, and its column."""
+def value_columns(minutes: Columns, meanings: Mapping[tuple[str, str], str]) -> list[Payload]:
+    """Return one entry for each audio-derived value: what it is, and its column.
+
+    `meanings`: in words, by signature and field.
+    """
     found: dict[tuple[str, str], tuple[Payload, list[Any]]] = {}
     of_kind: dict[int, list[list[Any]]] = {}
     for number, kind in minutes.kinds.items():
         for name, unit, floor, role in kind.values:
             if (name, unit) not in found:
                 told = {"name": name, "unit": unit, "floor": floor, "role": role and role.value}
+                field, statistic = _summarised(name, unit, kind)
+                told |= {"field": field, "statistic": statistic}
+                told["meaning"] = meanings.get((kind.signature.id, field or name))
                 found[name, unit] = told, [None] * len(minutes.kind)
         of_kind[number] = [found[name, unit][1] for name, unit, _, _ in kind.values]
     at = 0
@@ -97,6 +104,13 @@ def value_columns(minutes: Columns) -> list[Payload]:
         at += len(rows)
     columns = [told | {"at": packed(entries)} for told, entries in found.values()]
     return [{name: entry for name, entry in told.items() if entry is not None} for told in columns]
+
+
+def _summarised(name: str, unit: str, kind: Kind) -> tuple[str, str] | tuple[None, None]:
+    """Return the field and the statistic that `name` stands for, as `audioLevel.max`; the kind tells its fields."""
+    field, _, statistic = name.rpartition(".")
+    is_one = statistic in STATISTICS and (field, unit) in [told[:2] for told in kind.told]
+    return (field, statistic) if is_one else (None, None)
 
 
 def evidence_columns(minutes: Columns, texts: Texts) -> Payload:

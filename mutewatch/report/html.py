@@ -21,7 +21,7 @@ UPLOT: Final = FOLDER / "vendor/uplot"
 # One scope: `state.js` before all that uses it while it loads, `page.js`, which begins, last.
 PARTS: Final = (
     *("data.js", "draw.js", "day.js", "state.js"),
-    *("answer.js", "clients.js", "minutes.js", "month.js", "page.js"),
+    *("answer.js", "clients.js", "minutes.js", "evidence.js", "words.js", "month.js", "page.js"),
 )
 
 

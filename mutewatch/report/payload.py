@@ -6,11 +6,16 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
 `overview`:
 
     {"role", "since", "until", "guesses": bool,
+     "is_sample": bool,                             # all of the store was read from the synthetic meetings that ship
+     "store": {"first", "last", "before", "after"} | None,   # its first and last minute; the nearest ones outside
      "verdicts": ["flagged", "unmuted", "inert", "mute-unknown", "missing", "undecoded"],
      "totals": {verdict: minutes},                  # of the span; only those above zero
      "flagged": {"first", "last"} | None,           # start of the first flagged minute, end of the last
      "is_loudness": bool,                           # what was flagged are levels and gains of the microphone
-     "coverage": {"counted", "seen", "judged"},     # minutes the clients counted; whose report was seen; with a verdict
+     "coverage": {"counted", "seen",                # minutes the clients counted; of these, whose report was seen
+                  "uncounted": {app: minutes},      # seen of apps that count none: nobody knows what is missing there
+                  "judged"},                        # with a verdict
+     "muted": {"whole", "part", "missing"},         # of flagged minutes; muted seconds of missing ones: for an analyst
      "undated": {verdict: number},                  # findings without a time: in no span
      "uninspected": [{"reason", "host", "number", "first", "last"}],   # host "": not known; times or None
      "inputs": [{"name": str | None, "error": str | None, "matched", "decoded", "undecoded", "unread", "dark"}],
@@ -24,7 +29,9 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
      "uninspected": [[start, end, reason], ...],    # of the client's own addresses, where both times are known
      # and for an analyst:
      "muted", "unmuted", "unknown": seconds,
-     "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain"}],
+     "values": [{"name", "unit", "at": column, "floor"?, "role"?: "max-gain" | "mean-gain" | "min-gain",
+                 "field"?, "statistic"?: "max" | "mean" | "min",    # of the readings that a minute is made of
+                 "meaning"?}],
      "evidence": {"rule", "reason", "call", "app", "signature", "basis", "file", "door", "address", "sent",
                   "client_version": numbers of `texts`; "frame", "tcp_stream", "ordinal", "offset": numbers;
                   "sha256", "sent_sha256"},
@@ -48,6 +55,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from mutewatch.history import ClientTotals, History, HourCount, Uninspected
@@ -70,6 +78,7 @@ from mutewatch.stored import NO_MINUTES
 TOP_CLIENTS: Final = 50
 INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
 JUDGED: Final = (Verdict.FLAGGED, Verdict.UNMUTED, Verdict.INERT)
+SAMPLE: Final = Path(__file__).parents[1] / "sample"  # the synthetic meetings that ship with us
 _PSEUDONYM: Final = re.compile(r"client-[0-9a-f]{12}")
 
 
@@ -93,23 +102,26 @@ def overview(
     hours = history.hours(since, until)
     totals = _totals(hours)
     span = history.bounds(Verdict.FLAGGED, since, until)
+    inputs = history.inputs()
     by_client: dict[str, list[HourCount]] = {}
     for one in hours:
         by_client.setdefault(one.client, []).append(one)
     first_hour = seconds(since) // 3600
-    return {
+    told = {
         "role": role.value,
         "since": seconds(since),
         "until": seconds(until),
         "guesses": guesses and role is Role.ANALYST,
+        "is_sample": bool(inputs) and all(Path(row["name"]).absolute().parent == SAMPLE for row in inputs),
+        "store": _store(history, since, until),
         "verdicts": [verdict.value for verdict in VERDICTS],
         "totals": totals,
         "flagged": span and {"first": seconds(span[0]), "last": seconds(span[1])},
         "is_loudness": _is_loudness({one.signature for one in hours if one.verdict is Verdict.FLAGGED}),
-        "coverage": _coverage(totals),
+        "coverage": _coverage(hours),
         "undated": history.undated(),
         "uninspected": _by_reason(history.uninspected(since, until), role),
-        "inputs": [_input(row, role) for row in history.inputs()],
+        "inputs": [_input(row, role) for row in inputs],
         "clients": [
             {
                 "name": shown_name(client.client, role, names),
@@ -120,6 +132,7 @@ def overview(
             for client in history.clients(since, until)
         ],
     }
+    return told | {"muted": _muted(history, totals, since, until)} if role is Role.ANALYST else told
 
 
 def client_minutes(
@@ -147,7 +160,7 @@ def client_minutes(
         return told
     texts = Texts()
     told |= mute_columns(found)
-    told |= {"values": value_columns(found), "evidence": evidence_columns(found, texts)}
+    told |= {"values": value_columns(found, _meanings()), "evidence": evidence_columns(found, texts)}
     told |= guess_columns(found, texts) if guesses else {}
     return told | {"texts": texts.table()}
 
@@ -168,7 +181,7 @@ def summary(history: History, month: date, role: Role, *, names: Names | None = 
         "since": seconds(since),
         "until": seconds(until),
         "totals": totals,
-        "coverage": _coverage(totals),
+        "coverage": _coverage(hours),
         "client_count": len(clients),
         "flagged_count": len(flagged),
         "clients": [
@@ -232,10 +245,47 @@ def _named(counted: "dict[Verdict, int]") -> dict[str, int]:
     return {verdict.value: counted[verdict] for verdict in VERDICTS if counted.get(verdict)}
 
 
-def _coverage(totals: dict[str, int]) -> dict[str, int]:
-    counted = sum(number for verdict, number in totals.items() if verdict != Verdict.UNDECODED)
-    judged = sum(totals.get(verdict, 0) for verdict in JUDGED)
-    return {"counted": counted, "seen": counted - totals.get(Verdict.MISSING, 0), "judged": judged}
+def _store(history: History, since: datetime, until: datetime) -> Payload | None:
+    known = history.span()
+    if known is None:
+        return None
+    told = dict(zip(("first", "last", "before", "after"), (*known, *history.around(since, until)), strict=True))
+    return {name: at and int(at.timestamp()) for name, at in told.items()}  # rounded up it might be of the next day
+
+
+def _muted(history: History, totals: dict[str, int], since: datetime, until: datetime) -> dict[str, int]:
+    part, missing = history.muted_parts(since, until)
+    return {"whole": totals.get(Verdict.FLAGGED, 0) - part, "part": part, "missing": missing}
+
+
+def _coverage(hours: Sequence[HourCount]) -> Payload:
+    """A minute that nobody counts cannot be missed: none of such an app's is among those `counted`."""
+    counting = {one.id for one in known_signatures() if any(m.audio and m.audio.number for m in one.messages)}
+    counting |= {one.signature for one in hours if one.verdict is Verdict.MISSING}
+    told = Counter[str]()
+    uncounted = Counter[str]()
+    for one in hours:
+        told["judged"] += one.number if one.verdict in JUDGED else 0
+        if one.verdict is Verdict.UNDECODED:
+            continue
+        if one.signature in counting:
+            told["counted"] += one.number
+            told["seen"] += one.number if one.verdict is not Verdict.MISSING else 0
+        else:
+            uncounted[app_of(one.signature)] += one.number
+    return {name: told[name] for name in ("counted", "seen", "judged")} | {"uncounted": dict(uncounted)}
+
+
+def _meanings() -> dict[tuple[str, str], str]:
+    """What the fields of the known signatures mean, by signature and name."""
+    return {
+        (one.id, f"{group.prefix}{name}"): field.meaning
+        for one in known_signatures()
+        for message in one.messages
+        if message.audio
+        for group in message.audio.groups
+        for name, field in group.fields.items()
+    }
 
 
 def _triples(hours: Iterable[HourCount], first_hour: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 function tellAnswer(all) {
   const flagged = all.totals.flagged || 0;
-  const { counted, seen, judged } = all.coverage;
+  const { seen, uncounted, judged } = all.coverage;
+  const seenInAll = seen + sum(uncounted);
   byId("span").textContent = spanWords(all);
   const lead = byId("lead");
   lead.replaceChildren();
@@ -14,9 +15,9 @@ function tellAnswer(all) {
     const when = isOneDay
       ? `First ${clock(first)}, last until ${clock(last)} UTC on ${dayName(first)}.`
       : `First ${clock(first)} UTC on ${dayName(first)}, last until ${clock(last)} on ${dayName(last)}.`;
-    lead.append(make("strong", {}, `${flagged.toLocaleString("en-GB")} of ${count(seen, "minute")}`), ": audio-derived data left while the client was muted.",
-      ...partWords(flagged),
-      all.is_loudness ? make("small", {}, "Numbers about how loud the microphone was, not the sound itself.") : "",
+    lead.append(make("strong", {}, `${flagged.toLocaleString("en-GB")} of ${count(seenInAll, "minute")}`), ": audio-derived data left while the client was muted.",
+      ...partWords(all),
+      make("small", {}, `${all.is_loudness ? "Numbers about how loud the microphone was" : "Numbers made of the microphone's sound"}, not the sound itself.`),
       make("small", {}, `${when} ${count(clients.length, "client")}, ${apps}. A handful of such minutes can be enough to guess what somebody does near a muted microphone.`));
   } else if (judged) {
     lead.append(`None of ${count(judged, "judged minute")} was flagged.`, make("small", {}, "That speaks for these minutes only: see what was not seen."));
@@ -26,22 +27,25 @@ function tellAnswer(all) {
   const legend = NAMES.filter((name) => all.totals[name]);
   byId("legend").replaceChildren(...legend.map((name) => {
     const words = [make("b", {}, all.totals[name].toLocaleString("en-GB")), ` ${name}`];
-    return make("li", { title: VERDICTS[name].means }, swatch(name), name === "flagged" ? pressable(words, openFirstFlagged, "Go to the first flagged minute") : make("span", {}, ...words));
+    return make("li", { title: VERDICTS[name].means }, swatch(name), name === "flagged" ? pressable(words, openFirstFlagged, "Go to the first flagged minute") : make("span", {}, ...words), make("small", {}, VERDICTS[name].short));
   }));
   byId("totals").setAttribute("aria-label", `Minutes by verdict: ${legend.map((name) => `${all.totals[name]} ${name}`).join(", ") || "none"}`);
   tellAdvice(all);
   byId("unseen").replaceChildren(...unseen(all).map((words) => make("li", {}, words)));
 }
 
-/** How many of the flagged minutes were muted for all of it; nothing where this page does not know. */
-function partWords(flagged) {
-  const { whole = 0, part = 0 } = source.about?.muted || {};
-  return part && whole + part === flagged ? [make("small", {}, `${whole} for the whole minute, ${part} for a part of it.`)] : [];
+/** How many of the flagged minutes were muted for all of it; nothing for a viewer. */
+function partWords({ muted }) {
+  return muted?.part ? [make("small", {}, `${muted.whole.toLocaleString("en-GB")} for the whole minute, ${muted.part.toLocaleString("en-GB")} for a part of it.`)] : [];
 }
 
-function spanWords(all) {
-  const [first, last] = [dayName(all.since), dayName(all.until - 1)];
-  return `${first === last ? first : `${first} to ${last}`}, ${count(all.clients.length, "client")}`;
+const sum = (numbers) => Object.values(numbers).reduce((all, n) => all + n, 0);
+const days = (from, to) => (dayOf(from) === dayOf(to) ? dayName(from) : `${dayName(from)} to ${dayName(to)}`);
+
+/** Of which days this tells, and whether that is all of the store. */
+function spanWords({ since, until, clients, store }) {
+  const isAll = !store || (store.before === null && store.after === null);
+  return `${days(since, until - 1)}, ${count(clients.length, "client")}: ${isAll ? "all that the store has" : `a part of the store, which has minutes of ${days(store.first, store.last)}`}.`;
 }
 
 function tellAdvice(all) {
@@ -74,7 +78,7 @@ function advice(all) {
   if (totals.flagged) {
     told.push([bold("Mute in hardware"), " until this is settled: a headset's switch or an unplugged microphone. The mute button did not stop these numbers."]);
     told.push([bold("Update the client"), ", then record the same meeting again and compare. ", isOfNoVersion()
-      ? "This client reports no version: note it yourself." : "The month below tells apps and versions apart."]);
+      ? `${all.clients.length === 1 ? "This client reports" : "These clients report"} no version: note it yourself.` : "The month below tells apps and versions apart."]);
     told.push([bold("Stop it at the gateway"), ": ", make("code", {}, "mutewatch live"), " takes the values out or blocks the message with ", make("code", {}, "[mitigation] action = \"redact\""), " or ", make("code", {}, "\"block\""), " in the file of ", make("code", {}, "mutewatch live --config"), ": docs/mitigation.md."]);
     told.push([bold("Tell those concerned"), ": data-protection officer and works council. Print this page for them."]);
     if (all.role === "analyst") told.push([bold("Check it yourself"), ": choose a flagged minute below. Its file, frame and hash lead to the same bytes in Wireshark.", make("span", { id: "check" })]);
@@ -90,12 +94,15 @@ const isOfNoVersion = () => Boolean(state.month?.apps.length) && state.month.app
 /** What is known not to be known, as sentences; the same for a month. */
 function unseen(told) {
   const lines = [];
-  const { counted, seen, judged } = told.coverage;
+  const { counted, seen, judged, uncounted } = told.coverage;
   const totals = told.totals;
-  if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}); ${judged.toLocaleString("en-GB")} could be judged.`);
-  lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}${mutedOfMissing(told)}; counted by the client, but the report was not seen.` : "Missing: none.");
+  const apps = Object.keys(uncounted);
+  if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}).`);
+  if (apps.length) lines.push(`${apps.join(", ")}: ${count(sum(uncounted), "minute")} seen, which ${apps.length === 1 ? "this app does" : "these apps do"} not count: whether any is missing cannot be known.`);
+  lines.push(counted || apps.length ? `Judged: ${count(judged, "minute")} of those seen.` : "No minute of this time is in the store.");
+  if (counted) lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}${mutedOfMissing(told)}; counted by the client, but the report was not seen.` : "Missing: none.");
   lines.push(totals["mute-unknown"] ? `Mute state unknown: ${count(totals["mute-unknown"], "minute")}. Not clean.` : "Mute state unknown: none.");
-  const undated = Object.values(told.undated || {}).reduce((sum, n) => sum + n, 0);
+  const undated = sum(told.undated || {});
   lines.push(totals.undecoded ? `Undecoded: ${count(totals.undecoded, "message")} of known endpoints.` : "Undecoded: none.");
   if (undated) lines.push(`Without a time, so in no count here: ${count(undated, "finding")}.`);
   for (const one of told.uninspected) {
@@ -109,8 +116,8 @@ function unseen(told) {
   return lines;
 }
 
-/** For how long clients were muted in the minutes that are missing, where this page knows of all of them. */
+/** For how long clients were muted in the minutes that are missing; nothing for a viewer. */
 function mutedOfMissing(told) {
-  const muted = told === state.all && source.about?.muted?.missing;
+  const muted = told.muted?.missing;
   return muted ? ` (the client was muted for ${muted.toLocaleString("en-GB")} s of ${told.totals.missing === 1 ? "it" : "them"})` : "";
 }

@@ -32,6 +32,22 @@ function daysWithData(all) {
   return days;
 }
 
+/** The days that can be gone to, in order: those of the overview, and of a server's store the nearest ones outside. */
+function knownDays() {
+  const { before, after } = (source.isLive && state.all.store) || {};
+  const days = [before, after].filter(Number.isInteger).map(dayOf);
+  return [...new Set([...daysWithData(state.all).keys(), ...days])].sort((a, b) => a - b);
+}
+
+/** The hours of the day that the rows show: all that has anything, so that a short meeting is no speck of 24 hours. */
+function hoursShown(clients) {
+  const hours = clients.flatMap((client) => client.hours.map(([hour]) => hour));
+  const [first, last] = [Math.min(...hours), Math.max(...hours) + 1];
+  const wide = [1, 2, 4, 8, 12].find((n) => n >= last - first) || 24; // their quarters are round times
+  const from = Math.min(Math.max(0, first), 24 - wide);
+  return hours.length ? [from, from + wide] : [0, 24];
+}
+
 function firstDay(all) {
   const days = [...daysWithData(all)].sort((a, b) => a[0] - b[0]);
   const most = Math.max(0, ...days.map(([, n]) => n));
@@ -62,8 +78,9 @@ function paintRow(row, minutes) {
   const canvas = row.querySelector("canvas");
   const width = state.stripWidth ??= canvas.clientWidth; // asked once: each answer would lay the list out anew
   if (!width) return;
-  if (minutes) drawVerdicts(canvas, width, 22, minutes, state.day, state.day + DAY);
-  else drawHours(canvas, width, 22, row.client.hours);
+  const [from, to] = state.hours;
+  if (minutes) drawVerdicts(canvas, width, 22, minutes, state.day + from * 3600, state.day + to * 3600);
+  else drawHours(canvas, width, 22, row.client.hours, from, to);
 }
 
 function listClients() {
@@ -76,13 +93,19 @@ function listClients() {
     (!find || client.name.toLowerCase().includes(find) || client.apps.some((name) => name.toLowerCase().includes(find))) &&
     (!verdict || client.minutes[verdict]) && (!app || client.apps.includes(app)));
   observer.disconnect();
+  state.hours = hoursShown(state.clients);
+  const [from, to] = state.hours;
+  const quarters = [0, 1, 2, 3, 4].map((k) => (from + ((to - from) * k) / 4) * 60); // minutes of the day
+  byId("hours").replaceChildren(...quarters.map((at) => make("span", {}, `${pad(Math.floor(at / 60))}:${pad(at % 60)}`)));
+  byId("clients").classList.toggle("of-apps", new Set(state.clients.flatMap((client) => client.apps)).size > 1);
   state.rows = shown.map((client) => {
     const told = NAMES.filter((name) => client.minutes[name]).map((name) => `${client.minutes[name]} ${name}`).join(", ");
     const all = Object.values(client.minutes).reduce((sum, n) => sum + n, 0);
     const row = make("button", { type: "button", class: "client", tabindex: "-1" },
       make("span", { class: "name", title: client.name }, wire(client.name)),
+      make("span", { class: "app" }, client.apps.join(", ")),
       make("span", { class: "number" }, make("b", { class: client.minutes.flagged ? null : "none" }, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
-      make("canvas", { role: "img", "aria-label": `${client.apps.join(", ")}: ${told}` }));
+      make("canvas", { role: "img", "aria-label": told }));
     row.client = client;
     return row;
   });
@@ -127,17 +150,22 @@ async function chooseDay(day) {
   if (source.isLive) await load(day);
   state.clients = clientsOf(state.all, day);
   byId("day-choice").value = isoDay(day);
-  byId("day-plain").textContent = dayName(day);
-  const days = [...daysWithData(state.all).keys()];
-  byId("day-before").disabled = !source.isLive && !days.some((other) => other < day);
-  byId("day-after").disabled = !source.isLive && !days.some((other) => other > day);
+  byId("clients-title").textContent = `Clients, ${dayName(day)}`; // browsers write the day above in the user's own way
+  tellSteps();
   listClients();
   const same = state.clients.find((client) => client.name === state.client?.name);
   await chooseClient(same || state.clients[0] || null);
 }
 
+/** The next known day with data, or the one before; undefined where there is none. */
+const dayBeside = (by) => (by < 0 ? knownDays().findLast((day) => day < state.day) : knownDays().find((day) => day > state.day));
+
+function tellSteps() {
+  byId("day-before").disabled = dayBeside(-1) === undefined;
+  byId("day-after").disabled = dayBeside(1) === undefined;
+}
+
 function stepDay(by) {
-  if (source.isLive) return chooseDay(state.day + by * DAY);
-  const days = [...daysWithData(state.all).keys()].filter((day) => (by < 0 ? day < state.day : day > state.day)).sort((a, b) => a - b);
-  return days.length ? chooseDay(by < 0 ? days.at(-1) : days[0]) : null;
+  const day = dayBeside(by);
+  return day === undefined ? null : chooseDay(day);
 }

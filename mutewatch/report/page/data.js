@@ -1,14 +1,15 @@
 // Where the payload is from (in this file, or fetched), how its columns unfold, and how numbers become words.
 const DAY = 86400;
 const VERDICTS = {
-  "flagged": { glyph: "▲", means: "audio-derived data left while the client was muted" },
-  "unmuted": { glyph: "○", means: "audio-derived data left while the client was not muted" },
-  "inert": { glyph: "–", means: "values were there but carry no information: at their floor, or without a change" },
-  "mute-unknown": { glyph: "?", means: "audio-derived data left, and nobody said whether the client was muted: not clean" },
-  "missing": { glyph: "×", means: "the client counted this minute, but its report was not seen" },
-  "undecoded": { glyph: "#", means: "a message of a known endpoint that could not be read" },
+  "flagged": { glyph: "▲", short: "left while muted", means: "audio-derived data left while the client was muted" },
+  "unmuted": { glyph: "○", short: "left while not muted", means: "audio-derived data left while the client was not muted" },
+  "inert": { glyph: "–", short: "without information", means: "values were there but carry no information: at their floor, or without a change" },
+  "mute-unknown": { glyph: "?", short: "nobody said whether muted", means: "audio-derived data left, and nobody said whether the client was muted: not clean" },
+  "missing": { glyph: "×", short: "counted, not seen", means: "the client counted this minute, but its report was not seen" },
+  "undecoded": { glyph: "#", short: "could not be read", means: "a message of a known endpoint that could not be read" },
 };
 const NAMES = Object.keys(VERDICTS);
+const STATISTICS = ["max", "mean", "min"];
 
 const pad = (number) => String(number).padStart(2, "0");
 const clock = (time) => { const at = new Date(time * 1000); return `${pad(at.getUTCHours())}:${pad(at.getUTCMinutes())}`; };
@@ -30,6 +31,12 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 }
+function pressable(words, then, title = null) {
+  const button = make("button", { type: "button", title }, ...[words].flat());
+  button.addEventListener("click", then);
+  return button;
+}
+const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 const byId = (id) => document.getElementById(id);
 /** A text from the wire, kept from turning the direction of what stands around it. */
 const wire = (text) => make("bdi", {}, text);
@@ -59,7 +66,7 @@ function unfold(payload) {
   };
   return {
     count: n, end, length: unpack(payload.length, n) || [], verdict: unpack(payload.verdict, n) || [],
-    closed: payload.uninspected || [], values: payload.values || [], guesses: payload.guesses || [], texts: payload.texts || [],
+    closed: payload.uninspected || [], values: payload.values || [], series: seriesOf(payload.values || []), guesses: payload.guesses || [], texts: payload.texts || [],
     seconds: (what, i) => column(what, payload[what])?.[i] ?? null,
     value: (which, i) => column(`value ${which}`, payload.values[which].at)?.[i] ?? null,
     evidence: (what, i) => column(`evidence ${what}`, payload.evidence?.[what])?.[i] ?? null,
@@ -67,8 +74,21 @@ function unfold(payload) {
     guess(i) { const number = column("guess", payload.guess)?.[i] ?? null; return number === null ? null : this.guesses[number]; },
     isForAnalysts: "evidence" in payload,
     /** A flagged minute for a part of which the client was muted. */
-    isPart(i) { const muted = this.seconds("muted", i); return this.verdict[i] === 0 && muted !== null && muted < this.length[i]; },
+    isPart(i) { return this.words("rule", i) === "MW-MUTED-PART"; },
   };
+}
+
+/** What there is to draw of the values: of each gain or field its `max`, `mean` and `min`, of other values a `mean` only. */
+function seriesOf(values) {
+  const found = new Map();
+  values.forEach((value, k) => {
+    const [kind, label, statistic] = value.role ? ["gain", "gain", value.role.split("-")[0]]
+      : value.field ? ["field", value.field, value.statistic] : ["value", value.name, "mean"];
+    const key = `${kind} ${label} ${value.unit}`;
+    if (!found.has(key)) found.set(key, { kind, label, unit: value.unit === "1" ? "" : value.unit, meaning: value.meaning, floor: value.floor ?? null, at: {} });
+    found.get(key).at[statistic] = k;
+  });
+  return [...found.values()].sort((a, b) => (b.kind === "gain") - (a.kind === "gain"));
 }
 
 /** Everything is in this file; minutes are parsed when they are first looked at. */

@@ -1,6 +1,6 @@
 // One client's day: strips, the chart of its values, and the keys and pointers that move through it.
 function Timeline({ onChoose, onEnter }) {
-  const box = byId("timeline");
+  const cursor = byId("cursor"); // a slider over the minutes: screen readers say where it stands
   const strips = ["verdict", "mute", "guess", "missing", "closed"].map((name) => byId(`strip-${name}`));
   const [verdictStrip, muteStrip, guessStrip, missingStrip, closedStrip] = strips;
   const holder = byId("chart");
@@ -40,21 +40,15 @@ function Timeline({ onChoose, onEnter }) {
   }
 
   function offerSeries() {
-    const roles = ["max-gain", "min-gain", "mean-gain"].map((role) => minutes.values.findIndex((value) => value.role === role));
-    const others = minutes.values.map((value, i) => [value, i]).filter(([value]) => !value.role);
-    choice.replaceChildren();
-    if (roles.some((i) => i >= 0)) choice.append(make("option", { value: "gain" }, "gain"));
-    for (const [value, i] of others) choice.append(make("option", { value: String(i) }, value.unit === "1" ? value.name : `${value.name}, ${value.unit}`));
+    choice.replaceChildren(...minutes.series.map((one, k) => make("option", { value: String(k) }, one.unit ? `${one.label}, ${one.unit}` : one.label)));
     choice.disabled = choice.options.length < 2;
     byId("gain-track").hidden = !choice.options.length;
   }
 
   /** What the chart shows: x in the middle of each minute, with a break where minutes are not neighbours. */
   function series() {
-    const isGain = choice.value === "gain";
-    const which = isGain
-      ? ["max-gain", "min-gain", "mean-gain"].map((role) => minutes.values.findIndex((value) => value.role === role))
-      : [Number(choice.value)];
+    const { at } = shown();
+    const which = isBand(shown()) ? [at.max, at.min, at.mean] : [at.mean ?? at.max ?? at.min];
     const rows = [[], ...which.map(() => [])];
     let before = null;
     for (let i = 0; i < minutes.count; i++) {
@@ -63,34 +57,36 @@ function Timeline({ onChoose, onEnter }) {
       if (before !== null && x <= before) continue; // two calls at once: the chart shows the first
       if (before !== null && x - before > length * 1.5) { rows[0].push((x + before) / 2); which.forEach((_, k) => rows[k + 1].push(null)); }
       rows[0].push(x);
-      which.forEach((k, n) => rows[n + 1].push(k < 0 ? null : minutes.value(k, i)));
+      which.forEach((k, n) => rows[n + 1].push(k === undefined ? null : minutes.value(k, i)));
       before = x;
     }
-    return { rows, isGain };
+    return rows;
   }
+  const shown = () => minutes.series[Number(choice.value)];
 
   function build() {
     if (chart) chart.destroy();
     chart = null;
     holder.replaceChildren();
     if (byId("gain-track").hidden || !holder.clientWidth) return;
-    const { rows, isGain } = series();
-    const unit = isGain ? "gain in dB: quieter ↑, louder ↓" : choice.selectedOptions[0].textContent;
-    byId("unit").textContent = isGain ? unit : "";
+    const rows = series();
+    const hasBand = isBand(shown());
+    byId("unit").textContent = seriesWords(shown());
+    holder.setAttribute("aria-label", valueWords(minutes, shown()));
     const dots = { show: rows[0].length < 120, size: 5 };
     const line = (label, colour, width, more = {}) => ({ label, stroke: colour, width, points: { ...dots, show: false }, ...more });
-    const lines = isGain
+    const lines = hasBand
       ? [line("max", palette.band, 1), line("min", palette.band, 1), line("mean", palette.mean, 2, { points: { ...dots, fill: palette.mean } })]
-      : [line(unit, palette.mean, 2, { points: { ...dots, fill: palette.mean } })];
+      : [line("value", palette.mean, 2, { points: { ...dots, fill: palette.mean } })];
     const axis = { stroke: palette.soft, grid: { stroke: palette.line, width: 1 }, ticks: { stroke: palette.line, width: 1 }, font: "12px system-ui, sans-serif" };
     chart = new uPlot({
-      width: holder.clientWidth, height: 190, padding: [14, 0, 0, 0], legend: { show: false },
+      width: holder.clientWidth, height: 176, padding: [14, 0, 0, 0], legend: { show: false },
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
       scales: { x: { time: true, range: () => view }, y: { range: (_, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, { min: { pad: 0.12 }, max: { pad: 0.12 } })) } },
       series: [{}, ...lines],
-      bands: isGain ? [{ series: [1, 2], fill: withAlpha(palette.band, 0.28) }] : [],
+      bands: hasBand ? [{ series: [1, 2], fill: withAlpha(palette.band, 0.28) }] : [],
       axes: [
-        { ...axis, space: 70, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * 60),
+        { ...axis, space: 70, size: 30, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * 60),
           values: (plot, times) => times.map((time) => ((view[1] - time) / (view[1] - view[0])) * (plot.width - gutter()) < 18 ? "" : clock(time)) },
         { ...axis, size: gutter() },
       ],
@@ -104,6 +100,7 @@ function Timeline({ onChoose, onEnter }) {
     let pressedAt = 0;
     chart.over.addEventListener("pointerdown", (event) => { pressedAt = event.clientX; });
     chart.over.addEventListener("click", (event) => {
+      cursor.focus({ preventScroll: true });
       if (Math.abs(event.clientX - pressedAt) < 6) chooseAt(chart.posToVal(event.clientX - chart.over.getBoundingClientRect().left, "x"));
     });
   }
@@ -170,6 +167,9 @@ function Timeline({ onChoose, onEnter }) {
   function choose(i, isQuiet = false) {
     if (i === null || i < 0 || i >= minutes.count) return;
     chosen = i;
+    cursor.setAttribute("aria-valuemax", String(minutes.count));
+    cursor.setAttribute("aria-valuenow", String(i + 1));
+    cursor.setAttribute("aria-valuetext", minuteWords(minutes, i));
     const [start, end] = edges(i);
     const wide = view[1] - view[0];
     if (start < view[0] || end > view[1]) view = clamp([start - wide / 2, start + wide / 2]);
@@ -195,16 +195,16 @@ function Timeline({ onChoose, onEnter }) {
     do i += by; while (i >= 0 && i < minutes.count && isFlaggedOnly && minutes.verdict[i] !== 0);
     return i;
   }
-  const step = (by, isFlaggedOnly) => choose(next(by, isFlaggedOnly));
+  const step = (by, isFlaggedOnly, isQuiet) => choose(next(by, isFlaggedOnly), isQuiet);
   const hasFlagged = (by) => { const i = next(by, true); return i >= 0 && i < minutes.count; };
 
   const keys = {
-    "ArrowRight": (event) => step(1, event.shiftKey), "ArrowLeft": (event) => step(-1, event.shiftKey),
-    "Home": () => choose(0), "End": () => choose(minutes.count - 1), "Enter": () => chosen !== null && onEnter(),
+    "ArrowRight": (event) => step(1, event.shiftKey, true), "ArrowLeft": (event) => step(-1, event.shiftKey, true),
+    "Home": () => choose(0, true), "End": () => choose(minutes.count - 1, true), "Enter": () => chosen !== null && onEnter(),
     "+": () => zoomBy(0.5), "=": () => zoomBy(0.5), "-": () => zoomBy(2), "0": () => zoomTo(extent()),
   };
-  box.addEventListener("keydown", (event) => {
-    if (event.target !== box || !minutes || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  cursor.addEventListener("keydown", (event) => {
+    if (!minutes || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key](event);
   });
@@ -224,6 +224,7 @@ function Timeline({ onChoose, onEnter }) {
       if (!from) return;
       const [[x, start], end] = [from, timeAt(event)];
       from = null;
+      cursor.focus({ preventScroll: true });
       if (Math.abs(event.clientX - x) < 6) chooseAt(end);
       else zoomTo([Math.min(start, end), Math.max(start, end)]);
     });
@@ -237,6 +238,8 @@ function Timeline({ onChoose, onEnter }) {
   const redraw = () => { if (minutes) { build(); draw(); } };
   return { show, choose, step, hasFlagged, redraw, view: () => view, chosen: () => chosen };
 }
+
+const isBand = (one) => one.at.max !== undefined && one.at.min !== undefined;
 
 function withAlpha(colour, alpha) {
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));

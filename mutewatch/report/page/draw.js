@@ -89,14 +89,15 @@ function drawTotals(canvas, totals) {
   }
 }
 
-/** A day of a client, hour by hour: what the overview knows before its minutes are at hand. */
-function drawHours(canvas, width, height, hours) {
+/** Hours of a client's day, of the day's `from` to its `to`: what the overview knows before its minutes are at hand. */
+function drawHours(canvas, width, height, hours, from, to) {
   const { pen } = prepare(canvas, width, height);
   background(pen, width, height);
   for (const [hour, verdict, minutes] of hours) {
     pen.fillStyle = fillOf(NAMES[verdict]);
     const high = Math.max(3, (Math.min(60, minutes) / 60) * height);
-    pen.fillRect((hour / 24) * width, height - high, width / 24 - 1, high);
+    const wide = width / (to - from);
+    pen.fillRect((hour - from) * wide, height - high, wide - 1, high);
   }
 }
 

@@ -6,16 +6,17 @@ function tellMonth(month) {
   byId("month-title").textContent = monthFormat.format(new Date(month.since * 1000));
   byId("month-choice").value = month.month;
   const days = month.days.filter((day) => day.minutes.flagged).length;
+  const expired = Object.entries(month.expired).map(([name, n]) => `${n.toLocaleString("en-GB")} ${name}`).join(", ");
+  const worst = month.days.reduce((most, day) => ((day.minutes.flagged || 0) > (most.minutes.flagged || 0) ? day : most));
   byId("month-lead").textContent = flagged
-    ? `${count(flagged, "flagged minute")} of ${count(month.flagged_count, "client")} (of ${month.client_count} seen) on ${count(days, "day")}.`
-    : `No flagged minutes; ${count(month.client_count, "client")} seen.`;
+    ? `${count(flagged, "flagged minute")} of ${count(month.flagged_count, "client")} (of ${month.client_count} seen) on ${count(days, "day")}${days > 1 ? `, most on ${dayName(Date.parse(worst.day) / 1000)} (${worst.minutes.flagged.toLocaleString("en-GB")})` : ""}.`
+    : month.client_count ? `No flagged minutes; ${count(month.client_count, "client")} seen.` : `No client was seen${expired ? ": what was is deleted, only counts are left" : ""}. That says nothing about leaks.`;
   const fill = (id, rows) => byId(id).tBodies[0].replaceChildren(...rows.map((cells) => make("tr", {}, ...cells.map((cell, k) =>
     make(k ? "td" : "th", { scope: k ? null : "row", class: typeof cell === "number" ? "n" : null }, typeof cell === "number" ? cell.toLocaleString("en-GB") : cell)))));
   fill("month-clients", month.clients.map((client) => [wire(client.name), client.flagged, client.minutes, client.days]));
   byId("month-clients").caption.replaceChildren("Who, how often ", make("small", {}, month.clients.length < month.flagged_count
     ? `the ${month.clients.length} with most of ${month.flagged_count}` : count(month.flagged_count, "client")));
   fill("month-apps", month.apps.map((app) => [wire(app.app), app.version === null ? "not reported" : wire(app.version), app.flagged, app.minutes]));
-  const expired = Object.entries(month.expired).map(([name, n]) => `${n.toLocaleString("en-GB")} ${name}`).join(", ");
   byId("month-unseen").replaceChildren(...[...unseen(month), expired ? `Deleted for their age, only counted: ${expired}.` : "Deleted for their age: none."].map((words) => make("li", {}, words)));
   drawTrend(month.days);
 }
@@ -64,5 +65,5 @@ function tellAbout(all) {
   const inputs = all.inputs.map((input, k) => make("tr", {}, make("th", { scope: "row", title: input.name }, input.name === null ? `input ${k + 1}` : wire(input.name.split("/").pop() || input.name)),
     ...["matched", "decoded", "undecoded", "unread", "dark"].map((name) => make("td", { class: "n" }, input[name].toLocaleString("en-GB"))), make("td", { class: input.error === null ? "whole" : null }, input.error === null ? "whole" : wire(input.error))));
   byId("made").replaceChildren(...lines.map((line) => make("p", {}, line)), ...(inputs.length ? [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Inputs" }, make("table", {}, make("caption", {}, "What was read"),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Input"), ...["Messages", "Decoded", "Undecoded", "Without body", "Closed"].map((head) => make("th", { scope: "col", class: "n" }, head)), make("th", { scope: "col" }, "Read"))), make("tbody", {}, ...inputs)))] : []));
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Input"), ...["Messages", "Decoded", "Undecoded", "Without body", "Not opened"].map((head) => make("th", { scope: "col", class: "n" }, head)), make("th", { scope: "col" }, "Read"))), make("tbody", {}, ...inputs)))] : []));
 }

@@ -21,16 +21,19 @@ function redraw() {
   if (state.month && byId("trend").querySelector("svg").viewBox.baseVal.width !== Math.max(280, byId("trend").clientWidth)) drawTrend(state.month.days);
 }
 
+/** Everything is drawn anew as wide as the paper is: what is printed would else be what fitted the window. */
 let themeBeforePrint = null;
 function beforePrint() {
   if (themeBeforePrint !== null) return;
   themeBeforePrint = document.documentElement.dataset.theme;
+  document.documentElement.dataset.printing = "";
   if (state.minutes) tellTable(Infinity);
   for (const row of state.rows) row.isDrawn = true;
   setTheme("light");
 }
 function afterPrint() {
   if (themeBeforePrint === null) return;
+  delete document.documentElement.dataset.printing;
   setTheme(themeBeforePrint);
   themeBeforePrint = null;
   if (state.minutes) tellTable();
@@ -43,10 +46,11 @@ async function load(day) {
   state.all = await source.overview(day);
   if (source.isLive) tellVisit(state.all);
   if (state.all === before) return; // what has the focus keeps it
+  if (state.day !== null) tellSteps();
   tellAnswer(state.all);
   tellAbout(state.all);
-  byId("sample").hidden = !source.about?.is_sample;
-  byId("what-client").textContent = `Client: one installation of an app${state.all.clients.every((client) => /^client-[0-9a-f]{12}$/.test(client.name)) ? ", under a pseudonym" : ""}.`;
+  byId("sample").hidden = !state.all.is_sample;
+  byId("what-client").textContent = [source.about?.left_out, `Client: one installation of an app${state.all.clients.every((client) => /^client-[0-9a-f]{12}$/.test(client.name)) ? ", under a pseudonym" : ""}.`].filter(Boolean).join(" ");
   const apps = [...new Set(state.all.clients.flatMap((client) => client.apps))].sort();
   const chosen = byId("with-app").value;
   byId("with-app").replaceChildren(make("option", { value: "" }, "any app"), ...apps.map((app) => make("option", { value: app }, app)));
@@ -66,7 +70,10 @@ async function poll() {
   if (document.hidden || state.day === null) return;
   const before = JSON.stringify(state.clients);
   const chosen = timeline.chosen();
+  const flagged = state.all.totals.flagged || 0;
   await load(state.day);
+  const more = (state.all.totals.flagged || 0) - flagged;
+  if (more > 0) byId("heard").textContent = `${count(more, "flagged minute")} more: ${byId("lead").firstChild.textContent}.`;
   drawSwatches();
   drawTotals(byId("totals"), state.all.totals);
   state.clients = clientsOf(state.all, state.day);
@@ -101,7 +108,7 @@ function wireUp() {
   byId("page-before").addEventListener("click", () => { state.page -= 1; tellTable(); });
   byId("page-after").addEventListener("click", () => { state.page += 1; tellTable(); });
   byId("month-choose").hidden = !source.isLive;
-  byId("month-choice").addEventListener("change", async (event) => { if (event.target.value) tellMonth(await source.summary(event.target.value)); });
+  byId("month-choice").addEventListener("change", async (event) => { if (!event.target.value) return; tellMonth(await source.summary(event.target.value)); byId("heard").textContent = byId("month-lead").textContent; });
   let pending = 0;
   window.addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(redraw); });
   byId("with-verdict").append(...NAMES.map((name) => make("option", { value: name }, name)));
@@ -112,7 +119,7 @@ async function begin() {
   wireUp();
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   await load(null);
-  const month = source.summary(null).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) { tellMonth(told); tellAdvice(state.all); } });
+  const month = source.summary(isoDay(state.all.until - 1).slice(0, 7)).catch(() => null).then((told) => { byId("month").hidden = !told; if (told) { tellMonth(told); tellAdvice(state.all); } });
   if (!source.isLive) await month; // of a large store a server may need seconds for it, or refuse
   await chooseDay(firstDay(state.all));
   drawSwatches();
@@ -122,7 +129,15 @@ async function begin() {
     performance.measure("mutewatch-first-draw", "mutewatch-start", "mutewatch-drawn");
     document.body.dataset.ready = "true";
   }));
-  if (source.isLive) setInterval(() => poll().catch(() => { byId("shown").textContent = "The server does not answer; what is shown may be old."; }), POLL_MS);
+  if (source.isLive) setInterval(() => poll().catch(tellAway), POLL_MS);
 }
 
+/** Until the next answer, which `tellVisit` tells. */
+function tellAway() {
+  const words = "The server does not answer; what is shown may be old.";
+  byId("live").hidden = false;
+  if (byId("live").textContent !== words) byId("heard").textContent = byId("live").textContent = words;
+}
+
+window.addEventListener("unhandledrejection", () => source.isLive && tellAway()); // of a day or a client that was asked for
 begin();
