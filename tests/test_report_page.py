@@ -110,7 +110,7 @@ def test_a_newcomer_reads_which_minutes_how_bad_and_what_now(it: Watched, meetin
     for line in ("12 for the whole minute, 4 for a part of it.", "not the sound itself."):
         assert line in lead
     unseen = it.page.locator("#unseen").inner_text()
-    assert "19 of 20 minutes that clients counted were seen (95 %)" in unseen
+    assert "19 of 20 minutes that clients counted were seen (95\u00a0%)" in unseen
     assert "Missing: 1 minute (the client was muted for 50 s of it)" in unseen
     assert "16 flagged" in it.page.locator("#legend").inner_text()
     assert "16 flagged minutes of 1 client (of 1 seen) on 1 day." in it.page.locator("#month-lead").inner_text()

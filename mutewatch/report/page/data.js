@@ -20,7 +20,7 @@ const dayName = (time) => dayFormat.format(new Date(time * 1000));
 const dayOf = (time) => Math.floor(time / DAY) * DAY;
 const isoDay = (time) => new Date(time * 1000).toISOString().slice(0, 10);
 const count = (number, noun) => `${number.toLocaleString("en-GB")} ${noun}${number === 1 ? "" : "s"}`;
-const percent = (part, whole) => (whole ? `${part < whole ? Math.min(99, Math.round((100 * part) / whole)) : 100} %` : "none");
+const percent = (part, whole) => (whole ? `${part < whole ? Math.min(99, Math.round((100 * part) / whole)) : 100}\u00a0%` : "none");
 
 /** An element with attributes and children; texts become text, never markup. */
 function make(tag, attributes = {}, ...children) {

@@ -48,7 +48,9 @@ function tellHints(minutes, parts) {
   byId("enter-hint").hidden = !minutes.isForAnalysts;
   const told = [];
   if (parts) told.push(swatch("flagged"), " muted for the whole minute ", swatch("flagged in part"), " for a part of it. ");
-  if (minutes.guesses.length) told.push("(warming up): too few minutes yet for a guess. (unfamiliar): unlike all that the model was trained on.");
+  const guessed = new Set(Array.from({ length: minutes.count }, (_, i) => guessName(minutes, i)));
+  if (guessed.has("(warming up)")) told.push("(warming up): too few minutes yet for a guess. ");
+  if (guessed.has("(unfamiliar)")) told.push("(unfamiliar): unlike all that the model was trained on.");
   byId("strip-hint").replaceChildren(...told);
 }
 

@@ -39,7 +39,7 @@ function drawTrend(days) {
     return [
       draw("rect", { x: i * step + 2, y: 16 + high - tall, width: step - 4, height: tall, rx: 2, fill: "var(--flagged)" }),
       draw("rect", { x: i * step + 2, y: 16 + high, width: step - 4, height: 2, fill: Object.keys(day.minutes).length ? "var(--soft)" : "var(--line)" }),
-      ...(n === most && days.findIndex((other) => other.minutes.flagged === most) === i ? [draw("text", { x: i * step + step / 2, y: 11 + high - tall, "text-anchor": "middle" }, String(n))] : []),
+      ...(n && (step > 30 || days.findIndex((other) => other.minutes.flagged === most) === i) ? [draw("text", { x: i * step + step / 2, y: 11 + high - tall, "text-anchor": "middle" }, String(n))] : []),
       ...(isLabelled ? [draw("text", { x: i * step + step / 2, y: 115, "text-anchor": "middle" }, String(i + 1))] : []),
     ];
   });
