@@ -48,8 +48,8 @@ function drawTrend(days) {
   byId("trend").replaceChildren(
     make("p", { class: "span" }, "Flagged minutes by day; a dark base line means that anything was seen on that day."),
     draw("svg", { viewBox: `0 0 ${wide} 118`, role: "img", "aria-label": `Flagged minutes by day: ${told || "none"}` }, ...bars),
-    make("details", {}, make("summary", {}, "The same as a table"), make("table", {}, make("caption", {}, "Minutes by day and verdict"),
-      make("thead", {}, make("tr", {}, ...["Day", ...NAMES].map((head, k) => make("th", { scope: "col", class: k ? "n" : null }, head)))), make("tbody", {}, ...rows))));
+    make("details", {}, make("summary", {}, "The same as a table"), make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Minutes by day" }, make("table", {}, make("caption", {}, "Minutes by day and verdict"),
+      make("thead", {}, make("tr", {}, ...["Day", ...NAMES].map((head, k) => make("th", { scope: "col", class: k ? "n" : null }, head)))), make("tbody", {}, ...rows)))));
 }
 
 // About
