@@ -115,7 +115,7 @@ def test_forget_finds_a_name_whatever_stands_in_it(location: Path | str, state: 
 WRITER = """
 import sys
 from pathlib import Path
-from dataclasses import replace
+from msgspec.structs import replace
 from mutewatch.store import Store
 from tests.test_store_databases import FACTS, FINDING
 with Store(Path(sys.argv[1])) as store:
