@@ -57,6 +57,10 @@ class LeafSource:
         self._given: OrderedDict[str, tuple[Leaf, mitmproxy_certs.CertStoreEntry]] = OrderedDict()
         self._opened = self._open(datetime.now(UTC))
 
+    def use(self, hosts: Iterable[str]) -> None:
+        """From now on, these may be opened: the next look says which of them the authority does not permit."""
+        self._hosts, self._seen = tuple(hosts), None
+
     @property
     def expirations(self) -> Mapping[str, datetime]:
         """When what is in use ends, by role: root, intermediate; or leaves, where they were made elsewhere."""
@@ -182,4 +186,4 @@ def _version(path: Path) -> tuple[int, int, int]:
         found = path.stat()
     except OSError:
         return (0, 0, 0)
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    return (found.st_ino, found.st_ctime_ns, found.st_size)  # also given to another owner, or another mode

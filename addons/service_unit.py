@@ -20,7 +20,7 @@ UNIT = """\
 #             systemctl daemon-reload && systemctl enable --now mutewatch
 #   settings: systemctl reload mutewatch takes them anew; what needs a restart is said in the journal
 #   state:    {state}, for root only: mutewatch report --state {state}
-[Unit]
+{leaves}[Unit]
 Description=mutewatch: shows audio-derived telemetry of video-conferencing clients
 Wants=network-online.target
 After=network-online.target
@@ -50,6 +50,12 @@ TasksMax=256
 {exports}{confined}
 [Install]
 WantedBy=multi-user.target
+"""
+
+LEAVES = """\
+#   leaves:   for the service's own user, before its first start and each time that there are new ones:
+#             install -d -m 700 {leaf_dir} && cp leaves/* {leaf_dir}/
+#             chown -R --reference={state} {leaf_dir}
 """
 
 CANARY_UNIT = """\
@@ -135,7 +141,11 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
         f"# read by systemd: the user of the service could not\nLoadCredential={CREDENTIAL}:{file}\n" if file else ""
     )
     parts = _parts(settings, program, config, is_state_chosen=is_state_chosen)
-    return UNIT.format(capabilities=capabilities, credential=credential, exports=_exports(settings), **parts)
+    leaf_dir = settings.certificates.leaf_dir
+    leaves = LEAVES.format(leaf_dir=leaf_dir, state=parts["state"]) if leaf_dir else ""
+    return UNIT.format(
+        capabilities=capabilities, credential=credential, exports=_exports(settings), leaves=leaves, **parts
+    )
 
 
 def _exports(settings: Settings) -> str:
@@ -171,6 +181,12 @@ def _parts(settings: Settings, program: Path, config: Path | None, *, is_state_c
     for path in (program, config, settings.signatures.folder):
         if path is not None and str(path).startswith(tuple(f"{folder}/" for folder in HIDDEN)):
             raise OperatorError(f"--print-unit: a service cannot see {path}; move it, for example to /opt or /etc")
+    leaf_dir = settings.certificates.leaf_dir
+    if leaf_dir is not None and state not in leaf_dir.parents:
+        raise OperatorError(
+            f"--print-unit: leaves are for their owner alone, and the service's user owns nothing in {leaf_dir}: "
+            f"put them in {state / 'leaves'}, certificates.leaf_dir"
+        )
     option = f" --config {config}" if config else ""
     confined = CONFINED.format(name=state.name, state=state)
     return {"program": program, "config": option, "state": state, "confined": confined}

@@ -73,7 +73,11 @@ class LeafDirectory:
         """
         self._directory = directory
         self._leaves: dict[str, Leaf] = {}
-        for path in sorted(directory.glob("*.pem")):
+        try:
+            paths = sorted(path for path in directory.iterdir() if path.suffix == ".pem")
+        except OSError as error:
+            raise CertificateError(f"cannot read the leaves in {directory}: {error.strerror}") from None
+        for path in paths:
             leaf = load_leaf(path)
             for name in names_of(leaf.certificate):
                 self._leaves[name] = leaf

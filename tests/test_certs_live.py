@@ -226,6 +226,26 @@ def test_a_host_that_the_authority_does_not_permit_is_told_of_and_keeps_no_other
         source.provide("rtcstats.example.org")
 
 
+def test_leaves_that_could_not_be_read_are_taken_up_once_they_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere, leaves = Authority(tmp_path / "authority"), tmp_path / "leaves"
+    elsewhere.create(HOSTS, now())
+    issuer, root = elsewhere.issuer(HOSTS, now()), elsewhere.certificate("root")
+    issue(issuer, root, ["tsa3.webex.com"], leaves, now(), days=5)
+    source = leaf_source.LeafSource(LiveSettings(tmp_path / "state", leaf_dir=leaves), HOSTS)
+    before = source.expirations
+    (new,) = issue(issuer, root, ["tsa3.webex.com"], leaves, now(), days=20)
+    new.chmod(0o640)  # as one that is not the proxy's user's yet
+    with caplog.at_level(logging.WARNING, "mutewatch.live"):
+        source.look()
+        assert "not taken, the old ones stay" in caplog.text
+        assert source.expirations == before
+        new.chmod(0o600)
+        source.look()
+    assert source.expirations["leaves"] - before["leaves"] > timedelta(days=10)
+
+
 def test_every_host_is_shown_a_leaf_of_its_own_in_time(live: Scene) -> None:
     with live.proxy() as proxy:
         began = time.monotonic()

@@ -185,6 +185,24 @@ def test_the_passphrase_comes_as_a_credential() -> None:
     assert "LoadCredential" not in unit()
 
 
+def test_leaves_lie_where_the_services_user_can_own_them() -> None:
+    lines = unit(certificates={"leaf_dir": "/var/lib/mutewatch/leaves"}).splitlines()
+    text = "\n".join(lines)
+    assert "install -d -m 700 /var/lib/mutewatch/leaves && cp leaves/* /var/lib/mutewatch/leaves/" in text
+    assert "chown -R --reference=/var/lib/mutewatch /var/lib/mutewatch/leaves" in text
+    assert set(unit().splitlines()) <= set(lines)
+    assert "chown" not in unit()
+
+
+@pytest.mark.parametrize(
+    "folder", ["/etc/mutewatch/leaves", "/var/lib/mutewatch", "/var/lib/leaves", "/home/me/leaves"]
+)
+def test_a_unit_for_leaves_that_the_service_could_not_read_is_not_printed(folder: str) -> None:
+    for make in (unit, canarys):
+        with pytest.raises(OperatorError, match=r"put them in /var/lib/mutewatch/leaves, certificates\.leaf_dir"):
+            make(certificates={"leaf_dir": folder})
+
+
 EXPORTING = {"export": {"eve_file": "/var/log/mutewatch/eve.json", "ecs_file": "/srv/siem/ecs.json"}}
 
 
