@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mutewatch.cli_options import EngineOption, KeylogOption
+from mutewatch.cli_options import EngineOption, KeylogOption, SignaturesOption
 
 
 def show(
@@ -24,8 +24,9 @@ def show(
         ),
     ] = None,
     engine: EngineOption = "native",
+    signatures: SignaturesOption = None,
 ) -> None:
     """Show every audio-derived value of single messages: where it stands, its raw reading, and how it was decoded."""
     from mutewatch.commands.show import show as run
 
-    raise typer.Exit(run(path, tuple(keylog or ()), frame, body, payload, engine))
+    raise typer.Exit(run(path, tuple(keylog or ()), frame, body, payload, engine, signatures))

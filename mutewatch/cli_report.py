@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mutewatch.cli_options import StateOption, StoreOption
+from mutewatch.cli_options import SignaturesOption, StateOption, StoreOption
 from mutewatch.errors import OperatorError
 
 
@@ -33,6 +33,7 @@ def report(
     guesses: Annotated[
         bool, typer.Option("--guesses/--no-guesses", help="html: what could be inferred, where the store has it.")
     ] = True,
+    signatures: SignaturesOption = None,
     state: StateOption = None,
 ) -> None:
     """Show what a store holds: live findings, or those of `scan --store`.
@@ -58,6 +59,6 @@ def report(
         raise OperatorError("a page goes to a file: add -o report.html")
     from mutewatch.commands.page import report_options, write_page
 
-    options = report_options(location, since, until, month, role, guesses=guesses)
+    options = report_options(location, since, until, month, role, guesses=guesses, signatures=signatures)
     write_page(location, output, options, directory.root)
     print(output)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mutewatch.cli_options import StateOption, StoreOption
+from mutewatch.cli_options import SignaturesOption, StateOption, StoreOption
 
 
 def serve(
@@ -41,6 +41,7 @@ def serve(
     poll: Annotated[
         float, typer.Option("--poll", min=0.1, max=3600, help="Seconds after which a page looks again.")
     ] = 10,
+    signatures: SignaturesOption = None,
     state: StateOption = None,
 ) -> None:
     """Show what a store holds as a page, live, to those who may see it.
@@ -67,5 +68,6 @@ def serve(
         needs_token=not no_token,
         guesses=guesses,
         poll_seconds=poll,
+        signatures=signatures,
     )
     raise typer.Exit(run(root, options))

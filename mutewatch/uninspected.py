@@ -1,4 +1,5 @@
-"""What was not inspected, with its time: connections and messages that nobody could look into, or that were let pass.
+"""What was not inspected, with its time: connections and messages that nobody could look into, or that were let pass,
+and signatures that the operator left out.
 
 - Kept is the host pattern of a signature: the name on the wire may name a customer. The address is a pseudonym.
 - One row is one address, host, reason and hour of one input, however often; beyond `MOST` rows of an hour the rest is
@@ -12,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, case, delete
+from sqlalchemy import ColumnElement, Connection, case, delete, select
 
 from mutewatch.flow_records import Flow, FlowOutcome, Unidentified
 from mutewatch.tables import HOUR_US, microseconds, uninspected
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     NOT_RECORDED = "not recorded"  # the store was away for too long
     WEBSOCKET = "websocket"
     NOT_HTTP = "not HTTP"
+    LEFT_OUT = "left out by the operator"  # nothing is counted; it says when. Its host is the signature's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,17 @@ def of_capture(
             yield Passed(flow.started_at, flow.ended_at or flow.started_at, flow.client, host, flow.outcome.value)
     for reason, number in unidentified.items():
         yield Passed(None, None, None, "", reason.value, number)
+
+
+def left_out(ids: Iterable[str], at: datetime | None) -> list[Passed]:
+    """Return what says that the signatures with these `ids` were left out at this time."""
+    return [Passed(at, at, None, signature, Reason.LEFT_OUT) for signature in ids]
+
+
+def ids_left_out(connection: Connection) -> tuple[str, ...]:
+    """Return the ids of the signatures that were left out of something that is still in the store."""
+    told = select(uninspected.c.host).where(uninspected.c.reason == Reason.LEFT_OUT).distinct()
+    return tuple(sorted(connection.execute(told).scalars()))
 
 
 def replace_all(connection: Connection, name: str, tally: Tally) -> None:

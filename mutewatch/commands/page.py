@@ -38,12 +38,21 @@ def open_history(location: Path | str) -> Iterator[History]:
 
 
 def report_options(
-    location: Path | str, since: str | None, until: str | None, month: str | None, role: str, *, guesses: bool
+    location: Path | str,
+    since: str | None,
+    until: str | None,
+    month: str | None,
+    role: str,
+    *,
+    guesses: bool,
+    signatures: Path | None = None,
 ) -> ReportOptions:
     """Return the options as the operator wrote them. OperatorError says what to write instead."""
     source = location.name if isinstance(location, Path) and role == Role.ANALYST else ""
     made = made_words(source, datetime.now(UTC))
-    return ReportOptions(*_span(since, until, month), role=Role(role), guesses=guesses, made=made)
+    return ReportOptions(
+        *_span(since, until, month), role=Role(role), guesses=guesses, made=made, signatures=signatures
+    )
 
 
 def _span(since: str | None, until: str | None, month: str | None) -> tuple[datetime | None, datetime | None]:

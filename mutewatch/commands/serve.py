@@ -46,6 +46,7 @@ class ServeOptions:
     needs_token: bool
     guesses: bool
     poll_seconds: float
+    signatures: Path | None = None  # folder of the operator's own
 
 
 def new_token(root: Path, token_file: Path | None, role: str, name: str) -> int:
@@ -78,7 +79,7 @@ def serve(root: Path, options: ServeOptions) -> int:
     from mutewatch.serve.tokens import FILE, TokenFile
     from mutewatch.signatures import known_signatures
 
-    known_signatures()  # a fault in an operator's own is said now, not on a page
+    known_signatures(options.signatures)  # a fault in an operator's own is said now, not on a page
     host, port = parse_listen(options.listen)
     state = open_state(root)
     tokens = TokenFile(options.token_file or state.root / FILE)
@@ -179,6 +180,7 @@ def _settings(options: ServeOptions, host: str) -> "Settings":
         is_behind_proxy=options.is_behind_proxy,
         guesses=options.guesses,
         poll_seconds=options.poll_seconds,
+        signatures=options.signatures,
     )
 
 

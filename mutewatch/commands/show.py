@@ -18,16 +18,23 @@ from pcap_tools import read_inputs
 
 
 def show(
-    path: Path, keylogs: tuple[Path, ...], frame: int | None, body: str | None, payload: Path | None, engine: str
+    path: Path,
+    keylogs: tuple[Path, ...],
+    frame: int | None,
+    body: str | None,
+    payload: Path | None,
+    engine: str,
+    signatures: Path | None = None,
 ) -> int:
     """Print the values of the messages of `path`: all, or those of a frame or with a body's SHA-256.
 
-    `payload`: the file for what they decode to, with all names in it. OperatorError if no message is meant.
+    `payload`: the file for what they decode to, with all names in it; `signatures`: the folder of the operator's own.
+    OperatorError if no message is meant.
     """
     check_files(payload, [path], keylogs)
     console, contents, count, fault = Console(highlight=False), [], 0, None
     try:
-        for exchange, signature, opened in _messages(path, keylogs, engine):
+        for exchange, signature, opened in _messages(path, keylogs, engine, signatures):
             if not _is_meant(exchange, opened, frame, body):
                 continue
             count += 1
@@ -45,8 +52,10 @@ def show(
     return 0
 
 
-def _messages(path: Path, keylogs: tuple[Path, ...], engine: str) -> Iterator[tuple[Exchange, Signature, Opened]]:
-    matcher = Matcher(known_signatures())
+def _messages(
+    path: Path, keylogs: tuple[Path, ...], engine: str, signatures: Path | None
+) -> Iterator[tuple[Exchange, Signature, Opened]]:
+    matcher = Matcher(known_signatures(signatures))
     options = ReadOptions(keylogs, lambda host: bool(matcher.of_host(host)), wants_answer=matcher.wants_answer)
     for exchange in read_inputs((path,), options, engine=engine):
         if exchange.body is None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from mutewatch.errors import OperatorError
@@ -32,6 +33,7 @@ class ReportOptions:
     role: Role = Role.ANALYST
     guesses: bool = True
     made: str = ""  # from what and when, in words
+    signatures: Path | None = None  # folder of the operator's own; None: as `own_files` finds it
 
 
 def static_report(
@@ -39,8 +41,9 @@ def static_report(
 ) -> str:
     """Return the page. OperatorError if the span is empty."""
     since, until = span_of(history, options)
-    seen = overview(history, since, until, options.role, names=names, guesses=options.guesses)
-    month = summary(history, (until - timedelta(microseconds=1)).date(), options.role, names=names)
+    role, own = options.role, options.signatures
+    seen = overview(history, since, until, role, names=names, guesses=options.guesses, signatures=own)
+    month = summary(history, (until - timedelta(microseconds=1)).date(), role, names=names, signatures=own)
     chosen, left_out = _client_days(history, since, until, most_minutes)
     about: Payload = {"made": options.made, "left_out": _left_out_words(*left_out) if left_out[0] else ""}
 
@@ -53,7 +56,7 @@ def static_report(
 
     def _minutes(shown: str, day: datetime) -> Payload:
         ends = (max(day, since), min(day + DAY, until))
-        return client_minutes(history, shown, *ends, options.role, names=names, guesses=options.guesses)
+        return client_minutes(history, shown, *ends, role, names=names, guesses=options.guesses, signatures=own)
 
     return static_page(blocks())
 

@@ -17,7 +17,8 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
                   "judged"},                        # with a verdict
      "muted": {"whole", "part", "missing"},         # of flagged minutes; muted seconds of missing ones: for an analyst
      "undated": {verdict: number},                  # findings without a time: in no span
-     "uninspected": [{"reason", "host", "number", "first", "last"}],   # host "": not known; times or None
+     "uninspected": [{"reason", "host", "number", "first", "last"}],   # host "": not known; times or None;
+                                                    # of what the operator left out, "host" is the signature's id
      "inputs": [{"name": str | None, "error": str | None, "matched", "decoded", "undecoded", "unread", "dark"}],
      "clients": [{"name", "apps": [str], "minutes": {verdict: minutes},
                   "hours": [hour, verdict number, minutes, ...]}]}      # flat triples; hour counts from since // 3600
@@ -74,6 +75,7 @@ from mutewatch.report.columns import (
 )
 from mutewatch.signatures import known_signatures, telemetry_hosts
 from mutewatch.stored import NO_MINUTES
+from mutewatch.uninspected import Reason
 
 TOP_CLIENTS: Final = 50
 INPUT_COUNTS: Final = ("matched", "decoded", "undecoded", "unread", "dark")
@@ -97,8 +99,12 @@ def overview(
     *,
     names: Names | None = None,
     guesses: bool = True,
+    signatures: Path | None = None,
 ) -> Payload:
-    """Return the clients of the span and what was not seen of them. `names`: how a viewer sees clients."""
+    """Return the clients of the span and what was not seen of them.
+
+    `names`: how a viewer sees clients; `signatures`: the folder of the operator's own.
+    """
     hours = history.hours(since, until)
     totals = _totals(hours)
     span = history.bounds(Verdict.FLAGGED, since, until)
@@ -117,15 +123,15 @@ def overview(
         "verdicts": [verdict.value for verdict in VERDICTS],
         "totals": totals,
         "flagged": span and {"first": seconds(span[0]), "last": seconds(span[1])},
-        "is_loudness": _is_loudness({one.signature for one in hours if one.verdict is Verdict.FLAGGED}),
-        "coverage": _coverage(hours),
+        "is_loudness": _is_loudness({one.signature for one in hours if one.verdict is Verdict.FLAGGED}, signatures),
+        "coverage": _coverage(hours, signatures),
         "undated": history.undated(),
-        "uninspected": _by_reason(history.uninspected(since, until), role),
+        "uninspected": _by_reason(history.uninspected(since, until), role, signatures),
         "inputs": [_input(row, role) for row in inputs],
         "clients": [
             {
                 "name": shown_name(client.client, role, names),
-                "apps": sorted({app_of(one.signature) for one in by_client[client.client]}),
+                "apps": sorted({app_of(one.signature, signatures) for one in by_client[client.client]}),
                 "minutes": _named(client.minutes),
                 "hours": _triples(by_client[client.client], first_hour),
             }
@@ -144,6 +150,7 @@ def client_minutes(
     *,
     names: Names | None = None,
     guesses: bool = True,
+    signatures: Path | None = None,
 ) -> Payload:
     """Return the minutes of the client that `overview` calls `client`; without any for one that it does not name."""
     stored = _stored_name(history.clients(since, until), client, role, names) if role is Role.VIEWER else client
@@ -160,12 +167,14 @@ def client_minutes(
         return told
     texts = Texts()
     told |= mute_columns(found)
-    told |= {"values": value_columns(found, _meanings()), "evidence": evidence_columns(found, texts)}
+    told |= {"values": value_columns(found, _meanings(signatures)), "evidence": evidence_columns(found, texts)}
     told |= guess_columns(found, texts) if guesses else {}
     return told | {"texts": texts.table()}
 
 
-def summary(history: History, month: date, role: Role, *, names: Names | None = None) -> Payload:
+def summary(
+    history: History, month: date, role: Role, *, names: Names | None = None, signatures: Path | None = None
+) -> Payload:
     """Return the month of `month` in numbers."""
     since, until = month_span(month)
     hours = history.hours(since, until)
@@ -181,7 +190,7 @@ def summary(history: History, month: date, role: Role, *, names: Names | None = 
         "since": seconds(since),
         "until": seconds(until),
         "totals": totals,
-        "coverage": _coverage(hours),
+        "coverage": _coverage(hours, signatures),
         "client_count": len(clients),
         "flagged_count": len(flagged),
         "clients": [
@@ -193,9 +202,9 @@ def summary(history: History, month: date, role: Role, *, names: Names | None = 
             }
             for one in flagged[:TOP_CLIENTS]
         ],
-        "apps": _apps(history, since, until),
+        "apps": _apps(history, since, until, signatures),
         "days": _days(hours, since, until),
-        "uninspected": _by_reason(history.uninspected(since, until), role),
+        "uninspected": _by_reason(history.uninspected(since, until), role, signatures),
         "expired": history.expired(since, until),
     }
 
@@ -215,15 +224,15 @@ def shown_name(client: str, role: Role, names: Names | None) -> str:
     return client if _PSEUDONYM.fullmatch(client) else names.pseudonym(client)
 
 
-def app_of(signature: str) -> str:
+def app_of(signature: str, folder: Path | None = None) -> str:
     """Return the app whose traffic a signature reads; of a signature that is not known here, its id."""
-    return next((one.app for one in known_signatures() if one.id == signature), signature)
+    return next((one.app for one in known_signatures(folder) if one.id == signature), signature)
 
 
-def _is_loudness(signatures: set[str]) -> bool:
+def _is_loudness(signatures: set[str], folder: Path | None) -> bool:
     of_gains = {
         one.id
-        for one in known_signatures()
+        for one in known_signatures(folder)
         for message in one.messages
         if message.audio and any(field.role for group in message.audio.groups for field in group.fields.values())
     }
@@ -258,9 +267,9 @@ def _muted(history: History, totals: dict[str, int], since: datetime, until: dat
     return {"whole": totals.get(Verdict.FLAGGED, 0) - part, "part": part, "missing": missing}
 
 
-def _coverage(hours: Sequence[HourCount]) -> Payload:
+def _coverage(hours: Sequence[HourCount], folder: Path | None) -> Payload:
     """A minute that nobody counts cannot be missed: none of such an app's is among those `counted`."""
-    counting = {one.id for one in known_signatures() if any(m.audio and m.audio.number for m in one.messages)}
+    counting = {one.id for one in known_signatures(folder) if any(m.audio and m.audio.number for m in one.messages)}
     counting |= {one.signature for one in hours if one.verdict is Verdict.MISSING}
     told = Counter[str]()
     uncounted = Counter[str]()
@@ -272,15 +281,15 @@ def _coverage(hours: Sequence[HourCount]) -> Payload:
             told["counted"] += one.number
             told["seen"] += one.number if one.verdict is not Verdict.MISSING else 0
         else:
-            uncounted[app_of(one.signature)] += one.number
+            uncounted[app_of(one.signature, folder)] += one.number
     return {name: told[name] for name in ("counted", "seen", "judged")} | {"uncounted": dict(uncounted)}
 
 
-def _meanings() -> dict[tuple[str, str], str]:
+def _meanings(folder: Path | None) -> dict[tuple[str, str], str]:
     """What the fields of the known signatures mean, by signature and name."""
     return {
         (one.id, f"{group.prefix}{name}"): field.meaning
-        for one in known_signatures()
+        for one in known_signatures(folder)
         for message in one.messages
         if message.audio
         for group in message.audio.groups
@@ -295,15 +304,15 @@ def _triples(hours: Iterable[HourCount], first_hour: int) -> list[int]:
     return [number for (hour, verdict), n in sorted(counted.items()) for number in (hour, verdict, n)]
 
 
-def _by_reason(closed: Sequence[Uninspected], role: Role) -> list[Payload]:
+def _by_reason(closed: Sequence[Uninspected], role: Role, folder: Path | None) -> list[Payload]:
     """Without addresses and inputs: how much of which host could not be looked into, and why.
 
     A host's own name, which the operator chose to keep, may name a customer: a viewer sees patterns only.
     """
-    patterns = telemetry_hosts(known_signatures())
+    patterns = telemetry_hosts(known_signatures(folder))
     grouped: dict[tuple[str, str], list[Uninspected]] = {}
     for one in closed:
-        is_shown = role is Role.ANALYST or one.host in patterns
+        is_shown = role is Role.ANALYST or one.host in patterns or one.reason == Reason.LEFT_OUT
         grouped.setdefault((one.reason, one.host if is_shown else ""), []).append(one)
     return [
         {
@@ -333,13 +342,13 @@ def _days(hours: Iterable[HourCount], since: datetime, until: datetime) -> list[
     return [{"day": day.isoformat(), "minutes": _named(minutes)} for day, minutes in counted.items()]
 
 
-def _apps(history: History, since: datetime, until: datetime) -> list[Payload]:
+def _apps(history: History, since: datetime, until: datetime, folder: Path | None) -> list[Payload]:
     rows: dict[tuple[str, str | None], Counter[Verdict]] = {}
     for signature, version, verdict, number in history.versions(since, until):
         rows.setdefault((signature, version), Counter())[verdict] += number
     told = [
         {
-            "app": app_of(signature),
+            "app": app_of(signature, folder),
             "signature": signature,
             "version": version,
             "flagged": minutes[Verdict.FLAGGED],

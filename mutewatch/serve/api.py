@@ -49,7 +49,9 @@ def data_routes(desk: Desk) -> list[Route]:
     async def show_overview(request: Request) -> Response:
         visitor = desk.require(request, Role.VIEWER, "overview")
         span = await _asked_span(desk, request)
-        answer = await desk.look(lambda history: overview(history, span.since, span.until, visitor.role, **_how(desk)))
+        answer = await desk.look(
+            lambda history: overview(history, span.since, span.until, visitor.role, **_guessing(desk))
+        )
         desk.note_view(request, visitor, "overview", None, span)
         return _answer(request, answer | {"visitor": visitor.name})
 
@@ -60,14 +62,14 @@ def data_routes(desk: Desk) -> list[Route]:
         if client is None:
             raise HTTPException(400, "Whose minutes? Name a client.")
         answer = await desk.look(
-            lambda history: client_minutes(history, client, span.since, span.until, visitor.role, **_how(desk))
+            lambda history: client_minutes(history, client, span.since, span.until, visitor.role, **_guessing(desk))
         )
         desk.note_view(request, visitor, "minutes", client, span)
         return _answer(request, answer)
 
     async def show_summary(request: Request) -> Response:
         visitor, month = desk.require(request, Role.VIEWER, "summary"), _month(request, desk.now())
-        answer = await desk.look(lambda history: summary(history, month, visitor.role, names=desk.names))
+        answer = await desk.look(lambda history: summary(history, month, visitor.role, **_how(desk)))
         desk.note_view(request, visitor, f"summary {month:%Y-%m}")
         return _answer(request, answer)
 
@@ -95,7 +97,11 @@ def data_routes(desk: Desk) -> list[Route]:
 
 
 def _how(desk: Desk) -> dict[str, Any]:
-    return {"names": desk.names, "guesses": desk.settings.guesses}
+    return {"names": desk.names, "signatures": desk.settings.signatures}
+
+
+def _guessing(desk: Desk) -> dict[str, Any]:
+    return _how(desk) | {"guesses": desk.settings.guesses}
 
 
 def _answer(request: Request, payload: dict[str, Any]) -> Response:

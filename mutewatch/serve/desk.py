@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -45,6 +46,7 @@ class Settings:
     is_behind_proxy: bool
     guesses: bool = True
     poll_seconds: float = 10
+    signatures: Path | None = None  # folder of the operator's own
 
 
 class Desk:

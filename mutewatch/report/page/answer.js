@@ -84,12 +84,17 @@ function advice(all) {
     if (all.role === "analyst") told.push([bold("Check it yourself"), ": choose a flagged minute below. Its file, frame and hash lead to the same bytes in Wireshark.", make("span", { id: "check" })]);
   }
   if (totals["mute-unknown"]) told.push([bold("Say who was muted"), ": scan again with ", make("code", {}, "--mute FILE"), " or ", make("code", {}, "--assume muted"), ". Minutes of unknown mute state are not clean."]);
-  if (totals.missing || totals.undecoded || all.uninspected.length) told.push([bold("Close the gaps"), ": what was not seen may hold more of the same. Look for what the capture lost: docs/inputs.md; open apps with pinned certificates: docs/gateway.md."]);
+  if (totals.missing || totals.undecoded || inspectable(all).length) told.push([bold("Close the gaps"), ": what was not seen may hold more of the same. Look for what the capture lost: docs/inputs.md; open apps with pinned certificates: docs/gateway.md."]);
   if (!told.length) told.push(["Nothing to do for these minutes. Go on watching: a client's next version may behave otherwise."]);
   return told;
 }
 
 const isOfNoVersion = () => Boolean(state.month?.apps.length) && state.month.apps.every((app) => app.version === null);
+
+const LEFT_OUT = "left out by the operator";
+
+/** What was not inspected though it was meant to be. */
+const inspectable = (told) => told.uninspected.filter((one) => one.reason !== LEFT_OUT);
 
 /** What is known not to be known, as sentences; the same for a month. */
 function unseen(told) {
@@ -107,9 +112,10 @@ function unseen(told) {
   if (undated) lines.push(`Without a time, so in no count here: ${count(undated, "finding")}.`);
   for (const one of told.uninspected) {
     const when = one.first ? ` (${dayName(one.first)} ${clock(one.first)} to ${one.last && dayOf(one.last) !== dayOf(one.first) ? `${dayName(one.last)} ` : ""}${one.last ? clock(one.last) : "?"})` : "";
-    lines.push(`Not inspected: ${one.number.toLocaleString("en-GB")} to ${one.host || "hosts not known"}, ${one.reason}${when}.`);
+    if (one.reason === LEFT_OUT) lines.push(`Left out by the operator, so not looked for: ${one.host}${when}.`);
+    else lines.push(`Not inspected: ${one.number.toLocaleString("en-GB")} to ${one.host || "hosts not known"}, ${one.reason}${when}.`);
   }
-  if (!told.uninspected.length) lines.push("Not inspected: none known.");
+  if (!inspectable(told).length) lines.push("Not inspected: none known.");
   const broken = (told.inputs || []).filter((input) => input.error).length;
   if (broken) lines.push(`Not read to the end: ${count(broken, "input")}; see below.`);
   lines.push("Apps and endpoints that no signature knows are in none of these numbers.");
