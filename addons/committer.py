@@ -25,7 +25,7 @@ from addons.journal import LOG_BYTES, Journal
 from addons.recorder import Recorder
 from mutewatch.mitigate import Decision
 from mutewatch.records import Exchange
-from mutewatch.uninspected import Passed
+from mutewatch.uninspected import Passed, left_out
 
 logger = logging.getLogger("mutewatch.live")
 
@@ -96,7 +96,17 @@ class Committer:
         self._noted = True
         self._retry_at = self._status_at = self._commit_at = 0.0
         self._tick_at = time.monotonic() + limits.tick_seconds
-        self._reported: dict[str, int] = {}
+        self._reported: dict[str, object] = {}
+        self.left_out: tuple[str, ...] = ()
+
+    def leave_out(self, ids: Iterable[str]) -> None:
+        """From now on, say that the signatures with these ids are left out. Called on any thread."""
+        self.left_out = tuple(ids)
+        self._note_left_out()
+
+    def told(self) -> dict[str, object]:
+        """Return all counters, and what is left out."""
+        return {**self._status(), "left_out": list(self.left_out)}
 
     def run(self, recorder: Recorder) -> None:
         """Commit until told to stop, then what is left; close the recorder."""
@@ -121,6 +131,7 @@ class Committer:
         if time.monotonic() >= self._tick_at:
             self._tick_at = time.monotonic() + self._limits.tick_seconds
             self._tick(recorder)
+            self._note_left_out()
             self._note("minute")
         if time.monotonic() >= self._status_at:
             self._status_at = time.monotonic() + self._limits.status_seconds
@@ -295,6 +306,11 @@ class Committer:
         else:
             self._deliver_failed = False
 
+    def _note_left_out(self) -> None:
+        """Have it kept that this was left out now; nobody is to take silence for an answer."""
+        for one in left_out(self.left_out, self._clock()):
+            self._passed.put(one)
+
     def _note_passed(self, recorder: Recorder) -> None:
         """Have it kept what was not inspected since the last time."""
         if not self.store_works or (self._passed.empty() and self._noted):
@@ -336,8 +352,8 @@ class Committer:
             logger.warning("mutewatch: counters at the stop: %s", json.dumps(self._status()))
 
     def _report(self) -> None:
-        """Replace the status file if a number changed."""
-        status = self._status()
+        """Replace the status file if something in it changed."""
+        status = self.told()
         if status == self._reported:
             return
         try:
@@ -348,7 +364,7 @@ class Committer:
 
     def _note(self, event: str) -> None:
         try:
-            self._journal.event(self._clock(), event, self._status())
+            self._journal.event(self._clock(), event, self.told())
         except OSError:
             self.counters.journal_failures += 1
 

@@ -37,9 +37,12 @@ def allow_hosts(patterns: Iterable[str]) -> list[str]:
     """Return mitmproxy's `allow_hosts` for these patterns: one anchored `name:port` regex each.
 
     mitmproxy searches them, unanchored and ignoring case, in `host:port` of the CONNECT, the SNI, the Host
-    header and the server's address.
+    header and the server's address. Raises ValueError if there are none: it would open everything.
     """
-    return sorted({rf"^{_pattern_regex(pattern)}\.?:\d+$" for pattern in patterns})
+    found = sorted({rf"^{_pattern_regex(pattern)}\.?:\d+$" for pattern in patterns})
+    if not found:
+        raise ValueError("no host patterns: mitmproxy would open everything")
+    return found
 
 
 def _pattern_regex(pattern: str) -> str:
@@ -52,6 +55,10 @@ class Gate:
     """Says whether a named host is inspected."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
+        self.use(patterns)
+
+    def use(self, patterns: Iterable[str]) -> None:
+        """From now on, these are inspected. Raises ValueError as `host_regex`."""
         self.patterns = tuple(patterns)
         self._regex = re.compile(host_regex(self.patterns), re.IGNORECASE | re.ASCII)  # else U+017F is an "s"
         self._is_matched = lru_cache(REMEMBERED)(self._match)  # asked thrice of each message, of few hosts

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from addons.canary_client import check_mode
 from addons.firewall_rules import firewall_rules
 from addons.settings import Settings
+from mutewatch.canary import check_canaries
 from mutewatch.errors import OperatorError
 
 
@@ -69,6 +70,7 @@ def _canary(settings: Settings) -> Iterator[Remark]:
     if settings.canary.stale_after and settings.metrics.address:
         try:
             check_mode(settings.listen.mode)
+            check_canaries(settings.signatures.choice)
         except OperatorError as error:
             yield Remark("canary", False, f"{error}, or /healthz will miss it")
 

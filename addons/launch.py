@@ -31,6 +31,8 @@ RESERVED = {
     "ignore_hosts": "mitmproxy does not combine it with allow_hosts, which mutewatch sets",
     "confdir": "it is in the state directory",
     "certs": "mutewatch shows certificates of its own: mutewatch live --leaf-dir",
+    "mutewatch_signatures": "allow_hosts is made of it: mutewatch live --signatures",
+    "mutewatch_without": "allow_hosts is made of it: mutewatch live --without",
 }
 
 
@@ -110,8 +112,10 @@ def addon_options(live: LiveSettings) -> dict[str, str]:
 
 
 def addon_lists(live: LiveSettings) -> list[str]:
-    """Return the addon's options with several values, one "name=value" each."""
-    return [f"mutewatch_actions={name}={_words(one)}" for name, one in live.policies.by_signature.items()]
+    """Return the addon's options with several values, one "name=value" each; without a value: none."""
+    actions = [f"mutewatch_actions={name}={_words(one)}" for name, one in live.policies.by_signature.items()]
+    without = [f"mutewatch_without={name}" for name in live.without]
+    return [*(actions or ["mutewatch_actions"]), *(without or ["mutewatch_without"])]
 
 
 def _policy_options(policies: Policies) -> dict[str, str]:
@@ -179,5 +183,11 @@ def _greeting(settings: LaunchSettings) -> str:
     return (
         f"mutewatch: proxy ({settings.mode}) on {settings.listen_host}:{settings.listen_port}; Ctrl-C stops it\n"
         f"mutewatch: opens only {', '.join(settings.live.hosts)}; clients must trust {root}\n"
+        f"{_left_out(settings.live)}"
         f"mutewatch: findings: mutewatch report --state {settings.live.state}"
     )
+
+
+def _left_out(live: LiveSettings) -> str:
+    ids = live.choice.left_out_ids
+    return f"mutewatch: left out by the operator: {', '.join(ids)}\n" if ids else ""

@@ -94,6 +94,10 @@ class LiveCollector(Collector):
         yield _gauge("healthy", "1 if /healthz answers 200", float(not any(self._health.faults())))
         yield InfoMetricFamily("mutewatch_build", "What runs here", value=_build())
         yield _gauge("start_time_seconds", "When the live door was started, since 1970", self._started_at)
+        left_out = GaugeMetricFamily("mutewatch_signature_left_out", "1: by the operator", labels=["signature"])
+        for signature in self._writer.left_out:
+            left_out.add_metric([signature], 1)
+        yield left_out
         yield from judged_metrics(self._writer.judged)
         yield from self._canary()
         yield from self._authority()

@@ -16,6 +16,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.utils import human
 
 from addons.export_files import ExportSettings
+from addons.gate import allow_hosts
 from addons.live_settings import PREFIX, check_settings
 from addons.recorder import QUEUE_SIZE, LiveSettings
 from mutewatch.config import default_state
@@ -27,7 +28,10 @@ from mutewatch.retention import Periods
 from mutewatch.signatures import known_signatures
 
 Choice = TypeVar("Choice", bound=StrEnum)
-RELOADABLE = ("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age")
+RELOADABLE = (
+    *("record_timeout", "strict", "refuses_pinned", "pin_ttl", "policies", "periods", "canary_max_age"),
+    "without",
+)
 LARGEST_HELD = "16m"  # of a body that is held until it was looked at; a longer one is refused by mitmproxy (413)
 
 OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
@@ -69,6 +73,7 @@ OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
         "",
         "Folder of your own signatures. Default: $MUTEWATCH_SIGNATURES_FOLDER or the XDG one.",
     ),
+    ("without", Sequence[str], [], "Signatures, or apps, that are left out: their hosts are not opened."),
     ("max_body", int, DEFAULT_LIMITS.body, "Bytes of a message that are read; a larger one is counted only."),
 )
 
@@ -112,6 +117,7 @@ def read_settings() -> LiveSettings:
         leaf_dir=_path(options.mutewatch_leaf_dir),
         passphrase_file=_path(options.mutewatch_passphrase_file),
         signatures=_path(options.mutewatch_signatures),
+        without=tuple(options.mutewatch_without),
     )
     try:
         check_settings(settings)
@@ -203,9 +209,10 @@ def neighbours(settings: LiveSettings) -> list[str]:
 
     Given together with ours, in one update, so that no message meets the one without the other.
     """
+    opened = [f"allow_hosts={regex}" for regex in allow_hosts(settings.hosts)]
     if settings.holds_back:
-        return ["stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
-    return [f"stream_large_bodies={settings.max_body}", "body_size_limit"]
+        return [*opened, "stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
+    return [*opened, f"stream_large_bodies={settings.max_body}", "body_size_limit"]
 
 
 def refuse_open_ports(settings: LiveSettings) -> None:

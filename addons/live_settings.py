@@ -17,7 +17,7 @@ PRIVATE = 0o077  # the umask: nothing this process creates is readable by others
 
 
 def check_settings(settings: LiveSettings) -> None:
-    """Raise OperatorError for a value outside its range."""
+    """Raise OperatorError for a value outside its range, and for signatures that are not as they must be."""
     if not 0 < settings.record_timeout <= 60:
         raise OperatorError(f"{PREFIX}record_timeout is {settings.record_timeout:g}; write seconds above 0, at most 60")
     if not 1 <= settings.queue_size <= 1_000_000:
@@ -35,6 +35,8 @@ def check_settings(settings: LiveSettings) -> None:
         metrics_address(settings.metrics)
     if settings.canary_max_age < 0:
         raise OperatorError(f"{PREFIX}canary_max_age is {settings.canary_max_age}; write seconds, or 0 for no canary")
+    if not settings.hosts:
+        raise OperatorError(f"{PREFIX}without leaves no host to open: leave out less")
     if settings.mute_file is not None and not settings.mute_file.is_file():
         raise OperatorError(f"{PREFIX}mute: there is no file {settings.mute_file}")
 

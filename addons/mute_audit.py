@@ -59,6 +59,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.flow import answer_from_flow, exchange_from_flow, message_from_flow
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures import Signature
+from mutewatch.signatures.choice import Choice
 from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed, Reason
 
@@ -119,11 +120,9 @@ class MuteAudit:
         live = self._live
         is_ours = any(name.startswith(PREFIX) for name in updated)
         settings = changed_settings(live.settings, read_settings()) if is_ours else live.settings
-        check_neighbours(allow_hosts(live.gate.patterns), settings)
+        check_neighbours(allow_hosts(settings.hosts if self._hosts is None else self._hosts()), settings)
         if is_ours:
-            live.settings = settings
-            live.pins.ttl_seconds = settings.pin_ttl
-            live.writer.use(settings.policies, settings.periods)
+            live.use(settings)
 
     async def running(self) -> None:
         self.configure(set())
@@ -138,7 +137,7 @@ class MuteAudit:
     def _start(self, settings: LiveSettings) -> Live:
         try:
             gate = Gate(settings.hosts if self._hosts is None else self._hosts())
-            signatures = settings.known if self._signatures is None else self._signatures()
+            choice = settings.choice if self._signatures is None else Choice(tuple(self._signatures()))
             prepare_state(settings.state)
             leaves = LeafSource(settings, gate.patterns)
         except (OperatorError, ValueError) as error:
@@ -146,7 +145,8 @@ class MuteAudit:
         check_neighbours(allow_hosts(gate.patterns), settings)
         limits = replace(self._limits, items=settings.queue_size)
         journal = Journal(settings.state, log_bytes=limits.log_bytes)
-        writer = Writer(lambda: self._build(settings), journal, self.counters, limits, self._clock)
+        left_out = choice.left_out_ids
+        writer = Writer(lambda: self._build(settings), journal, self.counters, limits, self._clock, left_out)
         try:
             writer.start()
         except OperatorError as error:
@@ -158,7 +158,7 @@ class MuteAudit:
         handshakes = Handshakes(
             lambda: live.settings, gate, pins, leaves, self._canaries, self.counters, self._warn, self._note
         )
-        live = Live(settings, gate, writer, pins, leaves, handshakes, Matcher(signatures))
+        live = Live(settings, gate, writer, pins, leaves, handshakes, Matcher(choice.used, choice.left_out))
         self._metrics = start_metrics(lambda: live.settings, gate, writer, lambda: leaves.expirations)
         return live
 
@@ -173,8 +173,8 @@ class MuteAudit:
             logger.warning("mutewatch: stopped with %d exchanges not recorded", self._live.writer.pending)
 
     def status(self) -> str:
-        """Return all counters, and what was said of the newest reload, as JSON."""
-        return json.dumps({**self._live.writer.status(), "reload": self._reloads.last} if self._live else {})
+        """Return all counters, what is left out, and what was said of the newest reload, as JSON."""
+        return json.dumps({**self._live.writer.told(), "reload": self._reloads.last} if self._live else {})
 
     async def flush(self) -> str:
         """Wait until all that was taken so far is settled; return all counters as JSON."""

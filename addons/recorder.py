@@ -18,7 +18,9 @@ from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import OBSERVE_ALL, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import FOR_A_WHILE, Periods, Tidied
-from mutewatch.signatures import Signature, known_signatures, own_files, telemetry_hosts
+from mutewatch.signatures import known_signatures, own_files, telemetry_hosts
+from mutewatch.signatures.choice import Choice, choose
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed
 
 QUEUE_SIZE = 10_000  # exchanges; a minute of 10,000 clients that send one message a minute
@@ -49,6 +51,7 @@ class LiveSettings:
     exports: ExportSettings = NO_EXPORT  # where flagged minutes are told of
     canary_max_age: int = 900  # seconds; three runs of a canary every five minutes. 0: no canary is expected
     signatures: Path | None = None  # folder of the operator's own; None: as `own_files` finds it
+    without: tuple[str, ...] = ()  # ids and apps of signatures that are left out
 
     @property
     def holds_back(self) -> bool:
@@ -56,14 +59,14 @@ class LiveSettings:
         return self.policies.touch or self.strict
 
     @property
-    def known(self) -> tuple[Signature, ...]:
-        """The bundled signatures and the operator's. OperatorError."""
-        return known_signatures(self.signatures)
+    def choice(self) -> Choice:
+        """Which of the bundled signatures and the operator's are used. OperatorError."""
+        return choose(known_signatures(self.signatures), self.without)
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Patterns of what is opened: the hosts of those signatures. OperatorError."""
-        return telemetry_hosts(self.known)
+        """Patterns of what is opened: the hosts of those that are used. OperatorError."""
+        return telemetry_hosts(self.choice.used)
 
 
 class Recorder(Protocol):
@@ -92,8 +95,11 @@ class Recorder(Protocol):
         """Keep what was not inspected; raise if that failed: then all of it is kept for the next call."""
         ...
 
-    def use(self, policies: Policies, periods: Periods) -> None:
-        """From now on, decide by these policies, and keep for these periods. Called on any thread."""
+    def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
+        """From now on, decide by these policies, keep for these periods, and look for what `matcher` knows.
+
+        Called on any thread.
+        """
         ...
 
     def tick(self, now: datetime) -> None:
@@ -120,7 +126,12 @@ def build_recorder(settings: LiveSettings) -> Recorder:
     """Return the recorder of the core, with its store open in the state directory."""
     assumed = {"muted": True, "unmuted": False}.get(settings.assume)
     options = compose.PipelineOptions(
-        settings.mute_file, assumed, settings.activity, settings.show_clients, own_files(settings.signatures)
+        settings.mute_file,
+        assumed,
+        settings.activity,
+        settings.show_clients,
+        own_files(settings.signatures),
+        settings.without,
     )
     files = ExportFiles(settings.exports)
     return compose.build_recorder(

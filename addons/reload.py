@@ -136,10 +136,9 @@ def take(launched: Launched, found: Loaded) -> str:
 def option_specs(launched: Launched, found: Loaded) -> list[str]:
     """Return what mitmproxy is told, "name=value" each; what the operator set himself stays."""
     settings = launch_settings(found.settings)
-    lists = addon_lists(settings.live) or ["mutewatch_actions"]  # without a value: none
     values = [f"{name}={value}" for name, value in addon_options(settings.live).items()]
     own = {option_name(option) for option in launched.extra}
-    wanted = [*values, *lists, *settings.extra, *neighbours(settings.live)]
+    wanted = [*values, *addon_lists(settings.live), *settings.extra, *neighbours(settings.live)]
     return [spec for spec in wanted if option_name(spec) not in own]
 
 

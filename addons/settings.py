@@ -21,6 +21,8 @@ from mutewatch.config import default_state
 from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.mitigate import Action, Answer, When
 from mutewatch.redact import Blank
+from mutewatch.signatures import known_signatures
+from mutewatch.signatures.choice import Choice, choose
 
 MODE = re.compile(
     r"regular|transparent|socks5|wireguard(:/[^@]+)?|upstream:https?://[^@/\s]+/?|reverse:[^@\s]+|local(:[^@\s]+)?"
@@ -159,9 +161,17 @@ class Certificates(Section):
 
 
 class Signatures(Section):
-    """Which endpoints are opened beside those that mutewatch knows."""
+    """Which endpoints are opened beside those that mutewatch knows, and which of all are not."""
 
     folder: ExpandedPath | None = Field(default=None, description="write a folder of signature files, TOML")
+    without: tuple[str, ...] = Field(
+        default=(), description='write a list of signatures or apps: ["discord.gateway", "Zoom"]'
+    )
+
+    @property
+    def choice(self) -> Choice:
+        """Which of the known ones are used. OperatorError."""
+        return choose(known_signatures(self.folder), self.without)
 
 
 class Pins(Section):

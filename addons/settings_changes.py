@@ -15,6 +15,7 @@ RELOADABLE: frozenset[Path_] = frozenset(
     {
         ("record", "record_timeout"),
         ("record", "strict"),
+        ("signatures", "without"),
         ("mitigation",),
         ("pins",),
         ("retention",),
@@ -24,7 +25,10 @@ RELOADABLE: frozenset[Path_] = frozenset(
 )
 
 # What others than the proxy act on, and how they learn of it.
-ELSEWHERE: Mapping[Path_, str] = {("canary", "interval"): "the timer has its own: print it anew"}
+ELSEWHERE: Mapping[Path_, str] = {
+    ("canary", "interval"): "the timer has its own: print it anew",
+    ("signatures", "without"): "a PAC file has its own: print it anew; connections that pass go on to pass",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,5 +43,6 @@ def launch_settings(settings: Settings, extra: tuple[str, ...] = ()) -> LaunchSe
         leaf_dir=settings.certificates.leaf_dir,
         passphrase_file=settings.certificates.passphrase_file,
         signatures=settings.signatures.folder,
+        without=settings.signatures.without,
     )
     return LaunchSettings(live, settings.listen.host, settings.listen.port, settings.listen.mode, extra=extra)

@@ -23,7 +23,8 @@ from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettin
 
 from addons.settings import MitigationOverride, Settings
 from mutewatch.errors import OperatorError
-from mutewatch.signatures import known_signatures, own_files
+from mutewatch.signatures import known_signatures, own_files, telemetry_hosts
+from mutewatch.signatures.choice import names_in
 from mutewatch.signatures.own import fingerprint
 
 Path_ = tuple[str, ...]  # of a value: ("listen", "port")
@@ -43,6 +44,7 @@ OPTIONS: Mapping[Path_, str] = {
     ("certificates", "leaf_dir"): "--leaf-dir",
     ("certificates", "passphrase_file"): "--passphrase-file",
     ("signatures", "folder"): "--signatures",
+    ("signatures", "without"): "--without",
 }
 
 
@@ -142,8 +144,10 @@ def _read_file(file: Path) -> Tree:
 
 class _Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """MUTEWATCH_STATE is a directory, not a section in JSON."""
-        return {"directory": value} if field_name == "state" else super().decode_complex_value(field_name, field, value)
+        """MUTEWATCH_STATE is a directory, not a section in JSON; a list has commas between its names."""
+        if field_name == "state":
+            return {"directory": value}
+        return names_in(value) if field_name == "without" else super().decode_complex_value(field_name, field, value)
 
 
 def _read_environment() -> Tree:
@@ -184,9 +188,11 @@ def _merge(below: Tree, above: Tree) -> dict[str, Any]:
 
 def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: Path | None) -> None:
     """Raise WrongSettingsError for what is wrong between values, or with files that values name."""
-    faults, known = [], []
+    faults: list[str] = []
+    known: list[str] = []
     try:
         known = [signature.id for signature in known_signatures(settings.signatures.folder)]
+        faults += _check_choice(settings, sources, file)
     except OperatorError as error:
         faults.append(str(error))
     for name in settings.mitigation.signatures:
@@ -214,6 +220,16 @@ def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: P
         raise WrongSettingsError(faults)
 
 
+def _check_choice(settings: Settings, sources: Mapping[Path_, Source], file: Path | None) -> Iterator[str]:
+    path = ("signatures", "without")
+    where = place(path, sources.get(path, Source.DEFAULT), file)
+    try:
+        if not telemetry_hosts(settings.signatures.choice.used):
+            yield f"{where} leaves no host to open: leave out less, or run no gateway"
+    except OperatorError as error:
+        yield f"{where}: {error}"
+
+
 def place(path: Path_, source: Source, file: Path | None, *, key: str = "") -> str:
     """Return how the operator knows a value: an option, a variable, or a key of the file."""
     if source is Source.COMMAND_LINE:
@@ -227,7 +243,7 @@ def place(path: Path_, source: Source, file: Path | None, *, key: str = "") -> s
 
 def _fault(error: Mapping[str, Any], sources: Mapping[Path_, Source], file: Path | None) -> str:
     """Return one of pydantic's errors in the operator's words."""
-    path = tuple(str(part) for part in error["loc"])
+    path = tuple(part for part in error["loc"] if isinstance(part, str))  # the numbers are places in a list
     source = sources.get(path) or next((sources[p] for p in sources if p[: len(path)] == path), Source.FILE)
     where = place(path, source, file)
     if error["type"] == "extra_forbidden":

@@ -15,7 +15,7 @@ The loop only appends to a queue and awaits a future; feeding, judging and fsync
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from queue import SimpleQueue
 
@@ -27,6 +27,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed
 
 STOP_SHARE = 0.6  # of the time to stop may be spent on commits; the rest is for the last of them, and to close
@@ -42,11 +43,13 @@ class Writer:
         hooks: HookCounters,
         limits: WriterLimits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        left_out: Iterable[str] = (),
     ) -> None:
         self._hooks, self._build, self._limits = hooks, build, limits or WriterLimits()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._passed: SimpleQueue[Passed] = SimpleQueue()
         self._committer = Committer(self._queue, self._passed, journal, self._limits, clock, self.status)
+        self._committer.leave_out(left_out)
         self._put_items = self._put_bytes = 0
         self._is_open = False
         self._started = threading.Event()
@@ -92,10 +95,11 @@ class Writer:
         finally:
             late.cancel()
 
-    def use(self, policies: Policies, periods: Periods) -> None:
-        """From now on, decide by these policies, and keep for these periods."""
+    def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
+        """From now on, decide by these policies, keep for these periods, and look for what `matcher` knows."""
         if self._recorder is not None:
-            self._recorder.use(policies, periods)
+            self._recorder.use(policies, periods, matcher)
+        self._committer.leave_out(signature.id for signature in matcher.left_out)
 
     async def flush(self, timeout: float) -> bool:
         """Wait until all that was put so far is settled; False if that takes longer than `timeout` seconds."""
@@ -162,6 +166,15 @@ class Writer:
     def judged(self) -> Judged:
         """What was judged since the start."""
         return self._recorder.judged if self._recorder is not None else Judged()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Ids of the signatures that are left out."""
+        return self._committer.left_out
+
+    def told(self) -> dict[str, object]:
+        """Return all counters, and what is left out."""
+        return self._committer.told()
 
     def status(self) -> dict[str, int]:
         """Return all counters."""

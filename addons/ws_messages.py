@@ -50,6 +50,8 @@ class Websockets:
         """Return when `message`, which is `exchange`, may go on, or is dropped."""
         is_clients = exchange.direction is Direction.TO_SERVER
         if not live.knows(exchange):
+            if live.is_left_out(exchange):
+                return
             self._counters.websocket_messages += 1
             if is_clients:
                 self._note(flow.client_conn, exchange.host, Reason.WEBSOCKET)

@@ -27,6 +27,7 @@ from mutewatch.flow_records import Flow
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Finding
 from mutewatch.signatures import own_files
+from mutewatch.signatures.choice import asked_without
 from mutewatch.sinks.flat import flat_row, to_frame
 from mutewatch.summary import Summary
 
@@ -102,6 +103,7 @@ def scan(
     activity: bool = True,
     show_clients: bool = False,
     signatures: Iterable[AnyPath] = (),
+    without: Iterable[str] = (),
     addresses: Iterable[str] = (),
     engine: Literal["native", "tshark"] = "native",
     rotated: bool = False,
@@ -118,9 +120,15 @@ def scan(
     check_files(None, files, keylogs)
     timeline = Path(mute) if mute is not None else None
     assumed = None if assume is None else assume == "muted"
-    judging = PipelineOptions(timeline, assumed, activity, show_clients, (*own_files(), *_paths(signatures)))
+    chosen = (*own_files(), *_paths(signatures))
+    judging = PipelineOptions(timeline, assumed, activity, show_clients, chosen, asked_without(tuple(without)))
     pipeline = build_pipeline(state_or_none(Path(state) if state is not None else None, lambda _: None), judging)
-    summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(files) > 1)
+    summary = Summary(
+        counts=pipeline.counts,
+        model=pipeline.model_id,
+        has_several_files=len(files) > 1,
+        left_out=judging.choice.left_out_ids,
+    )
     options = ReadOptions(keylogs, addresses=tuple(addresses))
     for group in [files] if rotated else [(path,) for path in files]:
         for _ in Feed(group, pipeline, summary, options, engine).run(as_one=rotated):

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from mutewatch.errors import OperatorError
 from mutewatch.extract import extract
 from mutewatch.identity import CANARY, Names
 from mutewatch.records import Decoded, Exchange, Finding, Origin, Verdict
+from mutewatch.signatures.choice import Choice
 from mutewatch.signatures.fixtures import pack
 from mutewatch.signatures.model import Signature
 
@@ -69,6 +71,20 @@ class Check:
     name: str
     holds: bool
     text: str
+
+
+def check_canaries(choice: Choice) -> None:
+    """Raise OperatorError if no signature that is used has a canary that would be judged."""
+    if telling_audio(choice.used):
+        return
+    left_out = [one.id for one in telling_audio(choice.left_out)]
+    why = f"{', '.join(left_out)}: left out by the operator; " if left_out else ""
+    raise OperatorError(f"{why}no signature has a canary that tells audio-derived values: write canary.stale_after = 0")
+
+
+def telling_audio(signatures: Iterable[Signature]) -> list[Signature]:
+    """Return those whose canary tells audio-derived values, so that it is judged."""
+    return [one for one in signatures if one.canary is not None and one.canary.tells == "audio"]
 
 
 def messages(signatures: Iterable[Signature], call: str, now: datetime) -> list[CanaryMessage]:

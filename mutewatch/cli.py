@@ -25,6 +25,7 @@ from mutewatch.cli_options import (
     SignatureOption,
     SignaturesOption,
     StateOption,
+    WithoutOption,
 )
 from mutewatch.cli_report import report
 from mutewatch.cli_serve import serve
@@ -123,6 +124,7 @@ def scan(
     show_clients: ShowClientsOption = False,
     signature: SignatureOption = None,
     signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Find the minutes in saved traffic in which audio-derived data left while the client was muted.
@@ -135,6 +137,7 @@ def scan(
     from mutewatch.commands.scan import scan as run
     from mutewatch.compose import PipelineOptions
     from mutewatch.signatures import own_files
+    from mutewatch.signatures.choice import asked_without
 
     options = ScanOptions(
         state=state,
@@ -153,7 +156,7 @@ def scan(
     )
     assumed = None if assume is None else assume == "muted"
     files = (*own_files(signatures), *(signature or ()))
-    judging = PipelineOptions(mute, assumed, activity, show_clients, files)
+    judging = PipelineOptions(mute, assumed, activity, show_clients, files, asked_without(without))
     code = run(paths, options, judging)
     if store:
         print(stored(store), file=sys.stderr)
@@ -246,6 +249,7 @@ def live(
         ),
     ] = None,
     signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any further option of mitmproxy, name=value. Repeatable.", show_default=False),
@@ -289,6 +293,7 @@ def live(
         ("certificates", "passphrase_file"): passphrase_file,
         ("metrics", "listen"): metrics,
         ("signatures", "folder"): signatures,
+        ("signatures", "without"): without or None,
     }
     raise typer.Exit(run(config, values, tuple(options or ()), [name for name in wanted if wanted[name]]))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mutewatch.cli_options import StateOption
+from mutewatch.cli_options import SignaturesOption, StateOption, WithoutOption
 
 app = typer.Typer(help="The gateway's certificates, which hold for telemetry hosts only.", no_args_is_help=True)
 
@@ -22,23 +22,29 @@ def init(
     root_key: RootKeyOption = "ec",
     passphrase_file: PassphraseOption = None,
     ask_passphrase: AskOption = False,
+    signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Make a root and an intermediate that permit the hosts of the signatures, and nothing else."""
     from mutewatch.commands import ca
 
-    ca.init(ca.keeper(state, passphrase_file, ask_passphrase, is_new=True), root_key)
+    hosts = ca.hosts_of(signatures, without)
+    ca.init(ca.keeper(state, passphrase_file, ask_passphrase, is_new=True), hosts, root_key)
 
 
 @app.command()
 def status(
     output_format: Annotated[Literal["text", "json"], typer.Option("--format", "-f", help="What to print.")] = "text",
+    signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Show what there is, what it permits, and for how long. Exit codes: 0 good; 1 due soon; 2 cannot be used."""
     from mutewatch.commands import ca
 
-    raise typer.Exit(ca.status(ca.keeper(state), as_json=output_format == "json"))
+    hosts = ca.hosts_of(signatures, without)
+    raise typer.Exit(ca.status(ca.keeper(state), hosts, as_json=output_format == "json"))
 
 
 @app.command()
@@ -81,12 +87,15 @@ def add_host(
     root_key: RootKeyOption = "ec",
     passphrase_file: PassphraseOption = None,
     ask_passphrase: AskOption = False,
+    signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Permit more hosts: nothing to do below a name that is permitted; else this begins a rotation."""
     from mutewatch.commands import ca
 
-    ca.add_hosts(ca.keeper(state, passphrase_file, ask_passphrase), hosts or [], root_key)
+    known = ca.hosts_of(signatures, without)
+    ca.add_hosts(ca.keeper(state, passphrase_file, ask_passphrase), hosts or [], known, root_key)
 
 
 @app.command()
@@ -98,12 +107,15 @@ def issue(
     days: Annotated[int, typer.Option("--days", min=1, max=90, help="How long they hold.")] = 30,
     passphrase_file: PassphraseOption = None,
     ask_passphrase: AskOption = False,
+    signatures: SignaturesOption = None,
+    without: WithoutOption = None,
     state: StateOption = None,
 ) -> None:
     """Sign leaves here for a gateway that then holds nothing that can sign."""
     from mutewatch.commands import ca
 
-    ca.issue(ca.keeper(state, passphrase_file, ask_passphrase), names or [], out, days)
+    hosts = ca.hosts_of(signatures, without)
+    ca.issue(ca.keeper(state, passphrase_file, ask_passphrase), names or [], hosts, out, days)
 
 
 @app.command()

@@ -49,6 +49,15 @@ SignaturesOption = Annotated[
         show_default=False,
     ),
 ]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        help="Leave out a signature, or all of an app: discord.gateway, Zoom. Repeatable. "
+        "(default: $MUTEWATCH_SIGNATURES_WITHOUT)",
+        show_default=False,
+    ),
+]
 KeylogOption = Annotated[
     list[Path] | None,
     typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),

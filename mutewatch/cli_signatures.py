@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mutewatch.cli_options import SignaturesOption
+from mutewatch.cli_options import ConfigOption, SignaturesOption
 
 app = typer.Typer(help="The endpoints that mutewatch knows, and your own.", no_args_is_help=True)
 
@@ -15,11 +15,11 @@ FilesArgument = Annotated[
 
 
 @app.command("list")
-def list_(signatures: SignaturesOption = None) -> None:
-    """List the endpoints, what they tell, how well founded that is, and where it is from."""
+def list_(signatures: SignaturesOption = None, config: ConfigOption = None) -> None:
+    """List the endpoints, what they tell, how well founded that is, where it is from, and whether it is left out."""
     from mutewatch.commands.signatures import list_signatures
 
-    list_signatures(signatures)
+    list_signatures(signatures, config)
 
 
 @app.command()

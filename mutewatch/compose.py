@@ -27,6 +27,8 @@ from mutewatch.ports import ActivityModel
 from mutewatch.records import Decoded, Direction, Exchange, Finding
 from mutewatch.retention import FOR_A_WHILE, Periods, Retention, Tidied
 from mutewatch.signatures import load_signatures
+from mutewatch.signatures.choice import Choice, choose
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.store import Store
 from mutewatch.summary import add_counts, counts_record
 from mutewatch.timeline import load_timeline
@@ -50,7 +52,13 @@ class PipelineOptions:
     assume_muted: bool | None = None
     activity: bool = True
     show_clients: bool = False
-    signatures: tuple[Path, ...] = ()
+    signatures: tuple[Path, ...] = ()  # files beside the bundled ones
+    without: tuple[str, ...] = ()  # ids and apps of those that are left out
+
+    @property
+    def choice(self) -> Choice:
+        """Which signatures are used. OperatorError."""
+        return choose(load_signatures(*self.signatures), self.without)
 
 
 def build_pipeline(state: StateDirectory | None, options: PipelineOptions) -> Pipeline:
@@ -61,11 +69,13 @@ def build_pipeline(state: StateDirectory | None, options: PipelineOptions) -> Pi
     key = load_or_create_key(state.client_key) if state else secrets.token_bytes(KEY_BYTES)
     names = Names(None if options.show_clients else key)
     timeline = load_timeline(options.mute_file, names) if options.mute_file else None
+    choice = options.choice
     return Pipeline(
-        load_signatures(*options.signatures),
+        choice.used,
         names,
         MuteTracker(timeline, options.assume_muted),
         load_activity_model() if options.activity else None,
+        left_out=choice.left_out,
     )
 
 
@@ -221,9 +231,11 @@ class Recorder:
                 add_to(connection, LIVE, self._tally)
             self._tally.clear()
 
-    def use(self, policies: Policies, periods: Periods) -> None:
-        """From now on, decide by these policies, and keep for these periods."""
+    def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
+        """From now on, decide by these policies, keep for these periods, and look for what `matcher` knows."""
         self.policies, self.retention.periods = policies, periods
+        self.pipeline.use(matcher)
+        self.judged.expect(self.pipeline.apps)
 
     def tick(self, now: datetime) -> None:
         """Let go of calls that are over; call about once a minute."""

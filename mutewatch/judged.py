@@ -17,8 +17,15 @@ class Judged:
     """
 
     def __init__(self, apps: Iterable[str] = ()) -> None:
-        self._minutes = {(app, verdict.value): 0 for app in sorted(set(apps)) for verdict in Verdict}
+        self._minutes: dict[tuple[str, str], int] = {}
         self._last_report_at: dict[str, datetime] = {}
+        self.expect(apps)
+
+    def expect(self, apps: Iterable[str]) -> None:
+        """Count these from now on, too. Called on any thread."""
+        for app in sorted(set(apps)):
+            for verdict in Verdict:
+                self._minutes.setdefault((app, verdict.value), 0)
 
     def count(self, findings: Iterable[Finding]) -> None:
         """Take in what was committed."""

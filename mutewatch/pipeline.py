@@ -46,12 +46,7 @@ LATENESS_MINUTES = 10  # how late a report may come in a running call and still 
 IDLE = timedelta(minutes=15)  # after this a call keeps only its last report, so that a gap still shows
 FORGET = timedelta(hours=12)  # after this a call is over
 TIDY_EVERY = timedelta(minutes=1)
-BODILESS: Final = (
-    "GET",
-    "HEAD",
-    "OPTIONS",
-    "CONNECT",
-)  # that no body was seen of these does not mean that one was lost
+BODILESS: Final = ("GET", "HEAD", "OPTIONS", "CONNECT")  # none was seen of these: that does not mean one was lost
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
@@ -89,17 +84,22 @@ class Pipeline:
         mute: MuteTracker | None = None,
         model: ActivityModel | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        left_out: Sequence[Signature] = (),
     ) -> None:
         self.counts = Counts()
-        self._signatures, self.names, self._model, self._limits = signatures, names, model, limits
+        self.names, self._model, self._limits = names, model, limits
         self._mute = mute or MuteTracker(limits=limits)
         self._stats = stats_states(limits)
-        self._matcher = Matcher(signatures)
+        self.use(Matcher(signatures, left_out))
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
         self._open: dict[str, None] = {}  # of these, and of others, those with a minute that still goes on
         self._ready: list[Judged] = []
         self._tidied_at = LONG_AGO
+
+    def use(self, matcher: Matcher) -> None:
+        """From the next message on, look for what `matcher` knows. Called on any thread."""
+        self._matcher = matcher
 
     @property
     def model_id(self) -> str | None:
@@ -109,7 +109,7 @@ class Pipeline:
     @property
     def apps(self) -> set[str]:
         """The apps whose telemetry is known."""
-        return {signature.app for signature in self._signatures}
+        return {signature.app for signature in self._matcher.signatures}
 
     def is_host(self, host: str) -> bool:
         """Is `host` (lower case, without port) one that a signature knows?"""
@@ -121,7 +121,8 @@ class Pipeline:
 
     def host_pattern(self, host: str) -> str | None:
         """Return the pattern of a signature that names `host`; None if there is none."""
-        return matched_pattern((pattern for signature in self._signatures for pattern in signature.hosts), host)
+        patterns = (pattern for signature in self._matcher.signatures for pattern in signature.hosts)
+        return matched_pattern(patterns, host)
 
     def feed(self, exchange: Exchange, *, again: bool = False, mitigation: Mitigation | None = None) -> list[Decoded]:
         """Take in one exchange; return its facts, one record for each signature that it matches.
@@ -139,7 +140,8 @@ class Pipeline:
         counts = Counts() if again or is_canary else self.counts
         names = CanaryNames() if is_canary else self.names
         counts.exchanges += 1
-        matches = self._matcher.match(exchange.method, exchange.host, exchange.path, exchange.direction)
+        matcher = self._matcher  # one for all of this message
+        matches = matcher.match(exchange.method, exchange.host, exchange.path, exchange.direction)
         counts.matched += bool(matches)
         facts = []
         for signature, (message, segments) in matches:
@@ -165,18 +167,20 @@ class Pipeline:
                 self.counts.mute_refused += answers.count(False)
             facts.append(decoded)
         if not again and not any(signature.telling_names for signature, _ in matches):
-            facts += self._unknown(exchange, names, counts, mitigation)
+            facts += self._unknown(matcher, exchange, names, counts, mitigation)
         return facts
 
     def _unknown(
-        self, exchange: Exchange, names: Names, counts: Counts, mitigation: Mitigation | None
+        self, matcher: Matcher, exchange: Exchange, names: Names, counts: Counts, mitigation: Mitigation | None
     ) -> Iterator[Decoded]:
         """Look for audio-derived values in what was sent to a telemetry host and no signature knows."""
         if not exchange.body and (exchange.body == b"" or exchange.method in BODILESS):
             return
         if exchange.direction is Direction.TO_CLIENT or exchange.host is None:
             return
-        for signature in self._matcher.of_host(exchange.host):
+        if matcher.is_left_out(exchange.method, exchange.host, exchange.path):
+            return
+        for signature in matcher.of_host(exchange.host):
             if not signature.telling_names:
                 continue
             counts.unmatched += 1

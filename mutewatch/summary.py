@@ -54,6 +54,7 @@ class Summary:
     expired: Counter[str] = field(default_factory=Counter)  # minutes of which only counts are kept, by verdict
     expired_until: str = ""  # the last day of those
     live: dict[str, int] | None = None  # what the live door counted since it was last started
+    left_out: tuple[str, ...] = ()  # ids of signatures of which nothing was looked for, as the operator wanted
 
     def take(self, findings: Sequence[Finding]) -> None:
         """Count what was found."""
@@ -104,6 +105,7 @@ class Summary:
             "beacons": sum(beacon_of(flow) is not None for flow in self.flows),
             "rtp_streams": rtp_counts(self.streams, self.untold_streams),
             "model": self.model,
+            "left_out": list(self.left_out),
             "live": self.live,
             "inputs": [asdict(given) for given in self.inputs],
         }
@@ -138,6 +140,8 @@ class Summary:
                 f"Mute requests without effect: {counts.mute_refused} that the server refused, so the mute state "
                 f"stayed as it was; {counts.mute_unanswered} whose answer was not seen."
             )
+        if self.left_out:
+            yield f"Left out by the operator, so nothing of it was looked for: {', '.join(self.left_out)}."
         if not counts.exchanges and not counts.dark:
             yield "No message was read, so this says nothing about leaks."
         elif not counts.matched and not counts.dark:

@@ -17,7 +17,7 @@ from addons.gate import Gate
 from addons.mute_audit import MuteAudit
 from mutewatch.mute import MuteTracker
 from mutewatch.records import Exchange, MuteEvent
-from mutewatch.signatures import Signature, load_signatures, telemetry_hosts
+from mutewatch.signatures import Signature, load_signatures
 from mutewatch.store import Store
 from tests.canary_support import CLOSED
 
@@ -77,6 +77,6 @@ elif BREAK.startswith("clock="):
 
     vars(mute_audit)["exchange_from_flow"] = shifted
 
-addons: list[Any] = [MuteAudit(hosts=lambda: CLOSED if BREAK == "gate-closed" else telemetry_hosts())]
+addons: list[Any] = [MuteAudit(hosts=(lambda: CLOSED) if BREAK == "gate-closed" else None)]
 if BREAK == "dead-end":
     addons.append(DeadEnd())

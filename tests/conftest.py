@@ -23,6 +23,7 @@ def settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         patch.delenv("MUTEWATCH_SIGNATURES_FOLDER", raising=False)
+        patch.delenv("MUTEWATCH_SIGNATURES_WITHOUT", raising=False)
         yield
 
 

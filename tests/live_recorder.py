@@ -16,6 +16,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange
 from mutewatch.retention import Periods, Tidied
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed
 
 STORE = "store.sqlite"
@@ -52,7 +53,7 @@ class SqliteRecorder:
     def forget(self, exchanges: Sequence[Exchange]) -> None:
         pass
 
-    def use(self, policies: Policies, periods: Periods) -> None:
+    def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
         pass
 
     def note(self, passed: Sequence[Passed]) -> None:

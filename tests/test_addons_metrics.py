@@ -72,7 +72,7 @@ def leave_result(state: Path, age: float, *, passed: bool) -> None:
 @pytest.mark.live
 def test_a_scrape_has_the_counters_and_everything_that_is_documented(live: Scene) -> None:
     port = free_port()
-    with gateway(live, live={"metrics": f"127.0.0.1:{port}"}) as proxy:
+    with gateway(live, live={"metrics": f"127.0.0.1:{port}", "without": ("Discord",)}) as proxy:
         assert proxy.post(TELEMETRY, kill_live.telemetry_body(1, 1, seed=1), path=kill_live.PATH) == 204
         assert run_canary(proxy)[0] == 0
         time.sleep(1.1)  # a page is kept for a second
@@ -83,6 +83,8 @@ def test_a_scrape_has_the_counters_and_everything_that_is_documented(live: Scene
     assert 'mutewatch_evaluated_total{app="Webex",verdict="flagged"} 0.0' in text
     assert abs(found["mutewatch_last_report_timestamp_seconds"] - time.time()) < 60
     assert set(found) == DOCUMENTED
+    assert 'mutewatch_signature_left_out{signature="discord.gateway"} 1.0' in text
+    assert 'app="Discord"' not in text
     assert found["mutewatch_live_messages_total"] == found["mutewatch_live_recorded_total"] == 3
     assert found["mutewatch_live_canaries_total"] == 2
     assert (found["mutewatch_healthy"], found["mutewatch_canary_success"]) == (1, 1)

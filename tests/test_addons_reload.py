@@ -25,7 +25,7 @@ from addons.settings_launch import launch_settings
 from addons.settings_sources import FILE_BYTES, Path_, WrongSettingsError, load
 from bench.faults import kill_live
 from mutewatch.store import Store
-from tests.live_recorder import HOSTS, SqliteRecorder
+from tests.live_recorder import SqliteRecorder
 from tests.live_support import TELEMETRY, Proxy, Scene, sha256, wait_until
 from tests.test_retention import add
 
@@ -47,15 +47,13 @@ class Gateway:
         self.file = folder / "mutewatch.toml"
         self.file.write_text(text)
         self.launched = Launched(load(self.file, arguments), arguments, extra)
-        self.audit = MuteAudit(hosts=lambda: HOSTS, build=SqliteRecorder)
+        self.audit = MuteAudit(build=SqliteRecorder)
         self.reloads = self.audit._reloads
 
     def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
         async def started() -> None:
             with taddons.context(Proxyserver(), TermLog(), self.launched, self.audit) as context:
-                words = mitmdump_arguments(
-                    launch_settings(self.launched.loaded.settings, self.launched.extra), hosts=HOSTS
-                )
+                words = mitmdump_arguments(launch_settings(self.launched.loaded.settings, self.launched.extra))
                 own = [word for word in words if word.startswith(("mutewatch_", "stream_", "termlog_"))]
                 context.options.set(*(word for word in own if not word.startswith("mutewatch_serve")))
                 self.reloads.begin(lambda: None)
@@ -79,6 +77,9 @@ class Gateway:
         return str(self.reloads.last)
 
 
+WITHOUT = 'signatures.without = ["discord.gateway", "Zoom"]'
+
+
 # What a file may change, and how one sees that it acts.
 TAKEN: list[tuple[str, Callable[[Gateway], object], object]] = [
     ("record.record_timeout = 3", lambda it: settings(it).record_timeout, 3.0),
@@ -96,6 +97,10 @@ TAKEN: list[tuple[str, Callable[[Gateway], object], object]] = [
     ("pins.ttl_seconds = 60", lambda it: it.audit._live.pins.ttl_seconds if it.audit._live else None, 60.0),
     ("retention.minutes_days = 7", lambda it: settings(it).periods.minutes_days, 7),
     ("retention.counts_days = 7", lambda it: settings(it).periods.counts_days, 7),
+    (WITHOUT, lambda it: settings(it).without, ("discord.gateway", "Zoom")),
+    (WITHOUT, lambda it: opens(it, "gateway.discord.gg"), False),
+    (WITHOUT, lambda _: any("discord" in regex for regex in ctx.options.allow_hosts), False),
+    (WITHOUT, lambda it: json.loads(it.audit.status())["left_out"], ["discord.gateway", "zoom.rwg"]),
     ("canary.stale_after = 1000", lambda it: settings(it).canary_max_age, 1000),
     ('log.level = "info"', lambda _: terminal_level(), logging.INFO),
 ]
@@ -105,6 +110,11 @@ def terminal_level() -> int:
     """From which level on mitmproxy prints."""
     (handler,) = (each for each in logging.getLogger().handlers if isinstance(each, TermLogHandler))
     return handler.level
+
+
+def opens(gateway: Gateway, host: str) -> bool:
+    assert gateway.audit._live is not None
+    return gateway.audit._live.gate.inspects(host)
 
 
 def settings(gateway: Gateway) -> LiveSettings:

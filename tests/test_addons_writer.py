@@ -19,6 +19,7 @@ from mutewatch.judged import Judged
 from mutewatch.mitigate import FORWARD, Decision, Policies
 from mutewatch.records import Exchange, Origin
 from mutewatch.retention import Periods, Tidied
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.uninspected import Passed
 from tests.live_support import wait_until
 
@@ -59,7 +60,7 @@ class Fake:
     def forget(self, exchanges: Sequence[Exchange]) -> None:
         self.forgotten += [e.body or b"" for e in exchanges]
 
-    def use(self, policies: Policies, periods: Periods) -> None:
+    def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
         pass
 
     def note(self, passed: Sequence[Passed]) -> None:

@@ -181,6 +181,26 @@ def test_no_leaf_is_issued_beyond_the_constraints(state: Path, tmp_path: Path) -
     assert not list((tmp_path / "x").glob("*.pem"))
 
 
+def test_check_says_whether_leaves_made_elsewhere_can_be_used(state: Path, tmp_path: Path) -> None:
+    made(state)
+    leaves = tmp_path / "leaves"
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "MUTEWATCH_CERTIFICATES_LEAF_DIR": str(leaves)}
+    command = [sys.executable, "-m", "mutewatch", "check", "--running", "--state", str(tmp_path / "gateway")]
+
+    def check() -> tuple[int, str]:
+        told = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
+        return told.returncode, told.stdout
+
+    code, said = check()
+    assert (code, f"cannot read the leaves in {leaves}: No such file or directory" in said) == (2, True)
+    ca(state, "issue", "--out", leaves, "tsa3.webex.com")
+    code, said = check()
+    assert (code, f"{leaves}: the first of 1 ends on 20" in said) == (0, True)
+    (leaves / "tsa3.webex.com.pem").chmod(0o640)
+    code, said = check()
+    assert (code, "is open to others" in said) == (2, True)
+
+
 @pytest.mark.parametrize("form", list(Format))
 def test_every_export_is_the_root_alone_and_says_how_to_install_and_remove_it(state: Path, form: Format) -> None:
     authority = made(state)

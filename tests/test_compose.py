@@ -17,6 +17,8 @@ from mutewatch.config import StateDirectory, open_state
 from mutewatch.mitigate import OBSERVE_ALL
 from mutewatch.records import Decoded, Exchange, Finding, Verdict
 from mutewatch.retention import Periods
+from mutewatch.signatures import load_signatures
+from mutewatch.signatures.matcher import Matcher
 from mutewatch.store import Store
 from tests.facts import at, locus_exchange, tsa_exchange
 
@@ -171,7 +173,7 @@ def test_old_rows_are_deleted_for_the_periods_of_now(state: StateDirectory) -> N
     recorder.tidy(at(0))
     tomorrow = at(23 * 60)
     assert recorder.tidy(tomorrow).rows == 0
-    recorder.use(OBSERVE_ALL, Periods(minutes_days=1))
+    recorder.use(OBSERVE_ALL, Periods(minutes_days=1), Matcher(load_signatures()))
     assert recorder.tidy(tomorrow).rows == 0
     assert recorder.tidy(tomorrow + timedelta(hours=2)).rows == 3
     assert kept(state) == (0, {})

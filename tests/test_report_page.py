@@ -27,7 +27,7 @@ from mutewatch.report.payload import Role
 from mutewatch.sinks.record import wireshark_filter
 from mutewatch.store import Store
 from mutewatch.tables import inputs
-from mutewatch.uninspected import Passed
+from mutewatch.uninspected import Passed, left_out
 from tests.report_browser import Watched, browser, watched
 from tests.report_scene import DAY, day_of, end_of, finding, guess_of, name_of, sampled, write_store
 
@@ -146,6 +146,17 @@ def test_only_what_is_in_sight_is_drawn_and_the_rest_when_it_comes_into_sight(it
     assert it.page.evaluate(drawn) < CLIENTS
     it.page.locator(".client").last.scroll_into_view_if_needed()
     it.expect("li:last-child .client").to_have_js_property("isDrawn", True)
+
+
+def test_what_the_operator_left_out_is_said_and_is_no_gap_to_close(it: Watched, folder: Path) -> None:
+    store = write_store(
+        folder / "without.db", [finding(name_of(1), n) for n in range(12)], left_out(["zoom.rwg"], end_of(2))
+    )
+    it.open(page_of(store, folder / "without.html", ReportOptions(role=Role.VIEWER), Names(b"k")))
+    told = it.page.locator("#unseen").inner_text()
+    assert "Left out by the operator, so not looked for: zoom.rwg (2 March 2026 00:02 to 00:02)." in told
+    assert "Not inspected: none known." in told
+    assert "Close the gaps" not in it.page.locator("#advice").inner_text()
 
 
 def test_what_was_not_inspected_stands_in_words_and_beside_the_client(it: Watched, folder: Path) -> None:

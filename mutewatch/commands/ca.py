@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from certs.profile import KeyKind
 from mutewatch.config import StateDirectory, default_state, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.signatures import known_signatures, telemetry_hosts
+from mutewatch.signatures.choice import asked_without, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,13 @@ def keeper(
     return Keeper(Authority(directory.authority), passphrase, datetime.now(UTC))
 
 
-def init(keeper: Keeper, root_key: str) -> None:
-    keeper.authority.create(_hosts(), keeper.now, keeper.passphrase, KeyKind(root_key))
+def hosts_of(folder: Path | None, without: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the hosts of all signatures, an operator's own among them, that are not left out. OperatorError."""
+    return telemetry_hosts(choose(known_signatures(folder), asked_without(without)).used)
+
+
+def init(keeper: Keeper, hosts: Sequence[str], root_key: str) -> None:
+    keeper.authority.create(hosts, keeper.now, keeper.passphrase, KeyKind(root_key))
     _print_status(keeper)
     print(
         f"\nThe root's key is {keeper.authority.key_path('root')}: it is needed to renew the intermediate, and can be\n"
@@ -46,7 +53,7 @@ def init(keeper: Keeper, root_key: str) -> None:
     )
 
 
-def status(keeper: Keeper, *, as_json: bool) -> int:
+def status(keeper: Keeper, hosts: Sequence[str], *, as_json: bool) -> int:
     """Print the state of every certificate; return 0, 1 if there is something to do, 2 if it cannot be used.
 
     To do: a certificate that is due soon, or hosts of signatures that it does not permit.
@@ -62,16 +69,16 @@ def status(keeper: Keeper, *, as_json: bool) -> int:
         _print_status(keeper)
     if fault:
         raise OperatorError(fault)
-    missing = _missing(keeper)
+    missing = _missing(keeper, hosts)
     if missing:
         print(f"mutewatch: {missing}", file=sys.stderr)
     return 1 if missing or any(one.is_due for one in found) else 0
 
 
-def _missing(keeper: Keeper) -> str | None:
-    """Which hosts of signatures it does not permit, so that their connections pass uninspected, and what to do."""
+def _missing(keeper: Keeper, hosts: Sequence[str]) -> str | None:
+    """Which of these hosts it does not permit, so that their connections pass uninspected, and what to do."""
     try:
-        keeper.authority.check_permits(_hosts())
+        keeper.authority.check_permits(hosts)
     except CertificateError as error:
         return str(error)
     return None
@@ -114,12 +121,11 @@ def rotate(keeper: Keeper, root_key: str, *, finish: bool) -> None:
     _print_status(keeper)
 
 
-def add_hosts(keeper: Keeper, hosts: list[str], root_key: str) -> None:
-    """Begin a rotation to a root that permits `hosts` too; without any, all hosts of the signatures."""
-    wanted = hosts or _hosts()
-    missing = [name for name in permitted_names(wanted) if not is_below(name, keeper.authority.permitted())]
+def add_hosts(keeper: Keeper, named: Sequence[str], hosts: Sequence[str], root_key: str) -> None:
+    """Begin a rotation to a root that permits what is `named` too; if nothing is, `hosts`: those of the signatures."""
+    missing = [name for name in permitted_names(named or hosts) if not is_below(name, keeper.authority.permitted())]
     if not missing:
-        print(f"{', '.join(hosts) or 'every host of the signatures'} is permitted already")
+        print(f"{', '.join(named) or 'every host of the signatures'} is permitted already")
         return
     keeper.authority.begin_rotation(keeper.now, keeper.passphrase, missing, KeyKind(root_key))
     print(
@@ -128,8 +134,8 @@ def add_hosts(keeper: Keeper, hosts: list[str], root_key: str) -> None:
     )
 
 
-def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
-    hosts = _hosts()
+def issue(keeper: Keeper, names: list[str], hosts: Sequence[str], out: Path, days: int) -> None:
+    """Sign leaves for `names`; without any, for the patterns in `hosts`."""
     issuer = keeper.authority.issuer(None, keeper.now, keeper.passphrase)
     chosen = names or sorted({name for host in hosts if (name := _leaf_name(host))})
     root = keeper.authority.certificate("root")
@@ -138,11 +144,6 @@ def issue(keeper: Keeper, names: list[str], out: Path, days: int) -> None:
     left_out = [host for host in hosts if not names and not _leaf_name(host)]
     if left_out:
         print(f"no leaf can be made for {', '.join(left_out)}: name the hosts that clients ask for", file=sys.stderr)
-
-
-def _hosts() -> tuple[str, ...]:
-    """The hosts of all signatures, an operator's own among them."""
-    return telemetry_hosts(known_signatures())
 
 
 def _leaf_name(pattern: str) -> str | None:

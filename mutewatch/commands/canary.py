@@ -23,15 +23,19 @@ from mutewatch.canary import (
     Check,
     Expectation,
     check_arrival,
+    check_canaries,
     check_judgement,
     check_record,
     messages,
     stored,
+    telling_audio,
 )
 from mutewatch.config import CANARY_RESULT, LIVE_STATUS, StateDirectory, open_state
 from mutewatch.errors import OperatorError
+from mutewatch.mitigate import Action
 from mutewatch.records import Decoded, Finding
 from mutewatch.signatures import known_signatures
+from mutewatch.signatures.choice import Choice, choose
 from mutewatch.store import Store
 
 PATIENCE = 15.0  # for what was sent to be in the store; SQLite waits 5 s for a lock, twice
@@ -53,6 +57,7 @@ class CanaryOptions:
     every: float | None = None  # seconds between two runs; None: one run
     patience: float = PATIENCE  # seconds
     signatures: Path | None = None  # folder of the operator's own
+    without: tuple[str, ...] = ()  # signatures or apps that are left out
 
 
 def options_for(
@@ -69,15 +74,23 @@ def options_for(
         check_mode(settings.listen.mode)
         host = settings.listen.host if settings.listen.host not in ANY_ADDRESS else "127.0.0.1"
         proxy = f"http://{f'[{host}]' if ':' in host else host}:{settings.listen.port}"
-    folder = settings.signatures.folder
+    chosen = settings.signatures
     if expected is None:
-        telling = [one.id for one in known_signatures(folder) if one.canary is not None and one.canary.tells == "audio"]
-        actions = {settings.mitigation.rule_for(name).action for name in telling}
+        telling = [one.id for one in telling_audio(chosen.choice.used)]
+        actions = {settings.mitigation.rule_for(name).action for name in telling} or {Action.OBSERVE}
         if len(actions) != 1:
             raise OperatorError(f"mitigation differs between {', '.join(telling)}: say what to --expect")
         expected = Expectation(actions.pop())
-    leaf_dir = settings.certificates.leaf_dir
-    return CanaryOptions(settings.state.directory, proxy, authority, leaf_dir, expected, every, signatures=folder)
+    return CanaryOptions(
+        settings.state.directory,
+        proxy,
+        authority,
+        settings.certificates.leaf_dir,
+        expected,
+        every,
+        signatures=chosen.folder,
+        without=chosen.without,
+    )
 
 
 def canary(options: CanaryOptions) -> int:
@@ -97,7 +110,7 @@ def canary(options: CanaryOptions) -> int:
 
 def _run_and_tell(state: StateDirectory, gateway: Gateway, options: CanaryOptions) -> int:
     started, at = time.monotonic(), datetime.now(UTC)
-    checks = list(_Run(state, gateway, options.expected, options.patience, at, options.signatures).checks())
+    checks = list(_Run(state, gateway, options, at).checks())
     for check in checks:
         print(f"{'ok  ' if check.holds else 'FAIL'}  {check.name}: {check.text}", flush=True)
     passed = all(check.holds for check in checks)
@@ -122,20 +135,24 @@ class _Run:
 
     state: StateDirectory
     gateway: Gateway
-    expected: Expectation
-    patience: float
+    options: CanaryOptions
     at: datetime
-    signatures: Path | None = None
     call: str = field(default_factory=lambda: f"canary-{secrets.token_hex(16)}")
     is_recorded_at_arrival: dict[str, bool] = field(default_factory=dict)  # by host
     store_fault: str | None = None  # why it could not be read the last time
 
     def checks(self) -> Iterator[Check]:
         """Yield what holds and what does not; what cannot be asked after a failure is left out."""
-        sent = messages(known_signatures(self.signatures), self.call, self.at)
-        if not any(message.tells_audio for message in sent):
-            yield Check("sent", False, "no signature has a canary that tells audio-derived values")
+        choice = self._choice()
+        for one in choice.left_out:
+            if one.canary is not None:
+                yield Check(f"left out ({one.id})", True, "by the operator, so nothing is sent for it")
+        try:
+            check_canaries(choice)
+        except OperatorError as error:
+            yield Check("sent", False, str(error))
             return
+        sent = messages(choice.used, self.call, self.at)
         if self.at.year < CLOCK_IS_SET:
             yield Check("clock", False, f"this machine's clock says {self.at:%Y-%m-%d}: set it")
             return
@@ -156,12 +173,19 @@ class _Run:
         if all(check_record(message, facts).holds for message in sent):
             yield from check_judgement(sent, found)
 
+    def _choice(self) -> Choice:
+        """What may be sent: what neither the settings leave out, nor the gateway that runs, whatever it was told."""
+        known = known_signatures(self.options.signatures)
+        told = self._status().get("left_out")
+        by_gateway = told if isinstance(told, list) else []
+        return choose(known, [*self.options.without, *(one.id for one in known if one.id in by_gateway)])
+
     def _passed(self, message: CanaryMessage, far_end: FarEnd, status: int) -> Iterator[Check]:
-        blocks = self.expected is Expectation.BLOCK and message.tells_audio
+        blocks = self.options.expected is Expectation.BLOCK and message.tells_audio
         good = status == ANSWER or blocks
         yield Check(f"passed ({message.host})", good, f"opened by the gateway, answered with {status}")
         came = [arrived for arrived in far_end.arrived if arrived.host == message.host]
-        yield check_arrival(message, [(a.body, a.content_encoding) for a in came], self.expected)
+        yield check_arrival(message, [(a.body, a.content_encoding) for a in came], self.options.expected)
         if came:
             holds = self.is_recorded_at_arrival.get(message.host, False)
             text = "it was in the store when it arrived" if holds else "it was not in the store when it arrived"
@@ -188,7 +212,7 @@ class _Run:
 
     def _settled(self, sent: list[CanaryMessage]) -> tuple[list[Decoded], list[Finding]]:
         """Facts and findings, once they are what they should be or the time is over."""
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.options.patience
         while True:
             facts, found = self._stored()
             checks = [*(check_record(message, facts) for message in sent), *check_judgement(sent, found)]
@@ -221,11 +245,15 @@ class _Run:
         return Check(check.name, False, f"{check.text}: {why}")
 
     def _counters(self) -> dict[str, int]:
+        return {name: value for name, value in self._status().items() if isinstance(value, int)}
+
+    def _status(self) -> dict[str, Any]:
+        """What the gateway that runs says of itself."""
         try:
             found: dict[str, Any] = json.loads((self.state.root / LIVE_STATUS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return {name: value for name, value in found.items() if isinstance(value, int)}
+        return found
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -26,9 +26,9 @@ def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
         return print_checks([Check("settings", False, fault, is_fault=True) for fault in wrong.faults])
     print(*shown_settings(loaded), "", sep="\n")
     settings = loaded.settings
-    checks = list(check_signatures(settings.signatures.folder))
+    checks = list(check_signatures(settings.signatures.folder, settings.signatures.without))
     checks += [found for run in GATEWAY_CHECKS for found in run(StateDirectory(settings.state.directory))]
-    checks += [*_expiry(settings), *_permission(settings)]
+    checks += [*_expiry(settings), *_permission(settings), *_leaves(settings)]
     checks += [Check(*astuple(remark)) for remark in remarks(settings, is_running=is_running)]
     return print_checks(checks)
 
@@ -63,12 +63,28 @@ def _permission(settings: "Settings") -> Iterator[Check]:
     """May the authority sign for every host that is opened? It was made when there were other signatures, perhaps."""
     from certs.authority import Authority
     from certs.names import CertificateError
-    from mutewatch.signatures import known_signatures, telemetry_hosts
+    from mutewatch.signatures import telemetry_hosts
 
     authority = Authority(StateDirectory(settings.state.directory).authority)
     if settings.certificates.leaf_dir is not None or not authority.exists:
         return
     try:
-        authority.check_permits(telemetry_hosts(known_signatures(settings.signatures.folder)))
+        authority.check_permits(telemetry_hosts(settings.signatures.choice.used))
     except CertificateError as error:
         yield Check("CA permits", False, str(error), is_fault=True)
+
+
+def _leaves(settings: "Settings") -> Iterator[Check]:
+    """Can the leaves that were made elsewhere be used, by the user who asks?"""
+    from certs.leaves import LeafDirectory
+    from certs.names import CertificateError
+
+    folder = settings.certificates.leaf_dir
+    if folder is None:
+        return
+    try:
+        found = LeafDirectory(folder, datetime.now(UTC))
+    except CertificateError as error:
+        yield Check("leaves", False, str(error), is_fault=True)
+        return
+    yield Check("leaves", True, f"{folder}: the first of {len(found.all())} ends on {found.expires_at():%Y-%m-%d}")

@@ -86,24 +86,30 @@ def _model(_state: StateDirectory) -> Iterator[Check]:
 
 
 def _signatures(_state: StateDirectory) -> Iterator[Check]:
-    return check_signatures(None)
+    from mutewatch.signatures.choice import asked_without
+
+    return check_signatures(None, asked_without())
 
 
-def check_signatures(folder: Path | None) -> Iterator[Check]:
-    """The bundled signatures and those of `folder`: do their fixtures hold?"""
+def check_signatures(folder: Path | None, without: Sequence[str]) -> Iterator[Check]:
+    """The bundled signatures and those of `folder`: do their fixtures hold? And which are left out, if any."""
     from mutewatch.signatures import known_signatures, own_files
+    from mutewatch.signatures.choice import choose
     from mutewatch.signatures.fixtures import run_fixtures
 
     try:
-        own, signatures = own_files(folder), known_signatures(folder)
+        own, choice = own_files(folder), choose(known_signatures(folder), without)
     except OperatorError as error:
         yield Check("signatures", False, str(error), is_fault=True)
         return
-    results = [result.holds for signature in signatures for result in run_fixtures(signature)]
-    apps = ", ".join(sorted({signature.app for signature in signatures}))
+    results = [result.holds for signature in choice.used for result in run_fixtures(signature)]
+    apps = ", ".join(sorted({signature.app for signature in choice.used}))
     yours = f", {len(own)} your own, in {own[0].parent}" if own else ""
-    text = f"{len(signatures)} of {apps}{yours}; {sum(results)} of {len(results)} fixtures hold"
+    text = f"{len(choice.used)} of {apps}{yours}; {sum(results)} of {len(results)} fixtures hold"
     yield Check("signatures", all(results), text, not all(results))
+    if choice.left_out:
+        ids = ", ".join(choice.left_out_ids)
+        yield Check("left out", False, f"{ids}: neither opened nor judged, as the operator wants")
 
 
 def _state_directory(state: StateDirectory) -> Iterator[Check]:

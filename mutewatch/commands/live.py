@@ -42,9 +42,9 @@ def printed(what: str, loaded: "Loaded") -> str:
         return firewall_rules(loaded.settings)
     if what == "pac":
         from addons.pac_file import pac_file
-        from mutewatch.signatures import known_signatures, telemetry_hosts
+        from mutewatch.signatures import telemetry_hosts
 
-        return pac_file(loaded.settings, telemetry_hosts(known_signatures(loaded.settings.signatures.folder)))
+        return pac_file(loaded.settings, telemetry_hosts(loaded.settings.signatures.choice.used))
     from addons.service_unit import canary_timer, canary_unit, service_unit
     from addons.settings_sources import Source
 
@@ -58,10 +58,19 @@ def printed(what: str, loaded: "Loaded") -> str:
 
 
 def check_signatures_for_service(loaded: "Loaded") -> None:
-    """Raise OperatorError for signatures that are read here, and would not be by a service: it has another home."""
+    """Raise OperatorError for signatures that are read, or left out, here, and would not be by a service.
+
+    It has another home, and other variables.
+    """
     from addons.settings_sources import Source
     from mutewatch.signatures import own_files
 
+    without = loaded.settings.signatures.without
+    if without and loaded.source(("signatures", "without")) is not Source.FILE:
+        raise OperatorError(
+            f"--print-unit: a service would not leave out {', '.join(without)}: "
+            "say so in the file of --config, signatures.without"
+        )
     own = own_files(loaded.settings.signatures.folder)
     if own and loaded.source(("signatures", "folder")) is not Source.FILE:
         raise OperatorError(

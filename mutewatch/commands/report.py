@@ -9,6 +9,7 @@ from mutewatch.counts import Counts
 from mutewatch.records import Finding
 from mutewatch.store import Store
 from mutewatch.summary import InputSummary, Summary, add_counts
+from mutewatch.uninspected import ids_left_out
 
 
 def report(location: Path | str, output_format: Format, output: Path | None, state: Path | None = None) -> None:
@@ -29,10 +30,13 @@ def load(location: Path | str, state: Path | None = None) -> tuple[list[Finding]
     with Store(location) as store:
         findings = list(store.findings())
         expired = store.daily()
+        with store.begin() as connection:
+            left_out = ids_left_out(connection)
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
     beside = location.parent if isinstance(location, Path) else state
     counts = add_counts(Counts(), (given.counts for given in inputs))
     summary = Summary(inputs=inputs, counts=counts, live=_live_counters(beside / LIVE_STATUS) if beside else None)
+    summary.left_out = left_out
     summary.take(findings)
     summary.model = next((found.guess.model for found in reversed(findings) if found.guess), None)
     summary.take_expired(expired)

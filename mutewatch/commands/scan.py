@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from mutewatch.ports import ReadOptions, Sink
 from mutewatch.records import Decoded, Direction, Exchange, Finding, Verdict
 from mutewatch.store import Store
 from mutewatch.summary import Summary
-from mutewatch.uninspected import Tally, of_capture, replace_all
+from mutewatch.uninspected import Tally, left_out, of_capture, replace_all
 from pcap_tools import STDIN
 from pcap_tools.files import open_input
 
@@ -65,7 +65,12 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
     """Read all of `paths`, print what was found, and return the exit code. Ctrl-C keeps what was found so far."""
     _check(paths, options, judging)
     pipeline = build_pipeline(state_or_none(options.state, _tell_no_state), judging)
-    summary = Summary(counts=pipeline.counts, model=pipeline.model_id, has_several_files=len(paths) > 1)
+    summary = Summary(
+        counts=pipeline.counts,
+        model=pipeline.model_id,
+        has_several_files=len(paths) > 1,
+        left_out=judging.choice.left_out_ids,
+    )
     with (
         # first: what was found must not be lost for want of a place
         open_output(options.output, is_live=options.follow) as file,
@@ -189,7 +194,7 @@ def _scan_group(
                 facts.clear()
     if store is not None:
         store.record(facts, ())
-        _store_uninspected(store, feed, pipeline, options)
+        _store_uninspected(store, feed, pipeline, options, summary.left_out)
     if options.verify and feed.flows:
         from pcap_tools.verify import second_opinion
 
@@ -203,11 +208,13 @@ def _is_request(exchange: Exchange) -> bool:
     return exchange.method not in ("", WEBSOCKET, "RTP") and exchange.direction is Direction.TO_SERVER
 
 
-def _store_uninspected(store: Store, feed: Feed, pipeline: Pipeline, options: ScanOptions) -> None:
-    """Keep which flows of an input stayed closed, in the place of what an earlier run knew of it."""
+def _store_uninspected(
+    store: Store, feed: Feed, pipeline: Pipeline, options: ScanOptions, without: Iterable[str]
+) -> None:
+    """Keep which flows of an input stayed closed, and what was left out, in the place of what an earlier run knew."""
     tally = Tally(pipeline.names.pseudonym)
     shown_host = (lambda host: host) if options.show_hosts else pipeline.host_pattern
-    for passed in of_capture(feed.ours, feed.unidentified, shown_host):
+    for passed in (*of_capture(feed.ours, feed.unidentified, shown_host), *left_out(without, None)):
         tally.add(passed)
     with store.begin() as connection:
         replace_all(connection, feed.name, tally)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mutewatch.errors import OperatorError
 from mutewatch.signatures import Signature, known_signatures, load_signature, load_signatures, own_files, schema
+from mutewatch.signatures.choice import asked_without, choose
 from mutewatch.signatures.coverage import coverage_page
 from mutewatch.signatures.described import describe
 from mutewatch.signatures.draft import skeleton, unfinished
@@ -20,14 +21,25 @@ from mutewatch.signatures.lint import Remark, lint
 BUNDLED = "bundled"
 
 
-def list_signatures(folder: Path | None) -> None:
-    """Print the signatures that scan and live use, one a row, and where each is from."""
+def list_signatures(folder: Path | None, config: Path | None = None) -> None:
+    """Print the signatures that scan and live use, one a row, and where each is from.
+
+    `config`: settings of the gateway, which may name another folder, and leave some out.
+    """
+    without = asked_without()
+    if config is not None:
+        from addons.settings_sources import load
+
+        chosen = load(config, {("signatures", "folder"): folder}).settings.signatures
+        folder, without = chosen.folder, chosen.without
+    left_out = choose(known_signatures(folder), without).left_out_ids
     own = {load_signature(path).id: path for path in own_files(folder)}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("signature", "says", "confidence", "hosts", "from"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "signature")
     for signature in known_signatures(folder):
         where = own[signature.id].name if signature.id in own else BUNDLED
+        where += "\nLEFT OUT" if signature.id in left_out else ""
         hosts = "\n".join(signature.hosts) or "any"
         table.add_row(signature.id, _says(signature), signature.confidence, hosts, where)
     Console(highlight=False).print(table)

@@ -12,10 +12,10 @@ Match = tuple[Signature, tuple[Message, dict[str, str]]]  # with the named segme
 
 
 class Matcher:
-    """Looks a message up in `signatures`."""
+    """Looks a message up in `signatures`. `left_out`: what the operator wants neither opened nor judged."""
 
-    def __init__(self, signatures: Sequence[Signature]) -> None:
-        self._signatures = signatures
+    def __init__(self, signatures: Sequence[Signature], left_out: Sequence[Signature] = ()) -> None:
+        self.signatures, self.left_out = signatures, left_out
         self.of_host = lru_cache(maxsize=HOSTS)(self._of_host)
 
     def match(
@@ -32,6 +32,10 @@ class Matcher:
         """Does a signature know the body of the response to such a request?"""
         return bool(self.match(method, host, path, Direction.TO_CLIENT))
 
+    def is_left_out(self, method: str, host: str | None, path: str, direction: Direction = Direction.TO_SERVER) -> bool:
+        """Does one that is left out know such a message? It may go to a host that another has opened."""
+        return any(signature.match(method, host, path, direction) for signature in self.left_out)
+
     def _of_host(self, host: str | None) -> tuple[Signature, ...]:
         """The signatures for `host`; all for one that the door could not see."""
-        return tuple(signature for signature in self._signatures if host is None or signature.is_for(host))
+        return tuple(signature for signature in self.signatures if host is None or signature.is_for(host))
