@@ -78,6 +78,8 @@ class Handshakes:
             what = "refused" if settings.strict else "let through uninspected"
             self._warn("without_leaf", f"a connection was {what} for want of a certificate: {error}")
             return settings.strict  # opened, and then refused by `start`
+        if sni.endswith("."):  # no certificate names a host so, and mitmproxy would look for just that
+            data.context.server.sni = sni.rstrip(".")
         self._counters.intercepted += 1
         return True
 

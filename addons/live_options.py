@@ -211,8 +211,8 @@ def neighbours(settings: LiveSettings) -> list[str]:
     """
     opened = [f"allow_hosts={regex}" for regex in allow_hosts(settings.hosts)]
     if settings.holds_back:
-        return [*opened, "stream_large_bodies", f"body_size_limit={LARGEST_HELD}"]
-    return [*opened, f"stream_large_bodies={settings.max_body}", "body_size_limit"]
+        return [*opened, "stream_large_bodies", f"body_size_limit={LARGEST_HELD}", "rawtcp=false"]
+    return [*opened, f"stream_large_bodies={settings.max_body}", "body_size_limit", "rawtcp=true"]
 
 
 def refuse_open_ports(settings: LiveSettings) -> None:
@@ -271,6 +271,6 @@ def changed_settings(old: LiveSettings, new: LiveSettings) -> LiveSettings:
     kept = {name: getattr(old, name) for name in RELOADABLE}
     if replace(new, **kept) != old:
         raise exceptions.OptionsError(f"only {', '.join(RELOADABLE)} can change while the proxy runs")
-    if new.holds_back and not old.holds_back and ctx.options.stream_large_bodies is not None:
+    if new.holds_back and not old.holds_back and (ctx.options.stream_large_bodies is not None or ctx.options.rawtcp):
         raise exceptions.OptionsError("restart the proxy to begin holding messages back")
     return new

@@ -48,6 +48,7 @@ from addons.live_options import (
     start_listening,
 )
 from addons.live_settings import PREFIX, prepare_state
+from addons.mends import mend
 from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder
@@ -68,6 +69,7 @@ logger = logging.getLogger("mutewatch.live")
 UNAWAITED = "mutewatch_unawaited"  # flow.metadata: no signature asks how the server answered
 RECORDED_EARLY = "mutewatch_recorded_early"  # flow.metadata: the message was recorded at its headers
 TAKEN = "mutewatch_taken"  # flow.metadata: the message was given to the writer
+OVER_LIMIT = "body_size_limit"  # in mitmproxy's words for a body that it refuses (413)
 STOP_SECONDS = 5  # for the last commits; mitmproxy itself needs less than one second to stop
 WARN_SECONDS = 10  # between two warnings of the same kind
 
@@ -132,6 +134,7 @@ class MuteAudit:
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
             make_lean()
+            mend(lambda flow: self._live is not None and self._live.holds(flow))
             await start_listening()
 
     def _start(self, settings: LiveSettings) -> Live:
@@ -234,7 +237,7 @@ class MuteAudit:
     async def request(self, flow: http.HTTPFlow) -> None:
         live = self._live
         with self._guard(partial(kill, flow)):
-            if live is None or RECORDED_EARLY in flow.metadata:
+            if live is None or RECORDED_EARLY in flow.metadata or flow.response is not None:
                 return
             if live.inspects(flow):
                 exchange = self._exchange(live, flow, live.settings.max_body)
@@ -244,14 +247,14 @@ class MuteAudit:
                 send_elsewhere(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Count a message whose client went away while its body was already leaving, unread: part of it is gone."""
+        """Record a message that broke off while its body was leaving unread, or that was too large to be held."""
         live = self._live
         with self._guard():
             if live is None:
                 return
-            if flow.request.stream and TAKEN not in flow.metadata and live.inspects(flow):
-                exchange = self._exchange(live, flow, 0)
-                await self._record(live, flow, exchange, has_left=True)
+            has_left, why = bool(flow.request.stream), flow.error.msg if flow.error else ""
+            if (has_left or OVER_LIMIT in why) and TAKEN not in flow.metadata and live.inspects(flow):
+                await self._record(live, flow, self._exchange(live, flow, 0), has_left=has_left)
             self._put_body(live, flow, is_whole=False)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -261,13 +264,9 @@ class MuteAudit:
             return
         response.stream = True
         with self._guard():
-            is_servers = OURS not in flow.metadata
-            if (
-                live is not None
-                and is_servers
-                and live.inspects(flow)
-                and live.wants_answer(self._exchange(live, flow, 0))
-            ):
+            if live is None or OURS in flow.metadata or not live.inspects(flow):
+                return
+            if live.wants_answer(self._exchange(live, flow, 0)):
                 is_short = announced_length(response) <= live.settings.max_body
                 response.stream = AnswerBody(live.settings.max_body if is_short else 0)
 
@@ -314,6 +313,11 @@ class MuteAudit:
                 exchange = message_from_flow(self._exchange(live, flow, 0), message)
                 await self._websockets.take(live, flow, message, exchange)
 
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        with self._guard():
+            if self._live is not None and self._live.inspects(flow):
+                self._websockets.end(flow)
+
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         self.counters.raw_messages += 1
         self._note(flow.client_conn, flow.client_conn.sni, Reason.NOT_HTTP)
@@ -341,7 +345,8 @@ class MuteAudit:
             self.counters.unrecorded += 1
             if decision is Fate.DROPPED:
                 self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
-            self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({decision})")
+            why = "streamed" if has_left else decision
+            self._warn("unrecorded", f"a message was forwarded before it was known to be recorded ({why})")
         else:
             flow.metadata[UNAWAITED] = not decision.awaits_answer
             self.counters.count(decision)

@@ -62,6 +62,10 @@ class Live:
         """Did it come in a TLS connection that was opened for its SNI?"""
         return self.gate.inspects(flow.client_conn.sni)
 
+    def holds(self, flow: http.HTTPFlow) -> bool:
+        """May all of this request be kept in memory until it is decided on?"""
+        return self.is_opened(flow) or self.inspects(flow)
+
     def is_misdirected(self, flow: http.HTTPFlow) -> bool:
         """Did a client put a request to another host into an opened connection, as HTTP/2 lets it (RFC 9113, 9.1.1)?"""
         request = flow.request

@@ -26,6 +26,7 @@ from addons.standing import Live
 from mutewatch.records import Direction, Exchange
 from mutewatch.uninspected import Reason
 
+UNPACKED_TOO_LARGE = (1009, "error in extension")  # code and reason, in the words of wsproto (`mends.py`)
 BURST_SECONDS = 0.01  # what comes so soon behind the last message has been waiting for it
 
 
@@ -64,6 +65,15 @@ class Websockets:
             await self._record(live, flow, message, exchange)
         elif not live.writer.put_answer(exchange):
             self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
+
+    def end(self, flow: http.HTTPFlow) -> None:
+        """Count what ended a websocket because it was too large to be unpacked: nobody has read it."""
+        websocket = flow.websocket
+        if websocket is None or (websocket.close_code, websocket.close_reason) != UNPACKED_TOO_LARGE:
+            return
+        self._counters.too_large += 1
+        if websocket.closed_by_client:
+            self._note(flow.client_conn, flow.client_conn.sni or flow.request.pretty_host, Reason.TOO_LARGE)
 
     async def _record(self, live: Live, flow: http.HTTPFlow, message: WebSocketMessage, exchange: Exchange) -> None:
         now = self._clock()

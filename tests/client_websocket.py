@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from wsproto import ConnectionType, WSConnection
@@ -16,6 +17,7 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.extensions import PerMessageDeflate
+from wsproto.utilities import LocalProtocolError
 
 Payload = str | bytes
 
@@ -28,10 +30,10 @@ class WebSocket:
         self._events = self._read()
 
     @classmethod
-    def connect(cls, plain: socket.socket, host: str, path: str) -> "WebSocket":
-        """Ask for a websocket, uncompressed. ConnectionError if it is refused."""
+    def connect(cls, plain: socket.socket, host: str, path: str, *, is_packed: bool = False) -> "WebSocket":
+        """Ask for a websocket; `is_packed`: with compression. ConnectionError if it is refused."""
         it = cls(plain, WSConnection(ConnectionType.CLIENT))
-        it._send(Request(host=host, target=path))
+        it.put(Request(host=host, target=path, extensions=[PerMessageDeflate()] if is_packed else []))
         if not isinstance(next(it._events, None), AcceptConnection):
             raise ConnectionRefusedError("no websocket there")
         return it
@@ -41,11 +43,16 @@ class WebSocket:
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         if kind is None:
-            self._send(CloseConnection(code=1000))
+            with suppress(LocalProtocolError, OSError):  # the other side has closed
+                self.put(CloseConnection(code=1000))
         self._socket.close()
 
     def send(self, payload: Payload) -> None:
-        self._send(TextMessage(payload) if isinstance(payload, str) else BytesMessage(payload))
+        self.put(TextMessage(payload) if isinstance(payload, str) else BytesMessage(payload))
+
+    def put(self, *events: Event) -> None:
+        """Send these, together."""
+        self._socket.sendall(b"".join(self._state.send(event) for event in events))
 
     def receive(self) -> Payload | None:
         """Return the next message; None once the other side has closed."""
@@ -56,15 +63,12 @@ class WebSocket:
             elif isinstance(event, BytesMessage):
                 data += event.data
             elif isinstance(event, Ping):
-                self._send(event.response())
+                self.put(event.response())
             elif isinstance(event, CloseConnection):
                 return None
             if isinstance(event, Message) and event.message_finished:
                 return text if isinstance(event, TextMessage) else data
         return None
-
-    def _send(self, event: Event) -> None:
-        self._socket.sendall(self._state.send(event))
 
     def _read(self) -> Iterator[Event]:
         while True:

@@ -1,6 +1,8 @@
 """The live door as it runs: a real mitmdump between a real TLS client and a real TLS server."""
 
 import contextlib
+import http.client
+import ssl
 import stat
 import threading
 
@@ -162,6 +164,25 @@ def test_a_telemetry_host_that_is_not_named_in_the_hello_passes_and_is_counted(l
         assert connection.getresponse().status == 204
         connection.close()
         proxy.wait_status(uninspected=1, messages=0)
+
+
+def test_a_telemetry_host_that_is_named_with_a_dot_at_its_end_is_reached(live: Scene) -> None:
+    with live.proxy() as proxy:
+        context = ssl.create_default_context(cafile=str(proxy.ca_file))
+        context.check_hostname = False  # no certificate has the dot
+        with proxy.tunnel(TELEMETRY, f"{TELEMETRY}.", context) as secure:
+            secure.sendall(b"POST /metrics HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % TELEMETRY.encode())
+            assert secure.recv(12) == b"HTTP/1.1 204"
+        proxy.wait_status(recorded=1)
+
+
+def test_a_message_that_somebody_else_has_answered_is_no_message(live: Scene) -> None:
+    with live.proxy(extra=("proxyauth=somebody:secret",)) as proxy:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection.request("POST", f"http://{TELEMETRY}/metrics", b"not let in")
+        assert connection.getresponse().status == 407
+        proxy.wait_status(messages=0, answers=0)
+    assert recorded(live.folder / "state") == []
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ TAKEN: list[tuple[str, Callable[[Gateway], object], object]] = [
     ('mitigation.action = "redact"', lambda it: settings(it).policies.default.action, "redact"),
     ('mitigation.action = "redact"', lambda _: ctx.options.stream_large_bodies, None),
     ('mitigation.action = "redact"', lambda _: ctx.options.body_size_limit, "16m"),
+    ('mitigation.action = "redact"', lambda _: ctx.options.rawtcp, False),
     (
         '[mitigation.signatures."webex.tsa.v1"]\naction = "block"',
         lambda it: settings(it).policies.of("webex.tsa.v1").action,
@@ -194,15 +195,16 @@ def test_what_is_no_file_any_more_changes_nothing(tmp_path: Path, kind: str) -> 
     gateway.run(scenario)
 
 
-def test_what_mitmproxy_refuses_changes_nothing(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, "", NOTHING, "stream_large_bodies=5m")
+@pytest.mark.parametrize("own", ["stream_large_bodies=5m", "rawtcp=true"])
+def test_what_mitmproxy_refuses_changes_nothing(tmp_path: Path, own: str) -> None:
+    gateway = Gateway(tmp_path, "", NOTHING, own)
 
     async def scenario() -> None:
+        before = {name: getattr(ctx.options, name) for name in ctx.options.keys()}  # noqa: SIM118 (no mapping)
         with pytest.raises(WrongSettingsError, match=r"mutewatch.toml: .*holding messages back"):
             gateway.take('mitigation.action = "redact"\npins.ttl_seconds = 60')
-        assert ctx.options.mutewatch_action == "observe"
-        assert ctx.options.mutewatch_pin_ttl == 3600
-        assert ctx.options.stream_large_bodies == "5m"
+        assert {name: getattr(ctx.options, name) for name in before} == before
+        assert (ctx.options.mutewatch_action, ctx.options.mutewatch_pin_ttl) == ("observe", 3600)
 
     gateway.run(scenario)
 

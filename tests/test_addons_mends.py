@@ -1,0 +1,196 @@
+"""What mitmproxy alone does not cope with, through a real one that we have mended (`addons/mends.py`)."""
+
+import http.client
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from wsproto.events import Ping, TextMessage
+
+from addons.launch import addon_path
+from addons.mends import MOST_UNPACKED
+from mutewatch.mitigate import Action, Policies, Policy, When
+from tests.client_websocket import WebSocket, serve_echo
+from tests.live_support import TELEMETRY, Proxy, Scene, sha256
+from tests.redact_scene import redacting
+from tests.sockets.scene import sockets
+from tests.sockets.talk import HOST, PATH, Said, level
+from tests.test_gateway_clients import resident_bytes
+
+pytestmark = pytest.mark.live
+
+OBSERVE, REDACT = Policy(), Policy(Action.REDACT, When.ALWAYS)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+LONG = bytes(17 << 20)  # more than the proxy holds
+Answer = Callable[[ssl.SSLSocket], None]
+
+
+def answering(*pieces: bytes) -> Answer:
+    """A server that reads the head of a request, and a short body, and then says `pieces`, one after the other."""
+
+    def answer(tls: ssl.SSLSocket) -> None:
+        while tls.recv(65536):
+            for piece in pieces:
+                tls.sendall(piece)
+
+    return answer
+
+
+def post(proxy: Proxy) -> tuple[int, bytes]:
+    connection = proxy.connect(TELEMETRY)
+    connection.request("POST", "/metrics", b"{}")
+    with connection.getresponse() as response:
+        return response.status, response.read()
+
+
+# -- HTTP/1.1 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" + OK,),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", OK),
+        (b"HTTP/1.1 102 Proc", b"essing\r\nX-", b"A: b\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n", OK[:20], OK[20:]),
+    ],
+    ids=["at once", "unasked", "in pieces"],
+)
+def test_after_an_interim_response_comes_the_response(tmp_path: Path, confdir: Path, pieces: tuple[bytes]) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=answering(*pieces)) as (proxy, _):
+        assert post(proxy) == (200, b"{}")
+
+
+def test_trailers_of_a_response_are_left_out(tmp_path: Path, confdir: Path) -> None:
+    told = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nServer-Timing: x\r\n\r\n"
+    with redacting(tmp_path, confdir, OBSERVE, answer=answering(told)) as (proxy, _):
+        assert post(proxy) == (200, b"{}")
+
+
+def test_a_message_with_trailers_passes_without_them_and_is_recorded(live: Scene) -> None:
+    with live.proxy() as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.putrequest("POST", "/metrics")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders(b"2\r\n{}\r\n0\r\nX-Checksum: 1\r\n\r\n")
+        assert connection.getresponse().status == 204
+        proxy.wait_status(recorded=1, messages=1)
+    assert live.upstream.hashes == [sha256(b"{}")]
+
+
+# -- what is not held has no limit; what is has one, and is recorded there --------------------------------------------
+
+
+def test_a_long_response_passes_a_proxy_that_redacts(tmp_path: Path, confdir: Path) -> None:
+    told = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG
+    with redacting(tmp_path, confdir, REDACT, answer=answering(told)) as (proxy, _):
+        connection = proxy.connect(TELEMETRY)
+        connection.request("GET", "/")
+        with connection.getresponse() as response:
+            assert (response.status, len(response.read())) == (200, len(LONG))
+
+
+def test_long_bodies_of_others_pass_a_strict_proxy_in_plain_http(live: Scene) -> None:
+    with others() as url, live.proxy(mode="regular", live={"strict": True}) as proxy:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
+        connection.request("POST", url, LONG)
+        with connection.getresponse() as response:
+            assert (response.status, len(response.read())) == (200, len(LONG))
+        proxy.wait_status(messages=0)
+
+
+@contextmanager
+def others() -> Iterator[str]:
+    """A server that is none of ours and sends back what it gets; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("chosen", "counted"), [({"strict": True}, "too_large"), ({"policies": Policies(REDACT)}, "unredacted")]
+)
+def test_a_message_too_long_to_be_held_is_refused_and_recorded_as_such(
+    live: Scene, chosen: dict[str, object], counted: str, chunked: bool
+) -> None:
+    with live.proxy(live={"activity": False, **chosen}, script=addon_path()) as proxy:
+        with suppress(OSError):  # 413, which a client that still sends may never read
+            assert proxy.post(TELEMETRY, LONG, chunked=chunked, path="/metric/v1") == 413
+        proxy.wait_status(**{"messages": 1, "recorded": 1, "too_large": 1, counted: 1})
+    assert live.upstream.received == []
+
+
+# -- websockets -------------------------------------------------------------------------------------------------------
+
+
+def echo(tls: ssl.SSLSocket) -> None:
+    """Accept a websocket, packed if the client would, and send back all it says."""
+    reader, headers = tls.makefile("rb"), list[tuple[bytes, bytes]]()
+    path = reader.readline().split()[1].decode()
+    while field := reader.readline().strip():
+        name, _, value = field.partition(b":")
+        headers.append((name.strip(), value.strip()))
+    serve_echo(tls, path, headers)
+
+
+@contextmanager
+def packed(proxy: Proxy) -> Iterator[WebSocket]:
+    """A websocket to a telemetry host, with compression."""
+    connection = proxy.connect(TELEMETRY)
+    connection.connect()
+    with WebSocket.connect(connection.sock, TELEMETRY, "/socket", is_packed=True) as end:
+        yield end
+
+
+def test_a_packed_websocket_message_takes_no_more_memory_than_its_limit(tmp_path: Path, confdir: Path) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), packed(proxy) as end:
+        end.send("small")
+        assert end.receive() == "small"
+        before = resident_bytes(proxy.process.pid)
+        end.send(bytes(16 * MOST_UNPACKED))  # a quarter of a MiB on the wire
+        assert end.receive() is None
+        assert resident_bytes(proxy.process.pid) - before < 4 * MOST_UNPACKED
+        proxy.wait_status(too_large=1, websocket_messages=2)
+
+
+def test_a_ping_between_the_pieces_of_a_packed_message_ends_nothing(tmp_path: Path, confdir: Path) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), packed(proxy) as end:
+        for _ in range(2):
+            end.put(TextMessage("one, ", message_finished=False), Ping(), TextMessage("two"))
+            assert end.receive() == "one, two"
+            end.put(Ping())
+
+
+def test_a_long_text_that_is_redacted_keeps_its_characters(tmp_path: Path, confdir: Path) -> None:
+    texts = [
+        json.dumps(json.loads(level(1, value)) | {"note": "€" * 9_000 + "." * padding}, ensure_ascii=False)
+        for padding in range(3)
+        for value in (0.25, 0.0)
+    ]
+    live = {"activity": False, "policies": Policies(REDACT), "record_timeout": 20.0}
+    blank = [text.encode() for text in texts[1::2]]
+    with sockets(tmp_path, confdir, [Said(True, text) for text in texts[::2]], live=live) as it:
+        secure = it.proxy.connect(HOST)
+        secure.connect()
+        with WebSocket.connect(secure.sock, HOST, PATH) as end:
+            for text in texts[::2]:
+                end.send(text)
+            it.wait_heard(blank)
