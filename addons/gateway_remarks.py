@@ -1,5 +1,6 @@
 """What an operator should know before the gateway starts: its port, who can reach it, traps of this mitmproxy."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from addons.firewall_rules import firewall_rules
 from addons.settings import Settings
 from mutewatch.canary import check_canaries
 from mutewatch.errors import OperatorError
+
+TAKEN = (errno.EADDRINUSE, errno.EACCES)  # below 1024, the system says the latter first
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,23 @@ class Remark:
 
 def remarks(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
     """Everything there is to say of these settings on this host. `is_running`: its port is meant to be taken."""
-    yield from _port(settings, is_running)
+    yield from _ports(settings, is_running)
     yield from _reach(settings)
     yield from _canary(settings)
     yield from _exports(settings)
     yield from _traps(settings)
 
 
-def _port(settings: Settings, is_running: bool) -> Iterator[Remark]:
+def _ports(settings: Settings, is_running: bool) -> Iterator[Remark]:
+    listen, metrics = settings.listen, settings.metrics.address
+    kind = socket.SOCK_DGRAM if listen.mode.startswith("wireguard") else socket.SOCK_STREAM
+    yield _port("port", listen.host, listen.port, kind, is_running=is_running)
+    if metrics is not None:
+        yield _port("metrics port", *metrics, socket.SOCK_STREAM, is_running=is_running)
+
+
+def _port(name: str, host: str, port: int, kind: socket.SocketKind, *, is_running: bool) -> Remark:
     """Is the port free? For the moment it takes to look, we hold it ourselves."""
-    host, port = settings.listen.host, settings.listen.port
-    kind = socket.SOCK_DGRAM if settings.listen.mode.startswith("wireguard") else socket.SOCK_STREAM
     try:
         family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family, kind) as probe:
@@ -44,10 +53,11 @@ def _port(settings: Settings, is_running: bool) -> Iterator[Remark]:
             probe.bind(address)
     except OSError as error:
         text = f"cannot listen on {host or 'every address'}, port {port}: {error.strerror}"
+        if error.errno not in TAKEN:
+            return Remark(name, False, text, is_fault=True)
         hint = "as it should be" if is_running else "if mutewatch runs there: check --running"
-        yield Remark("port", is_running, f"{text}; {hint}", is_fault=not is_running)
-        return
-    yield Remark("port", not is_running, f"{port} is free{': nothing runs there' if is_running else ''}")
+        return Remark(name, is_running, f"{text}; {hint}", is_fault=not is_running)
+    return Remark(name, not is_running, f"{port} is free{': nothing runs there' if is_running else ''}")
 
 
 def _reach(settings: Settings) -> Iterator[Remark]:

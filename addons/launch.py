@@ -33,6 +33,11 @@ RESERVED = {
     "certs": "mutewatch shows certificates of its own: mutewatch live --leaf-dir",
     "mutewatch_signatures": "allow_hosts is made of it: mutewatch live --signatures",
     "mutewatch_without": "allow_hosts is made of it: mutewatch live --without",
+    "mode": "it is an option of its own: mutewatch live --mode",
+    "listen_host": "it is an option of its own: mutewatch live --listen-host",
+    "listen_port": "it is an option of its own: mutewatch live --listen-port",
+    "server": "mutewatch listens as soon as its store is open",
+    "mutewatch_serve": "mutewatch listens as soon as its store is open",
 }
 
 

@@ -4,6 +4,7 @@ The settings of the command line win over the file for as long as the proxy runs
 read from anywhere again. A plain `mitmdump -s` has none of this.
 """
 
+import logging
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ class Launched:
         signal.signal(signal.SIGHUP, remember)
 
 
+def in_one_line(record: logging.LogRecord) -> bool:
+    """A filter: of what the operator has to mend, mitmproxy logs the way through our code, too."""
+    from mitmproxy.exceptions import OptionsError
+
+    if record.exc_info and isinstance(record.exc_info[1], OptionsError):
+        record.msg, record.args, record.exc_info = f"mutewatch: {record.exc_info[1]}", (), None
+    return True
+
+
 def run_mitmdump(arguments: Sequence[str], launched: Launched) -> None:
     """Run mitmdump until it is told to stop, with `launched` among its addons. As mitmproxy's own `mitmdump` does."""
     from mitmproxy.options import Options
@@ -43,4 +53,5 @@ def run_mitmdump(arguments: Sequence[str], launched: Launched) -> None:
             super().__init__(options)
             self.addons.add(launched)
 
+    logging.getLogger("mitmproxy.addons.script").addFilter(in_one_line)
     main.run(Master, cmdline.mitmdump, arguments)

@@ -17,6 +17,7 @@ from mitmproxy.utils import human
 
 from addons.export_files import ExportSettings
 from addons.gate import allow_hosts
+from addons.launched import Launched
 from addons.live_settings import PREFIX, check_settings
 from addons.recorder import QUEUE_SIZE, LiveSettings
 from mutewatch.config import default_state
@@ -26,6 +27,8 @@ from mutewatch.mitigate import Action, Answer, Policies, Policy, When
 from mutewatch.redact import Blank
 from mutewatch.retention import Periods
 from mutewatch.signatures import known_signatures
+
+logger = logging.getLogger("mutewatch.live")
 
 Choice = TypeVar("Choice", bound=StrEnum)
 RELOADABLE = (
@@ -189,11 +192,22 @@ async def start_listening() -> None:
     set) and forwarded unrecorded. Started with `server=false` there is no such moment.
     """
     proxyserver: Any = ctx.master.addons.get("proxyserver")
+    if strange := _misspelt():
+        logger.error("mutewatch: --set %s: neither mitmproxy nor mutewatch has such an option", strange)
+        ctx.master.shutdown()
+        return
     ctx.options.update(server=True)
     await proxyserver.setup_servers()
     if not all(server.is_running for server in proxyserver.servers):
-        logging.getLogger("mutewatch.live").error("mutewatch: cannot listen; see above")
+        logger.error("mutewatch: cannot listen; see above")
         ctx.master.shutdown()
+
+
+def _misspelt() -> str:
+    """Return what `mutewatch live` was told to set and no addon knows, now that all of them are there."""
+    launched = ctx.master.addons.get(Launched.name)
+    given = {option.partition("=")[0] for option in launched.extra} if launched is not None else set()
+    return ", ".join(sorted(given & ctx.options.deferred.keys()))
 
 
 def refuse_unknown() -> None:

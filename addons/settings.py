@@ -81,6 +81,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _path(value: object) -> object:
+    if value == "":  # to pathlib, the directory where one is
+        raise ValueError("no path")
+    return value
+
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("not absolute")
@@ -95,8 +101,8 @@ def _file_mode(text: str) -> str:
 
 Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number)]
-ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
-AbsolutePath = Annotated[Path, AfterValidator(Path.expanduser), AfterValidator(_absolute)]
+ExpandedPath = Annotated[Path, BeforeValidator(_path), AfterValidator(Path.expanduser)]
+AbsolutePath = Annotated[ExpandedPath, AfterValidator(_absolute)]
 Status = Annotated[Answer, BeforeValidator(str)]  # TOML's 204 is a number
 YES = "write true or false"
 

@@ -23,9 +23,11 @@ from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettin
 
 from addons.settings import MitigationOverride, Settings
 from mutewatch.errors import OperatorError
+from mutewatch.identity import Names
 from mutewatch.signatures import known_signatures, own_files, telemetry_hosts
 from mutewatch.signatures.choice import names_in
 from mutewatch.signatures.own import fingerprint
+from mutewatch.timeline import load_timeline
 
 Path_ = tuple[str, ...]  # of a value: ("listen", "port")
 Tree = Mapping[str, Any]  # section -> key -> value
@@ -153,9 +155,7 @@ class _Environment(EnvSettingsSource):
 def _read_environment() -> Tree:
     unknown = [name for name in sorted(os.environ) if _is_misspelt(name)]
     if unknown:
-        raise WrongSettingsError(
-            [f"{name}: no such setting; the names are like {PREFIX}LISTEN_PORT" for name in unknown]
-        )
+        raise WrongSettingsError([f"{name}: no such setting; {_names_like(name)}" for name in unknown])
     try:
         return _Environment(Settings)()
     except SettingsError as error:
@@ -163,11 +163,26 @@ def _read_environment() -> Tree:
 
 
 def _is_misspelt(name: str) -> bool:
-    """Does a variable begin like one of ours, and name a section that does not exist? Keys are checked later."""
+    """Does a variable begin like one of ours, and name a section that does not exist, or a key without its section?
+
+    Keys of a section are checked later.
+    """
     section, separator, _ = name.removeprefix(PREFIX).lower().partition("_")
-    if not name.startswith(PREFIX) or not separator or section in Settings.model_fields:
+    if not name.startswith(PREFIX) or section in Settings.model_fields:
         return False
-    return bool(get_close_matches(section, Settings.model_fields, n=1, cutoff=0.75))
+    near = separator and get_close_matches(section, Settings.model_fields, n=1, cutoff=0.75)
+    return bool(near or _sections_of(name))
+
+
+def _sections_of(name: str) -> list[str]:
+    """Return the sections that have a key of this variable's name."""
+    key = name.removeprefix(PREFIX).lower()
+    return [section for section in Settings.model_fields if key in _model_at((section,)).model_fields]
+
+
+def _names_like(name: str) -> str:
+    meant = [f"{PREFIX}{section}_{name.removeprefix(PREFIX)}".upper() for section in _sections_of(name)]
+    return f"did you mean {' or '.join(meant)}?" if meant else f"the names are like {PREFIX}LISTEN_PORT"
 
 
 def _tree(values: Mapping[Path_, object]) -> Tree:
@@ -200,10 +215,19 @@ def _check_together(settings: Settings, sources: Mapping[Path_, Source], file: P
             path = next((path for path in sources if path[:3] == ("mitigation", "signatures", name)), ())
             where = place(path, sources.get(path, Source.FILE), file, key=f"mitigation.signatures.{name}")
             faults.append(f"{where}: no such signature; there are {', '.join(known)}")
-    mute_file = settings.clients.mute_file
+    mute_file, path = settings.clients.mute_file, ("clients", "mute_file")
     if mute_file is not None and not mute_file.is_file():
-        path = ("clients", "mute_file")
         faults.append(f"{place(path, sources[path], file)} is {mute_file}: there is no such file")
+    elif mute_file is not None:
+        try:
+            load_timeline(mute_file, Names(None))
+        except OperatorError as error:
+            faults.append(f"{place(path, sources[path], file)} is {error}")
+    metrics, listen = settings.metrics.address, settings.listen
+    if metrics is not None and metrics[1] == listen.port and not listen.mode.startswith("wireguard"):
+        path = ("metrics", "listen")
+        where = place(path, sources.get(path, Source.FILE), file)
+        faults.append(f"{where} is {settings.metrics.listen}: write another port, that one is the proxy's")
     export = settings.export
     if export.ecs_file is not None and export.ecs_file == export.eve_file:
         path = ("export", "ecs_file")

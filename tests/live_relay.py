@@ -9,13 +9,14 @@ from typing import Any
 
 
 class Relay:
-    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for.
+    """An HTTP proxy that answers CONNECT to any name and tunnels to one address. Keeps what was asked for, and headers.
 
     While it is `away`, it ends each connection without an answer.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.asked: list[str] = []
+        self.headers: list[bytes] = []
         self._away = False
         self._tunnels: set[socket.socket] = set()
         relay = self
@@ -25,8 +26,8 @@ class Relay:
 
             def handle(self) -> None:
                 words = self.rfile.readline().split()
-                while self.rfile.readline().strip():
-                    pass
+                while header := self.rfile.readline().strip():
+                    relay.headers.append(header)
                 relay.asked.append(words[1].decode())
                 if relay.away:
                     return

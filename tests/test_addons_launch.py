@@ -15,6 +15,7 @@ from addons.recorder import LiveSettings
 from addons.settings_sources import load
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
+from tests.live_support import SECONDS, Scene
 
 HOSTS = ("tsa*.webex.com",)
 
@@ -54,6 +55,10 @@ def test_the_operators_own_option_replaces_a_default(tmp_path: Path) -> None:
         ("ignore_hosts=x", "does not combine"),
         ("confdir=/x", "in the state directory"),
         ("certs=/x", "certificates of its own"),
+        ("mode=socks5", "mutewatch live --mode"),
+        ("listen_port=1", "mutewatch live --listen-port"),
+        ("server=true", "as soon as its store is open"),
+        ("mutewatch_serve=false", "as soon as its store is open"),
         ("flow_detail", "write name=value"),
         ("mutewatch_qeue_size=1", "no such option"),
     ],
@@ -114,3 +119,41 @@ def test_an_authority_that_cannot_be_kept_stops_the_start_in_one_line(
     (state / "authority").write_text("in the way")
     with pytest.raises(OperatorError, match="cannot keep certificates in"):
         run(LaunchSettings(LiveSettings(state)), Launched(load(None, {}), {}))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--set", "termlog_verbosty=info"),
+            "--set termlog_verbosty: neither mitmproxy nor mutewatch has such an option",
+        ),
+        (("--set", "mutewatch_action=zap"), "mutewatch_action is 'zap'; write observe, redact, block"),
+    ],
+)
+def test_a_wrong_option_of_mitmproxys_ends_the_start_in_one_line(
+    live: Scene, options: tuple[str, ...], said: str
+) -> None:
+    proxy = live.make()
+    proxy.start_command("clients.activity = false", *options)
+    try:
+        assert proxy.process.wait(SECONDS) == 1
+    finally:
+        proxy.end()
+    assert said in proxy.text()
+    assert "Traceback" not in proxy.text()
+
+
+@pytest.mark.live
+def test_a_store_that_cannot_be_used_ends_the_start_in_one_line(live: Scene) -> None:
+    proxy = live.make()
+    proxy.state.mkdir(mode=0o700)
+    (proxy.state / "mutewatch.db").write_bytes(b"no database" * 1000)
+    proxy.start_command("clients.activity = false")
+    try:
+        assert proxy.process.wait(SECONDS) == 1
+    finally:
+        proxy.end()
+    assert "mutewatch.db: not a store that can be used: file is not a database" in proxy.text()
+    assert "Traceback" not in proxy.text()

@@ -1,10 +1,12 @@
 """The live door as it runs: a real mitmdump between a real TLS client and a real TLS server."""
 
+import base64
 import contextlib
 import http.client
 import ssl
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +176,18 @@ def test_a_telemetry_host_that_is_named_with_a_dot_at_its_end_is_reached(live: S
             secure.sendall(b"POST /metrics HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % TELEMETRY.encode())
             assert secure.recv(12) == b"HTTP/1.1 204"
         proxy.wait_status(recorded=1)
+
+
+def test_the_password_for_the_next_proxy_may_stand_in_mitmproxys_own_settings(live: Scene, tmp_path: Path) -> None:
+    confdir = tmp_path / "confdir"
+    confdir.mkdir(mode=0o700)
+    (confdir / "config.yaml").write_text("upstream_auth: somebody:secret\n")
+    with Scene(live.folder, confdir, live.upstream, live.relay).proxy() as proxy:
+        assert proxy.post(TELEMETRY, b"ours") == 204
+        assert proxy.post(OTHER, b"private", trusting=live.upstream.ca_file) == 204
+    told = [header for header in live.relay.headers if header.lower().startswith(b"proxy-authorization: ")]
+    assert {header.split(None, 1)[1] for header in told} == {b"Basic " + base64.b64encode(b"somebody:secret")}
+    assert len(told) == len(live.relay.asked)
 
 
 def test_a_message_that_somebody_else_has_answered_is_no_message(live: Scene) -> None:

@@ -140,7 +140,6 @@ def test_what_is_not_recorded_in_time_does_not_leave_either(live: Scene) -> None
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("server=true", "redact, block and strict need mitmdump -n and mutewatch_serve=true"),
         ("stream_large_bodies=20m", "stream_large_bodies lets bodies leave before they are recorded"),
         ("tcp_hosts=webex", "tcp_hosts lets messages pass"),
     ],
@@ -148,13 +147,24 @@ def test_what_is_not_recorded_in_time_does_not_leave_either(live: Scene) -> None
 def test_it_does_not_start_where_messages_could_leave_before_they_were_looked_at(
     live: Scene, option: str, said: str
 ) -> None:
-    proxy = live.make(**choices(action=Action.REDACT), extra=(option,))
+    proxy = live.make(**choices(action=Action.REDACT), raw=("--set", option))
     proxy.start()
     try:
         assert proxy.process.wait(SECONDS) != 0
     finally:
         proxy.end()
     assert said in proxy.text()
+
+
+def test_mitmdump_that_listens_before_the_addon_stands_does_not_start(live: Scene) -> None:
+    proxy = live.make()
+    wanted = ("mutewatch_action=redact", f"mutewatch_state={proxy.state}")
+    proxy.start_bare(["-s", str(addon_path()), *(f"--set={option}" for option in wanted)])
+    try:
+        assert proxy.process.wait(SECONDS) != 0
+    finally:
+        proxy.end()
+    assert "redact, block and strict need mitmdump -n and mutewatch_serve=true" in proxy.text()
 
 
 def test_others_are_not_touched(live: Scene) -> None:

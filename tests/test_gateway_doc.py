@@ -92,6 +92,9 @@ def test_check_says_where_each_value_is_from(folder: Path) -> None:
     [
         ("listen.port = 0", "listen.port is 0: write a port"),
         ('listen.mode = "transparent"', "no redirected client reaches 127.0.0.1"),
+        ('listen.host = "192.0.2.1"', "cannot listen on 192.0.2.1, port 8080: Cannot assign requested address"),
+        ('certificates.leaf_dir = "/nowhere"', "/nowhere holds no leaves"),
+        ('certificates.passphrase_file = "/nowhere"', "cannot read /nowhere: No such file or directory"),
     ],
 )
 def test_check_ends_with_2_where_the_gateway_would_not_work(folder: Path, text: str, said: str) -> None:
@@ -99,6 +102,12 @@ def test_check_ends_with_2_where_the_gateway_would_not_work(folder: Path, text: 
     told = run("mutewatch check --config mutewatch.toml --state state", folder)
     assert (told.returncode, told.stderr) == (2, "")
     assert said in " ".join(told.stdout.split())
+
+
+def test_check_finds_a_file_in_place_of_the_state_directory(folder: Path) -> None:
+    told = run("mutewatch check --state mutewatch.toml", folder, MUTEWATCH_LISTEN_PORT=str(free_port()))
+    assert told.returncode == 2
+    assert "mutewatch.toml: Not a directory" in told.stdout
 
 
 def test_check_finds_a_state_directory_that_is_open_to_others(folder: Path) -> None:
@@ -116,6 +125,14 @@ def test_check_finds_a_port_that_is_taken_unless_it_runs_already(folder: Path) -
         command = "mutewatch check --state state"
         assert run(command, folder, MUTEWATCH_LISTEN_PORT=port).returncode == 2
         assert run(f"{command} --running", folder, MUTEWATCH_LISTEN_PORT=port).returncode == 0
+        metrics = {"MUTEWATCH_METRICS_LISTEN": f"127.0.0.1:{port}", "MUTEWATCH_LISTEN_PORT": str(free_port())}
+        assert run(command, folder, **metrics).returncode == 2
+        assert run(f"{command} --running", folder, **metrics).returncode == 0
+
+
+def test_an_address_that_is_not_this_hosts_is_a_fault_of_a_running_gateway_too(folder: Path) -> None:
+    told = run("mutewatch check --state state --running", folder, MUTEWATCH_LISTEN_HOST="192.0.2.1")
+    assert told.returncode == 2
 
 
 @pytest.mark.parametrize("option", ["--listen-port 0", "--mode regularly", "--record-timeout 0", "--mute nowhere.csv"])

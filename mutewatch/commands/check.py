@@ -28,7 +28,7 @@ def check(config: Path | None, state: Path | None, *, is_running: bool) -> int:
     settings = loaded.settings
     checks = list(check_signatures(settings.signatures.folder, settings.signatures.without))
     checks += [found for run in GATEWAY_CHECKS for found in run(StateDirectory(settings.state.directory))]
-    checks += [*_expiry(settings), *_permission(settings), *_leaves(settings)]
+    checks += [*_keys(settings), *_expiry(settings), *_permission(settings), *_leaves(settings)]
     checks += [Check(*astuple(remark)) for remark in remarks(settings, is_running=is_running)]
     return print_checks(checks)
 
@@ -43,6 +43,23 @@ def shown_settings(loaded: "Loaded") -> Iterator[str]:
         key = ".".join(part if part.replace("_", "").isalpha() else json.dumps(part) for part in path)
         where = place(path, source, loaded.file).partition(": ")[0] if source is not Source.DEFAULT else source
         yield f"{f'{key} = {json.dumps(value)}':<40} # {where}"
+
+
+def _keys(settings: "Settings") -> Iterator[Check]:
+    """Can the authority's keys be read?"""
+    from certs.authority import Authority
+    from certs.names import CertificateError
+    from certs.passphrase import known_passphrase
+
+    authority = Authority(StateDirectory(settings.state.directory).authority)
+    if settings.certificates.leaf_dir is not None:
+        return
+    try:
+        passphrase = known_passphrase(settings.certificates.passphrase_file)
+        if authority.exists:
+            authority.signer("intermediate", passphrase)
+    except CertificateError as error:
+        yield Check("certificates", False, str(error), is_fault=True)
 
 
 def _expiry(settings: "Settings") -> Iterator[Check]:

@@ -113,10 +113,14 @@ def check_signatures(folder: Path | None, without: Sequence[str]) -> Iterator[Ch
 
 
 def _state_directory(state: StateDirectory) -> Iterator[Check]:
-    if not state.root.exists():
-        yield Check("state", True, f"{state.root} (made when first needed)")
+    try:
+        if not state.root.exists():
+            yield Check("state", True, f"{state.root} (made when first needed)")
+            return
+        loose = [path for path in (state.root, *state.root.iterdir()) if path.stat().st_mode & 0o077]
+    except OSError as error:
+        yield Check("state", False, f"{state.root}: {error.strerror}", is_fault=True)
         return
-    loose = [path for path in (state.root, *state.root.iterdir()) if path.stat().st_mode & 0o077]
     if loose:
         yield Check("state", False, f"open to others: chmod go= {loose[0]}", is_fault=True)
     else:
