@@ -35,7 +35,7 @@ def discover(
         float | None,
         typer.Option(
             "--slack",
-            help="By how many seconds that may be wrong. (default: 2; without --start 30 and half a period)",
+            help="By how many seconds that may be wrong. (default: 5; without --start 30 and half a period)",
             min=0,
         ),
     ] = None,

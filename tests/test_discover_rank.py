@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mutewatch.discover.behaviour import steady
+from mutewatch.discover.correlate import CLOSE
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.panel import Panel, panels
 from mutewatch.discover.rank import Ranked, rank
@@ -17,7 +19,7 @@ from mutewatch.errors import InputError
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
 from pcap_tools import read_inputs
-from tests.discover_scene import AUDIO_FIELDS, RATE, START, getstats, meter, post, speech, write_wav
+from tests.discover_scene import AUDIO_FIELDS, RATE, START, decoys, getstats, meter, post, speech, write_wav
 
 SEEDS = range(1, 4)
 DRIVEN = "cpuUsage"  # by the same talk: it may follow, but not before what comes from the sound
@@ -108,7 +110,7 @@ def test_what_agrees_better_with_another_time_is_not_significant_and_it_is_said(
     minute = np.arange(len(recording.power)) / 1200
     swell = 10 ** (-3 + np.sin(minute / 3) + 0.6 * np.sin(minute / 4.3 + 1))  # it is much as it was a while ago
     slow = replace(recording, power=swell)
-    late = slow.features(told[0].ends - 105, told[0].period)[0]
+    late = slow.windows(told[0].ends - 105, told[0].period)[0]
     panel = replace(told[0], columns=(replace(told[0].columns[0], values=late),))
     (one,) = rank([panel], slow, names=False).fields
     assert one.followed is not None and one.followed.is_elsewhere
@@ -231,3 +233,75 @@ def test_the_widths_of_wav_agree(tmp_path: Path) -> None:
     expected = (samples.reshape(-1, RATE // 20) ** 2).mean(axis=1)
     for power in powers:
         assert power == pytest.approx(expected, abs=1e-5)
+
+
+def told_of(recording: Recording, seed: int, period: float, delay: float) -> list[Panel]:
+    """A client that tells, each `period` seconds and so much later, of the mean level and of the one at the moment."""
+    random = np.random.default_rng(seed)
+    ends = np.arange(period, recording.ends_at - recording.starts_at - delay, period)
+    strange = {name: values.tolist() for name, values in decoys(random, len(ends))}
+    heard = recording.starts_at + ends
+    fields = {
+        "mean": (recording.windows(heard, period)[0] + random.normal(0, 0.5, len(ends))).tolist(),
+        "moment": (10 ** (recording.level(heard, 0.1) / 20)).tolist(),
+        **strange,
+    }
+    times = ends + delay + random.uniform(0, 0.1, len(ends))
+    reports = ({name: round(values[i], 4) for name, values in fields.items()} for i in range(len(ends)))
+    return panels_of(post(float(at), report) for at, report in zip(times, reports, strict=True))
+
+
+def house(seed: int, seconds: int) -> Recording:
+    """One sound after another for minutes, loud or soft: a minute later it is often still the same."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(400, 4_800, seconds // 20)
+    power = np.repeat(10 ** random.uniform(-6.5, -2.5, len(lengths)), lengths)[: seconds * 20]
+    return Recording(power * random.gamma(8, 1 / 8, len(power)), START.timestamp())
+
+
+@pytest.mark.parametrize(("period", "delay"), [(1.0, 4.3), (5.0, 3.3), (10.0, 1.7), (60.0, 4.3)])
+def test_what_is_told_seconds_late_is_found_and_so_is_the_level_of_a_moment(period: float, delay: float) -> None:
+    samples = speech(7, 900 if period < 10 else 3600)
+    recording = Recording((samples.reshape(-1, RATE // 20) ** 2).mean(axis=1), START.timestamp())
+    told = told_of(recording, 7, period, delay)
+    for slack, start in ((CLOSE, 0.0), (40.0, -19.0)):  # the start is known, or only roughly
+        ranking = rank(told, replace(recording, starts_at=recording.starts_at + start), slack, names=False)
+        assert {key(one) for one in ranking.fields if one.is_significant} == {"mean", "moment"}, slack
+
+
+@pytest.mark.parametrize("period", [10.0, 60.0])
+def test_a_minute_off_nothing_follows_though_the_sound_goes_on_for_minutes(period: float) -> None:
+    for seed in range(2):
+        recording = house(seed, 60 * 60 if period == 60 else 25 * 60)
+        told = told_of(recording, seed, period, 0.7)
+        for minutes in (-1, 0, 1):
+            late = replace(recording, starts_at=recording.starts_at + 60 * minutes)
+            ranking = rank(told, late, CLOSE, names=False)
+            expected = set() if minutes else {"mean", "moment"}
+            assert {key(one) for one in ranking.fields if one.is_significant} == expected, (seed, minutes)
+
+
+def test_reports_that_come_a_little_late_are_compared_with_their_own_time() -> None:
+    random = np.random.default_rng(6)
+    late = random.uniform(0, 0.4, 400)
+    (panel,) = panels_of(post(10.0 * i + late[i], {"a": random.random()}) for i in range(400))
+    assert panel.period == pytest.approx(10, abs=0.01) and len(panel.ends) == 400
+    assert panel.ends - START.timestamp() == pytest.approx(10.0 * np.arange(400) + late, abs=1e-3)
+
+
+def test_what_begins_to_sound_is_no_trend_but_a_counter_is_one() -> None:
+    random = np.random.default_rng(8)
+    quiet = 22 + random.integers(-1, 2, 60).astype(float)
+    assert steady(np.concatenate((quiet, quiet + 26))) > 0.8
+    assert steady(np.cumsum(random.poisson(3000, 120)).astype(float)) == 0
+    assert steady(np.cumsum(random.gamma(0.3, 1, 120))) == 0
+    assert steady(np.arange(120) + random.normal(0, 0.2, 120)) < 0.2
+
+
+@pytest.mark.parametrize("period", [1, 10])
+def test_energy_is_the_square_of_a_level_and_a_sum_of_delays_is_not(period: int) -> None:
+    power = np.repeat(10 ** np.random.default_rng(9).normal(-3, 0.15, 60), 10)  # steady, as music is
+    samples = np.random.default_rng(9).normal(size=600 * RATE) * np.sqrt(np.repeat(power, RATE))
+    ranking = rank(panels_of(getstats(np.clip(samples, -1, 1), 9, period)), names=False)
+    assert {key(one) for one in ranking.fields[:2]} == {"audioLevel", "totalAudioEnergy"}
+    assert all("moves with siblings" in one.why for one in ranking.fields[:2])

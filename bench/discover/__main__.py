@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from mutewatch.discover.correlate import SIGNIFICANT
+from mutewatch.discover.correlate import CLOSE, SIGNIFICANT
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.panel import Panel, panels
 from mutewatch.discover.rank import rank
@@ -52,7 +52,7 @@ def costs() -> Iterator[tuple[str, float]]:
     rank(found, names=False)
     ranked = time.perf_counter()
     yield "rank by behaviour", ranked - gathered
-    rank(found, recording, slack=2, names=False)
+    rank(found, recording, CLOSE, names=False)
     yield "rank by a recording", time.perf_counter() - ranked
 
 
@@ -79,7 +79,7 @@ def played(seed: int) -> Recording:
 
 def lowest_p(run: int) -> float:
     """Return the lowest p-value of a client's fields against a recording that it never heard."""
-    ranking = rank(told(meter(speech(run, 3_600), run)), played(100_000 + run), names=False)
+    ranking = rank(told(meter(speech(run, 3_600), run)), played(100_000 + run), CLOSE, names=False)
     return min(one.followed.p for one in ranking.fields if one.followed)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mutewatch.commands.output import check_files, replacing
 from mutewatch.commands.scan import Exit
-from mutewatch.discover.correlate import SIGNIFICANT
+from mutewatch.discover.correlate import CLOSE, SIGNIFICANT
 from mutewatch.discover.draft import draft_signature
 from mutewatch.discover.gather import Gatherer
 from mutewatch.discover.panel import MIN_READINGS, Panel, panels
@@ -31,7 +31,7 @@ from mutewatch.signatures import match_host
 from pcap_tools import read_inputs
 
 _ROUTES: Final = 10  # listed; the others are counted
-_SLACK, _SLACK_UNTOLD = 2.0, 30.0  # seconds
+_SLACK_UNTOLD: Final = 30.0  # seconds
 _CHARTS: Final = 24
 _OPENED: Final = (FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT, FlowOutcome.EMPTY)
 
@@ -132,7 +132,7 @@ def _recording(options: DiscoverOptions, found: Sequence[Panel]) -> tuple[Record
     if options.audio is None:
         return None, 0.0
     if options.start is not None:
-        starts_at, slack = _seconds(options.start), _SLACK
+        starts_at, slack = _seconds(options.start), CLOSE
     else:
         longest = max(found, key=lambda panel: len(panel.ends), default=None)
         period = longest.period if longest else 0.0

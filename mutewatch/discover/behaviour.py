@@ -7,7 +7,7 @@ Five parts, each from 0 to 1, each told with the result:
 - `steady`: it comes back. What a trend, clock or counter moves is all in one direction.
 - `memory`: a room that was loud is likely to be loud still. CPU load, jitter and bit rates, read once a minute, forget.
 - `family`: siblings that move with it and keep an order without being far apart, as maximum, mean and minimum do; or
-  a companion that also has the span of sound, as level and energy do.
+  a companion: one that also has the span of sound, or a total that grows by its square, as energy does by level.
 - `span`: between soft and loud lie powers of ten (or it is negative and above -160, as decibels of full scale are).
 
 `news` and `steady` are conditions, so they multiply; a segment test or autocorrelation alone would put first what does
@@ -18,7 +18,7 @@ else they were tried on is in docs/discover.md.
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Final
 
 import numpy as np
@@ -29,10 +29,16 @@ _BITS: Final = 2.0
 _MEMORY, _FAMILY, _SPAN, _ALONE = 0.2, 0.45, 0.25, 0.1
 _SPAN_FROM, _SPAN_OVER = 20.0, 30.0  # decibels: jitter and round-trip times have up to 20, real levels 50
 _LOWEST_DB: Final = -160.0
+_LEAP: Final = 3.0  # times the usual step: what is beyond is not counted as a part of a trend
 _CHANCE: Final = 2.5  # standard deviations, beyond which one pair of siblings does not agree by chance
 _ORDERED, _PARTED = 0.995, 0.8  # share of readings in order, and of those that are not equal
 _FAR: Final = 3.0  # times the spread, or the size: two that lie further apart are in order without a reason
 _MOST_SIBLINGS = 40
+_CREDIT: Final = 0.4  # of a family that has a shape; the rest is how well it moves together
+_SQUARES: Final = 0.3, 30.0  # of mean squares: peaks are up to 15 dB above them
+_SLOPES: Final = 0.6, 1.5  # between none and twice as steep
+_LOUDER: Final = 0.15  # powers of ten: with less between fast and slow nobody can tell how steep
+_NOTHING: Final = 1e-9  # -90 dB: below what 16 bits hold
 _WORDS: Final = frozenset(
     (
         *("audio", "dbfs", "dbov", "energy", "gain", "level", "levels", "loud", "loudness", "mic", "microphone"),
@@ -79,7 +85,7 @@ class Behaviour:
 def behaviours(panel: Panel) -> list[Behaviour]:
     """Return the behaviour of each column of `panel`, in their order."""
     spans = [span(column.values) for column in panel.columns]
-    families, threes = _families(panel.columns, spans)
+    families, threes = _families(panel, spans)
     said, steadies = ([part(one.values) for one in panel.columns] for part in (news, steady))
     return [
         Behaviour(
@@ -117,11 +123,19 @@ def news(values: Array) -> float:
 
 
 def steady(values: Array) -> float:
-    """Return 0 if half of the way that the values went, or more, led away from where they began; 1 if none did."""
+    """Return 0 if half of the way that the values went, or more, led away from where they began; 1 if none did.
+
+    A trend goes by many steps. One that is much larger than others, as when something begins to sound, is none.
+    """
     known = values[np.isfinite(values)]
-    way = np.abs(np.diff(known)).sum()
-    net = abs(float(np.median(known[-5:]) - np.median(known[:5])))
-    return float(max(0.0, 1 - 2 * net / way)) if way else 0.0
+    steps = np.diff(known)
+    if not steps.any():
+        return 0.0
+    most = _LEAP * np.median(np.abs(steps[steps != 0]))
+    steps = np.clip(steps, -most, most)
+    path = np.concatenate(([0.0], np.cumsum(steps)))
+    net = abs(float(np.median(path[-5:]) - np.median(path[:5])))
+    return float(max(0.0, 1 - 2 * net / np.abs(steps).sum()))
 
 
 def memory(values: Array) -> float:
@@ -139,11 +153,12 @@ def span(values: Array) -> float:
     if (known < 0).any() or not (known > 0).sum() > known.size / 4:
         return 0.0
     low, high = np.percentile(known[known > 0], (5, 95))
-    return float(np.clip((20 * np.log10(high / low) - _SPAN_FROM) / _SPAN_OVER, 0, 1))
+    return float(np.clip((20 * (np.log10(high) - np.log10(low)) - _SPAN_FROM) / _SPAN_OVER, 0, 1))
 
 
-def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[float], dict[int, Three]]:
+def _families(panel: Panel, spans: list[float]) -> tuple[list[float], dict[int, Three]]:
     """Return for each column how well its siblings and companions speak for it, and the three in order it is one of."""
+    columns = panel.columns
     found = [0.0] * len(columns)
     threes: dict[int, Three] = {}
     siblings: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -156,7 +171,31 @@ def _families(columns: tuple[Column, ...], spans: list[float]) -> tuple[list[flo
         for a, b in combinations(wide[:_MOST_SIBLINGS], 2):
             moves = _moves_with(columns[a].values, columns[b].values, _CHANCE)
             found[a], found[b] = max(found[a], moves), max(found[b], moves)
+        totals = [i for i in group if columns[i].is_growth]
+        for a, b in product(levels[:_MOST_SIBLINGS], totals[:_MOST_SIBLINGS]):
+            if _is_square(columns[b].values / panel.period, columns[a].values):
+                moves = _moves_with(columns[a].values, columns[b].values, _CHANCE)
+                credit = _CREDIT + (1 - _CREDIT) * moves if moves else 0.0
+                found[a], found[b] = max(found[a], credit), max(found[b], credit)
     return found, threes
+
+
+def _is_square(growth: Array, level: Array) -> bool:
+    """Does a total grow in a second by about the square of a level, from 0 to 1, as energy does?
+
+    Compared are the thirds in which it grows fast and slowly: what grows in proportion to the level differs by half as
+    many decibels. Source: W3C webrtc-stats, RTCAudioSourceStats, a sum of squared levels over time.
+    """
+    both = np.isfinite(growth) & np.isfinite(level)
+    if both.sum() < 3 or level[both].min() < 0 or level[both].max() > 1:
+        return False
+    order = np.argsort(growth[both])
+    third = len(order) // 3
+    grown, squared = growth[both][order] + _NOTHING, level[both][order] ** 2 + _NOTHING
+    if not _SQUARES[0] < squared.mean() / grown.mean() < _SQUARES[1]:
+        return False
+    by, by_square = (float(np.log10(one[-third:].mean() / one[:third].mean())) for one in (grown, squared))
+    return by > _LOUDER and _SLOPES[0] < by_square / by < _SLOPES[1]
 
 
 def _is_lively(values: Array) -> bool:
@@ -178,7 +217,7 @@ def _add_orders(found: list[float], columns: tuple[Column, ...], levels: list[in
             first, second, third = moves[high, middle], moves[middle, low], moves[high, low]
             # How well each moves with one of the others. Not all must: when it grows louder, both ends may part.
             best = (max(first, third), max(first, second), max(second, third))
-            credit = 0.4 + 0.6 * sum(best) / 3 if max(best) > 0 else 0.0
+            credit = _CREDIT + (1 - _CREDIT) * sum(best) / 3 if max(best) > 0 else 0.0
             for i in (high, middle, low):
                 if credit > found[i]:
                     found[i], threes[i] = credit, (high, middle, low)

@@ -6,35 +6,39 @@ bin, and agrees with the recording no better than with any shuffling of it. The 
 correlation (Fisher's z) over the features of the recording and the lags allowed, in units of its own spread under the
 shufflings. Its p-value is the share of shufflings in which *any* field does as well (Westfall and Young's maximum), and
 at least ten times what Gumbel's law gives for it: so many starts and recordings may be tried until one fits. The
-shufflings move blocks of neighbouring bins, so that what memory is left in the recording stays in them.
+shufflings move blocks of neighbouring bins, so that what memory is left stays in them.
 
-A field that follows must do so at the time stated: if it agrees as well with the recording at other times, its p-value
-is at least the share of those times. (So what is played must not be a loop.)
+A field that follows must do so at the time stated: if it agrees better with the recording at any other, it does not
+follow, whatever its p-value would be. (So what is played must not be a loop.)
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, lgamma, log
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mutewatch.discover.behaviour import ranked
 from mutewatch.discover.panel import MIN_READINGS, Array, Panel
-from mutewatch.discover.reference import FEATURES, Recording
+from mutewatch.discover.reference import MOMENT, SECOND, WINDOWS, Recording
 
 SHUFFLINGS: Final = 1_000  # the least p-value is 1/1,001
 _TRIES: Final = 10  # an operator tries several starts and recordings until one fits: a p-value allows for so many
 SIGNIFICANT: Final = 0.01
+CLOSE: Final = 5.0  # seconds: clocks, and what a client lets pass before it tells
 _SEED: Final = 52  # any
 _MEMORIES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
 _MOST_LAGS: Final = 61
+_OVERLAP: Final = 8  # lags in the time that a level is of: in less it hardly changes
+_LEAST_STEP: Final = 0.25  # seconds, between two lags of a bin
+_MOMENT_STEP: Final = MOMENT / 2  # between two lags of a moment; further apart they would miss what is between
+_NUMBERS: Final = 60_000  # levels of one feature, at all lags; more would cost minutes
 _WIDTHS: Final = 6  # a bin is at least this part of the slack: seconds, compared at sixty lags, would cost minutes
-_AT_ONCE: Final = 1 << 21  # numbers of the recording in one product: 16 MB
+_AT_ONCE: Final = 1 << 21  # numbers of the fields in one product: 16 MB
 _WORTH_A_LOOK: Final = 0.05
-_MOST_TIMES: Final = 500  # other times at which a field is tried, to either side
 
 
 Orders = npt.NDArray[np.int32]
@@ -64,7 +68,7 @@ class Tested:
 class _Trial:
     """Fields of a panel with about the same memory, made ready; `reference` has as much taken out.
 
-    Shapes: fields and known (fields, bins), reference (lags * features, bins). Standardised; 0 where nothing is known.
+    Shapes: fields and known (fields, bins), reference (rows, bins). Standardised; 0 where nothing is known.
     """
 
     panel: int
@@ -72,8 +76,9 @@ class _Trial:
     fields: Array
     known: Array  # 1.0 where there is a value
     reference: Array
-    lags: Array
+    rows: tuple[tuple[str, float], ...]  # of the reference: feature and lag
     period: float
+    slack: float
 
     @property
     def bins(self) -> int:
@@ -104,21 +109,39 @@ def follow(
     for trial, (measured, statistic) in zip(trials, observed, strict=True):
         for column, followed in zip(trial.columns, _results(trial, measured, statistic, highest), strict=True):
             results[trial.panel][column] = followed
+    if slack > CLOSE:
+        _look_closely(panels, recording, results)
     bins = max((trial.bins for trial in trials), default=0)
     return Tested(tuple(map(tuple, results)), _least_p(bins, shufflings), bins)
+
+
+def _look_closely(panels: Sequence[Panel], recording: Recording, results: list[list[Followed | None]]) -> None:
+    """Compare what follows once more, with the recording where the closest of them has it: only that is finer now."""
+    followed = [one for row in results for one in row if one and one.p < SIGNIFICANT]
+    if not followed:
+        return
+    lag = max(followed, key=lambda one: abs(one.correlation)).lag
+    recording = replace(recording, starts_at=recording.starts_at + lag)
+    for number, panel in enumerate(panels):
+        for trial in _trials(number, panel, recording, CLOSE):
+            measured = _correlations(trial.fields, trial.known, trial.reference)
+            for i, column in enumerate(trial.columns):
+                one, row = results[number][column], int(np.abs(measured[i]).argmax())
+                if one and one.p < SIGNIFICANT and abs(measured[i, row]) > abs(one.correlation):
+                    feature, more = trial.rows[row]
+                    found = float(measured[i, row])
+                    results[number][column] = replace(one, correlation=found, feature=feature, lag=lag + more)
 
 
 def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> Iterator[_Trial]:
     """Yield the fields of a panel that can be compared with the recording, those of one memory together."""
     panel = _widened(panel, ceil(slack / _WIDTHS / panel.period))
-    step = max(panel.period / 2, 1.0, 2 * slack / (_MOST_LAGS - 1))
-    lags = step * np.arange(-int(slack / step), int(slack / step) + 1, dtype=np.float64)
-    rows = np.concatenate([recording.features(panel.ends - lag, panel.period) for lag in lags])
-    heard = np.isfinite(rows).all(axis=0)
+    rows, levels = _rows(panel, recording, slack)
+    heard = np.asarray(np.isfinite(levels).all(axis=0))
     if heard.sum() < MIN_READINGS or not panel.columns:
         return
     span = slice(int(np.argmax(heard)), len(heard) - int(np.argmax(heard[::-1])))
-    reference = _prepared(rows[:, span])
+    reference = _prepared(levels[:, span])
     fields = _prepared(np.array([column.values[span] for column in panel.columns]))
     memories = np.array([_memory(field) for field in fields])
     for memory in np.unique(memories):
@@ -132,9 +155,35 @@ def _trials(number: int, panel: Panel, recording: Recording, slack: float) -> It
                 fields=np.nan_to_num(_standardised(news)),
                 known=np.isfinite(news).astype(float),
                 reference=np.nan_to_num(_standardised(_news(reference, memory))),
-                lags=lags,
+                rows=rows,
                 period=panel.period,
+                slack=slack,
             )
+
+
+def _rows(panel: Panel, recording: Recording, slack: float) -> tuple[tuple[tuple[str, float], ...], Array]:
+    """Return what a field may have been computed of: features and lags, and their levels, shape (rows, bins).
+
+    What is of a whole bin changes little from second to second; what is of a moment is another a moment later.
+    """
+    rows: list[tuple[str, float]] = []
+    levels: list[Array] = []
+    least = max(2 * slack / (_MOST_LAGS - 1), 2 * slack * len(panel.ends) / _NUMBERS)
+    for lag in _lags(slack, max(least, panel.period / _OVERLAP, _LEAST_STEP)):
+        rows += [(feature, lag) for feature in WINDOWS]
+        levels += [*recording.windows(panel.ends - lag, panel.period)]
+    for lag in _lags(slack, max(least, SECOND / 2)) if panel.period >= 2 * SECOND else ():
+        rows.append(("level of the last second", lag))
+        levels.append(recording.level(panel.ends - lag, SECOND))
+    if 2 * slack * len(panel.ends) <= _MOMENT_STEP * _NUMBERS:
+        for lag in _lags(slack, _MOMENT_STEP):
+            rows.append(("level of that moment", lag))
+            levels.append(recording.level(panel.ends - lag, MOMENT))
+    return tuple(rows), np.array(levels)
+
+
+def _lags(slack: float, step: float) -> list[float]:
+    return [step * i for i in range(-int(slack / step + 1e-9), int(slack / step + 1e-9) + 1)]
 
 
 def _widened(panel: Panel, times: int) -> Panel:
@@ -214,15 +263,17 @@ def _stretched(agree: Array) -> Array:
 
 
 def _shuffled(trial: _Trial, orders: Orders) -> Array:
-    """Return shape (fields, orders): the best correlation of each field with the recording in each order."""
-    rows, bins = trial.reference.shape
-    found = np.empty((len(trial.fields), len(orders)))
-    at_once = max(1, _AT_ONCE // (rows * bins))
+    """Return shape (fields, orders): the best correlation of each field, in each order, with the recording."""
+    # Half the precision is twice as fast.
+    single: list[Any] = [rows.astype(np.float32) for rows in (trial.fields, trial.known, trial.reference)]
+    count, bins = trial.fields.shape
+    found = np.empty((count, len(orders)))
+    at_once = max(1, _AT_ONCE // (max(count, len(trial.rows)) * bins))
     for start in range(0, len(orders), at_once):
         some = orders[start : start + at_once]
-        shuffled = trial.reference[:, some].transpose(1, 0, 2).reshape(len(some) * rows, bins)
-        agree = np.abs(_correlations(trial.fields, trial.known, shuffled))
-        found[:, start : start + len(some)] = agree.reshape(len(agree), len(some), rows).max(axis=2)
+        fields, known = (rows[:, some].reshape(-1, bins) for rows in single[:2])
+        agree = np.abs(_correlations(fields, known, single[2])).max(axis=1)
+        found[:, start : start + len(some)] = agree.reshape(count, len(some))
     return found
 
 
@@ -247,16 +298,15 @@ def _results(trial: _Trial, measured: Array, statistic: Array, highest: Array) -
     shares = np.maximum((1 + above) / (1 + len(highest)), _TRIES * _tail(highest, statistic))
     corrected = np.clip(shares, _least_p(trial.bins, len(highest)), 1.0)
     best = np.abs(measured).max(axis=1)
-    elsewhere = np.zeros(len(best))
-    chosen = np.flatnonzero(corrected < _WORTH_A_LOOK)
-    elsewhere[chosen] = _share_elsewhere(trial, chosen, best[chosen])
     for i, row in enumerate(np.abs(measured).argmax(axis=1)):
+        is_elsewhere = bool(corrected[i] < _WORTH_A_LOOK and _best_elsewhere(trial, i) > best[i])
+        feature, lag = trial.rows[row]
         yield Followed(
             correlation=float(measured[i, row]),
-            feature=FEATURES[row % len(FEATURES)],
-            lag=float(trial.lags[row // len(FEATURES)]),
-            p=float(max(corrected[i], elsewhere[i])),
-            is_elsewhere=bool(elsewhere[i] >= SIGNIFICANT > corrected[i]),
+            feature=feature,
+            lag=lag,
+            p=1.0 if is_elsewhere else float(corrected[i]),
+            is_elsewhere=is_elsewhere and bool(corrected[i] < SIGNIFICANT),
         )
 
 
@@ -268,16 +318,21 @@ def _tail(highest: Array, statistic: Array) -> Array:
     return tail
 
 
-def _share_elsewhere(trial: _Trial, chosen: npt.NDArray[np.int_], best: Array) -> Array:
-    """Return for each chosen field the share of times, beyond the lags allowed, at which it agrees as well."""
-    middle = len(trial.lags) // 2 * len(FEATURES)
-    reference = trial.reference[middle : middle + len(FEATURES)]
-    near = int(np.ceil(trial.lags[-1] / trial.period)) + 1
-    far = min(reference.shape[1] // 2, near + _MOST_TIMES)
-    shifts = [shift for shift in range(-far, far + 1) if abs(shift) > near]
-    as_well = np.zeros(len(chosen))
-    for shift in shifts if len(chosen) else ():
-        moved = np.roll(reference, shift, axis=1)
-        agree = np.abs(_correlations(trial.fields[chosen], trial.known[chosen], moved)).max(axis=1)
-        as_well += agree >= best
-    return as_well / max(len(shifts), 1)
+def _best_elsewhere(trial: _Trial, field: int) -> float:
+    """Return how well a field agrees, at best, with the recording at any time but the one stated.
+
+    The correlations at all shifts are sums over products, and come from Fourier transforms.
+    """
+
+    def at_all_shifts(values: Array, rows: Array) -> Array:
+        product = np.fft.rfft(values) * np.conj(np.fft.rfft(rows))
+        return np.fft.irfft(product, rows.shape[1])
+
+    reference, known, values = trial.reference, trial.known[field], trial.fields[field]
+    bins = reference.shape[1]
+    sums, squares = (at_all_shifts(known, rows) for rows in (reference, reference**2))
+    size = np.sqrt(np.maximum(squares - sums**2 / known.sum(), 1e-9) * (values**2).sum())
+    agree = np.abs(at_all_shifts(values, reference) / size)
+    shifts = (np.arange(bins) + bins // 2) % bins - bins // 2
+    lags = np.array([lag for _, lag in trial.rows])[:, None] + trial.period * shifts
+    return float(agree[np.abs(lags) > trial.slack + trial.period / 2].max(initial=0.0))

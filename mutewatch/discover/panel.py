@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float64]
 MIN_READINGS = 8  # of a field; with fewer nothing can be said
 _SAME_RHYTHM = 1.5  # periods that differ by less are one
 _SHORTEST_BIN = 1.0  # seconds
+_LATE = 0.05  # by how much of it the usual gap may be off
 _LONGEST_PAUSE = 10  # bins; what is longer, a night or a clock that was wrong, must not make all bins wide
 _DELTA_REPEATS, _DELTA_ABSENCES = 0.01, 0.1
 
@@ -93,12 +94,14 @@ def _panel(
     moments = np.unique(np.concatenate([np.asarray(stream.fields[place].times) for place in places]))
     left_out = _left_out(moments, period)
     closed = moments - left_out
-    period = max(period, (closed[-1] - closed[0]) / limits.bins)
+    period = max(_beat(closed, period), (closed[-1] - closed[0]) / limits.bins)
     phase = _phase(closed, period)
     first = round((closed[0] - phase) / period)
     count = round((closed[-1] - phase) / period) - first + 1
     ends = phase + (first + np.arange(count)) * period
     ends += left_out[np.maximum(np.searchsorted(closed, ends + period / 2) - 1, 0)]
+    came = _binned(np.rint((closed - phase) / period).astype(int) - first, moments - moments[0], count)
+    ends = np.where(np.isfinite(came), moments[0] + came, ends)  # a client's beat is not quite regular
     grids: dict[Place, tuple[Array, int]] = {}
     for place in places:
         series = stream.fields[place]
@@ -109,6 +112,15 @@ def _panel(
     filled = _carried(grids)
     columns = [column for place, (grid, number) in filled.items() for column in _columns(place, grid, number)]
     return Panel(client, route, period, ends, tuple(columns))
+
+
+def _beat(moments: Array, period: float) -> float:
+    """Return the period more exactly: so many beats in so much time. A usual gap is off by what messages are late."""
+    beats = np.concatenate(([0.0], np.cumsum(np.rint(np.diff(moments) / period))))
+    if period <= _SHORTEST_BIN or beats[-1] < MIN_READINGS:
+        return period
+    beat = round(float(np.polyfit(beats, moments - moments[0], 1)[0]), 6)
+    return beat if abs(beat / period - 1) < _LATE else period
 
 
 def _left_out(moments: Array, period: float) -> Array:

@@ -52,7 +52,7 @@ def _field_chart(number: int, one: Ranked) -> dict[str, Any]:
 def _recording_chart(recording: Recording, shown: Sequence[Ranked]) -> dict[str, Any]:
     """Return the levels of the recording in the rhythm of the first field, over its time."""
     ends, period = (shown[0].panel.ends, shown[0].panel.period) if shown else _own_bins(recording)
-    mean, highest = recording.features(ends, period)[:2]
+    mean, highest = recording.windows(ends, period)[:2]
     lines = [{"label": "mean level, dB", "values": _numbers(mean)}]
     lines.append({"label": "highest level, dB", "values": _numbers(highest)})
     about = f"mean and highest level of each {period:.3g} s, in dB of full scale"

@@ -1,7 +1,7 @@
 """Reads what was played while the traffic was captured: `read_wav`, as power over time.
 
 The features of a bin of time are what a client may have computed of it: mean, highest and lowest level (PETS'22, 5.2),
-and the level of its last second, which a client that only looks at the present would report.
+and the level of its last second or of the moment at its end, as a client would that only looks at the present.
 """
 
 import wave
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mutewatch.discover.limits import DEFAULT_DISCOVER_LIMITS, DiscoverLimits
 from mutewatch.discover.panel import Array
 from mutewatch.errors import OperatorError
 
-FEATURES: Final = ("mean level", "highest level", "lowest level", "level of the last second")
+WINDOWS: Final = ("mean level", "highest level", "lowest level")  # of a whole bin
+SECOND, MOMENT = 1.0, 0.2  # seconds; WebRTC's level is of the last tenths of one
 
 _FRAME: Final = 0.05  # seconds: shorter than a syllable
 _CHUNK: Final = 1 << 18  # samples
@@ -35,19 +37,35 @@ class Recording:
     def ends_at(self) -> float:
         return self.starts_at + len(self.power) * _FRAME
 
-    def features(self, ends: Array, period: float) -> Array:
-        """Return shape (features, bins), in dB: of the `period` seconds before each of `ends`; NaN outside."""
-        count = max(1, round(period / _FRAME))
-        last = max(1, min(count, round(1 / _FRAME)))
-        first = np.rint((ends - period - self.starts_at) / _FRAME).astype(int)
-        is_heard = (first >= 0) & (first + count <= len(self.power))
-        rows = np.full((len(FEATURES), len(ends)), np.nan)
+    def windows(self, ends: Array, period: float) -> Array:
+        """Return shape (WINDOWS, bins), in dB: of the `period` seconds before each of `ends`; NaN outside."""
+        frames, is_heard = self._before(ends, period)
+        rows = np.full((len(WINDOWS), len(ends)), np.nan)
         if is_heard.any():
-            frames = np.lib.stride_tricks.sliding_window_view(self.power, count)[first[is_heard]]
-            highest, lowest = frames.max(axis=1), np.percentile(frames, _LOWEST, axis=1)
-            rows[:, is_heard] = frames.mean(axis=1), highest, lowest, frames[:, -last:].mean(axis=1)
-        levels: Array = 10 * np.log10(np.maximum(rows, _FLOOR))
-        return levels
+            rows[:, is_heard] = frames.mean(axis=1), frames.max(axis=1), np.percentile(frames, _LOWEST, axis=1)
+        return _decibels(rows)
+
+    def level(self, ends: Array, seconds: float) -> Array:
+        """Return shape (bins,), in dB: the mean level of so many seconds before each of `ends`; NaN outside."""
+        frames, is_heard = self._before(ends, seconds)
+        row = np.full(len(ends), np.nan)
+        row[is_heard] = frames.mean(axis=1)
+        return _decibels(row)
+
+    def _before(self, ends: Array, seconds: float) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Return the frames of so many seconds before each of `ends` for which all are there, and which these are."""
+        count = max(1, round(seconds / _FRAME))
+        last = np.rint((ends - self.starts_at) / _FRAME).astype(int)
+        is_heard = (last >= count) & (last <= len(self.power))
+        if not is_heard.any():
+            return np.empty((0, count)), is_heard
+        frames: Array = np.lib.stride_tricks.sliding_window_view(self.power, count)[last[is_heard] - count]
+        return frames, is_heard
+
+
+def _decibels(power: Array) -> Array:
+    levels: Array = 10 * np.log10(np.maximum(power, _FLOOR))
+    return levels
 
 
 def read_wav(path: Path, starts_at: float, limits: DiscoverLimits = DEFAULT_DISCOVER_LIMITS) -> Recording:
