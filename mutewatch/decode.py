@@ -73,7 +73,12 @@ def gunzip(value: Any, budget: Budget) -> bytes:
 
 def gunzip_if_magic(value: Any, budget: Budget) -> Any:
     """A gzip file to its content; what does not begin as one (RFC 1952, 2.3.1) as it is."""
-    return gunzip(value, budget) if isinstance(value, bytes) and value.startswith(b"\x1f\x8b") else value
+    return gunzip(value, budget) if is_gzip(value) else value
+
+
+def is_gzip(value: Any) -> bool:
+    """Does `value` begin as a gzip file?"""
+    return isinstance(value, bytes) and value.startswith(b"\x1f\x8b")
 
 
 def _inflate(value: Any, wbits: int, budget: Budget, what: str) -> bytes:

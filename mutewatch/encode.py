@@ -24,7 +24,7 @@ def compress(data: bytes) -> bytes:
 _BACK: Final[dict[str, Callable[[bytes], bytes]]] = {
     "base64": base64.b64encode,
     "gzip": compress,
-    "gzip_if_magic": compress,  # or plain, which that step takes, too
+    "gzip_if_magic": compress,  # of what was compressed; the rest is not to be undone
 }
 
 

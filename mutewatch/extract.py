@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mutewatch import decode
+from mutewatch.audio_names import names_audio
 from mutewatch.client_time import is_plausible, newest_of, parse_time, place, time_or_none
 from mutewatch.decode import Budget
 from mutewatch.errors import DecodeError
@@ -27,6 +28,7 @@ Fact = AudioReport | MuteEvent | Undecoded
 
 UNKNOWN_CLIENT = "unknown"  # neither the message nor the door names a client
 UNKNOWN_CALL = ""
+UNREAD: Final = "names audio-derived values, and none of them was found"
 
 
 def extract(
@@ -61,6 +63,8 @@ def extract(
     states = stats_states(limits) if states is None else states
     reader = _MessageReader(exchange, message, source, names, budget, states)
     facts = list(reader.read(document, segments)) if fault is None else [reader.undecoded(fault)]
+    if not facts and reader.is_unread():
+        facts.append(reader.undecoded(UNREAD))
     return Decoded(
         source,
         tuple(fact for fact in facts if isinstance(fact, AudioReport)),
@@ -133,6 +137,16 @@ class _MessageReader:
     ) -> None:
         self.exchange, self.message, self.source = exchange, message, source
         self.names, self.budget, self.states = names, budget, states
+        self._has_stats = False
+
+    def is_unread(self) -> bool:
+        """Of a message without facts: does it name values that it is read for? An event may have got another name.
+
+        Statistics name the levels of what is received, too.
+        """
+        wanted = frozenset() if self._has_stats else self.message.audio_keys
+        exchange = self.exchange
+        return names_audio(exchange.body, exchange.content_encoding, wanted, self.budget.limits) is True
 
     def undecoded(self, reason: str, element: int = 0, scope: Scope | None = None) -> Undecoded:
         call, at = None, None
@@ -180,6 +194,7 @@ class _MessageReader:
                 yield self._mute_event(mute, scope)
         stats = self.message.stats
         if stats is not None and search(stats.when, scope) is True:
+            self._has_stats = True
             name = self._identifier(find(stats.connection, scope)) or connection_name(self.exchange)
             connection = f"{self.source.signature.id} {name}"
             scope["readings"], faults = readings(self.message, stats, scope, connection, self.states, self.budget)
@@ -351,6 +366,8 @@ def values_of(group: FieldGroup, scope: Scope) -> tuple[list[AudioValue], list[s
 def _interval_number(value: Any) -> int | None:
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():  # to JSON 5.0 is 5
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
         raise DecodeError(f"interval number: {decode.describe_type(value)} instead of one from 0 to 10^9")
     return value

@@ -21,7 +21,7 @@ class Limits:
     ratio_after: int = 64 << 10
     json_depth: int = 64  # seen 10
     json_nodes: int = 20_000  # seen 307
-    json_string: int = 256 << 10  # characters; the base64 text itself is such a string
+    json_string: int = MiB  # characters; a call's levels may be one such text: Teams' has 1.3 kB for each 8 s
     json_key: int = 256  # characters; seen 34
     redact_layers: int = 3  # texts within texts (base64, gzip, JSON in a string) that redaction opens; seen 1
     redact_nodes: int = 80_000  # JSON values that redaction looks at in one message, layers and all; seen 325

@@ -25,7 +25,7 @@ from mutewatch.audio_names import name_pattern
 from mutewatch.decode import Budget
 from mutewatch.encode import add_content_encoding, undo_steps
 from mutewatch.errors import DecodeError
-from mutewatch.extract import extract
+from mutewatch.extract import UNREAD, extract
 from mutewatch.identity import Names
 from mutewatch.json_text import Edit, Span, apply, locate, quote, removals, unquote
 from mutewatch.limits import DEFAULT_LIMITS, Limits
@@ -36,6 +36,8 @@ _JSON_STEPS: Final = ("json", "json_in_string", "first_json_value")
 _GZIP_IN_BASE64: Final = "H4sI"  # the first three bytes of every gzip file (RFC 1952, 2.3) with deflate in it
 _MAY_BEGIN_JSON: Final = re.compile(r'[ \t\r\n]*[{\["]')  # numbers alone tell nothing: no name stands by them
 _ZEROS: Final = ("0", "0.0")
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_NUMBERS: Final = re.compile(rf'"(?:{_NUMBER.pattern}(?:,{_NUMBER.pattern})*+)?+"')  # a series, as one text
 
 
 class Blank(StrEnum):
@@ -138,8 +140,9 @@ def _check(body: bytes, encoding: str | None, signature: Signature, message: Mes
     decoded = extract(exchange, signature, message, {}, Names(key=None), limits)
     if message.audio is None:
         return decoded.source.body_sha256
-    if decoded.undecoded and message.stats is None:  # what a report leaves out is in no one message
-        raise DecodeError(f"element {decoded.undecoded[0].element} cannot be read in full")
+    faults = [one for one in decoded.undecoded if one.reason != UNREAD]  # what is nowhere else was found by its name
+    if faults and message.stats is None:  # what a report leaves out is in no one message
+        raise DecodeError(f"element {faults[0].element} cannot be read in full")
     zeros: dict[str, set[float]] = {}
     for group in message.audio.groups:
         for key, known in group.fields.items():
@@ -155,14 +158,14 @@ class _Wanted:
 
     def __init__(self, signature: Signature, identifiers: bool) -> None:
         names = {(name,) for name in signature.audio_names}
-        values = names | {tuple(pattern.split(".")) for pattern in signature.redact.values}
+        values = {tuple(pattern.split(".")) for pattern in signature.redact.values} - names
         others = {tuple(p.split(".")) for p in signature.redact.identifiers} if identifiers else set()
         self._by_last_key: dict[str, list[tuple[tuple[str, ...], _What]]] = {}
-        for pattern in (*values, *others):
-            what = _What.AUDIO if pattern in values else _What.IDENTIFIER
-            self._by_last_key.setdefault(pattern[-1], []).append((pattern, what))
+        for patterns, what in ((names, _What.AUDIO), (values, _What.SERIES), (others, _What.IDENTIFIER)):
+            for pattern in patterns:
+                self._by_last_key.setdefault(pattern[-1], []).append((pattern, what))
         self._in_text = name_pattern(signature.telling_names)
-        self._longest = max(map(len, values | others), default=1)
+        self._longest = max(map(len, names | values | others), default=1)
         self._known: dict[tuple[str, ...], _What] = {}  # of one message, so it is bounded
 
     def __bool__(self) -> bool:
@@ -193,6 +196,7 @@ def _is_key(pattern: str, key: str) -> bool:
 
 class _What(Enum):
     AUDIO = auto()
+    SERIES = auto()  # it, too, and perhaps many of it, as a text of numbers
     IDENTIFIER = auto()
     STRANGE = auto()  # an audio-derived value's name is in its name
     OTHER = auto()
@@ -220,6 +224,8 @@ class _Blanker:
     def _unpacked(self, value: str | bytes, steps: tuple[str, ...]) -> bytes | None:
         """Return `value`, blanked inside its steps; None if nothing has changed."""
         steps = tuple(step for step in steps if not step.startswith("json_in_string "))  # every such text is opened
+        if steps[:1] == ("gzip_if_magic",) and not decode.is_gzip(value):
+            steps = steps[1:]  # it goes on as it came: nobody announces that it is compressed
         if steps[-1:] == ("ndjson",):
             text = decode.as_text(decode.run_steps(value, steps[:-1], self.budget))
             new = "\n".join(self._text(line) if line.strip() else line for line in text.split("\n"))
@@ -245,8 +251,8 @@ class _Blanker:
         """Blank what is in one value, or all of it; return whether it goes, with its key."""
         if span.key is not None:
             what = self.wanted.what(self.trail)
-            if what is _What.AUDIO:
-                return self._audio(text, span, edits)
+            if what in (_What.AUDIO, _What.SERIES):
+                return self._audio(text, span, edits, may_be_text=what is _What.SERIES)
             if what is _What.IDENTIFIER:
                 return self._identifier(text, span, edits)
             if what is _What.STRANGE:
@@ -267,8 +273,15 @@ class _Blanker:
             raise DecodeError("no string where a packed text belongs")
         return False
 
-    def _audio(self, text: str, span: Span, edits: list[Edit]) -> bool:
+    def _audio(self, text: str, span: Span, edits: list[Edit], *, may_be_text: bool) -> bool:
         token = text[span.start : span.end]
+        if may_be_text and _NUMBERS.fullmatch(token):
+            zeros = _NUMBER.sub("0", token)
+            if self.blank is Blank.ZERO and token != zeros:
+                edits.append((span.start, span.end, zeros))
+                self.values += 1
+            self.values += self.blank is Blank.REMOVE
+            return self.blank is Blank.REMOVE
         if span.items is not None or token[0] not in "-0123456789":
             raise DecodeError("an audio-derived value that is not a number")
         if self.blank is Blank.ZERO and token not in _ZEROS:

@@ -5,7 +5,8 @@ the same is in the first report only. `StatsStates` remembers, for each connecti
 sources (W3C webrtc-stats, RTCAudioSourceStats: `media-source` of kind `audio`) and fills in what a report leaves out.
 Three dialects of this compression are known; they differ in what a report that is not there at all means.
 
-State is bounded: so many connections, the stalest goes first and is counted; so many peers and sources of each. A
+State is bounded: so many connections, the stalest goes first and is counted; so many peers and sources of each, of
+which the stalest peer goes first (a client makes one anew whenever its way to the others changes). A
 change to a report whose beginning was not seen is a fault that is told, not a reading; and so is each message of a peer
 connection whose beginning was not seen, until all is known of a microphone: its level, too, is left out if it stays.
 """
@@ -43,8 +44,33 @@ class _Peer:
 
 @dataclass(slots=True)
 class _Connection:
-    peers: dict[str, _Peer] = field(default_factory=dict)
+    peers: OrderedDict[str, _Peer] = field(default_factory=OrderedDict)
     positions: dict[tuple[str, str], int] = field(default_factory=dict)  # of a source among those of all peers
+
+    def peer(self, name: str, limit: int) -> _Peer:
+        """Return the peer, made if need be, now the freshest."""
+        if name not in self.peers:
+            self.peers[name] = _Peer()
+            if len(self.peers) > limit:
+                self.peers.popitem(last=False)
+        self.peers.move_to_end(name)
+        return self.peers[name]
+
+    def place(self, peer: str, source: str, limit: int) -> int:
+        """Return the position of a source: as long as there are any, one that none had before."""
+        if (peer, source) not in self.positions:
+            if len(self.positions) >= limit:
+                self.positions = {key: at for key, at in self.positions.items() if self._goes_on(*key)}
+            taken = set(self.positions.values())
+            fresh = max(taken, default=-1) + 1
+            position = fresh if fresh < limit else min(set(range(limit)) - taken, default=limit)
+            if position == limit:
+                raise DecodeError(f"more than {limit} audio sources")
+            self.positions[peer, source] = position
+        return self.positions[peer, source]
+
+    def _goes_on(self, peer: str, source: str) -> bool:
+        return peer in self.peers and source in self.peers[peer].sources
 
 
 class StatsStates:
@@ -67,9 +93,7 @@ class StatsStates:
         A source keeps its position in the list; None stands for one that is not this peer's, or has ended.
         """
         known = self._connection(connection)
-        if peer not in known.peers and len(known.peers) >= self._sources:
-            raise DecodeError(f"more than {self._sources} peer connections")
-        state = known.peers.setdefault(peer, _Peer())
+        state = known.peer(peer, self._sources)
         faults: set[str] = set()
         named: set[str] = set()
         rows = list(_each(reports, dialect, budget))
@@ -147,11 +171,5 @@ def _is_change(report: Mapping[str, Any], dialect: Dialect) -> bool:
 
 
 def _placed(known: _Connection, peer: str, state: _Peer, limit: int) -> list[dict[str, Any] | None]:
-    for name in state.sources:
-        if (peer, name) not in known.positions and len(known.positions) >= limit:
-            raise DecodeError(f"more than {limit} audio sources")
-        known.positions.setdefault((peer, name), len(known.positions))
-    found: list[dict[str, Any] | None] = [None] * len(known.positions)
-    for name, readings in state.sources.items():
-        found[known.positions[peer, name]] = dict(readings)
-    return found
+    at = {known.place(peer, name, limit): dict(readings) for name, readings in state.sources.items()}
+    return [at.get(position) for position in range(max(known.positions.values(), default=-1) + 1)]

@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from bench.faults.kill_live import PATH, telemetry_body
+from mutewatch.extract import UNREAD
 from mutewatch.identity import Names
 from mutewatch.mitigate import OBSERVE_ALL, Action, Answer, Mitigation, Policies, Policy, When
 from mutewatch.mute import MuteTracker
@@ -120,7 +121,7 @@ def renamed() -> bytes:
 def test_values_that_were_not_read_do_not_leave_either(policy: Policy) -> None:
     mitigation, facts = decided(Policies(policy), message(renamed()), muted=True)
     assert not facts[0].audio
-    assert not facts[0].undecoded
+    assert [one.reason for one in facts[0].undecoded] == [UNREAD]
     assert mitigation.decision.sent is (Sent.REDACTED if policy is REDACT else Sent.BLOCKED)
     if mitigation.decision.body is not None:
         signature = next(each for each in load_signatures() if each.id == SIGNATURE)

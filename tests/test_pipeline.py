@@ -220,6 +220,22 @@ def test_intervals_and_values_beyond_the_limit_are_told() -> None:
     assert [len(f.values) for f in found if f.verdict != "undecoded"] == [2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("method", "host", "path", "name"),
+    [
+        ("POST", "eu-teams.events.data.microsoft.com", "/OneCollector/1.0/", "nearEndInputRMS_dBFS"),
+        ("POST", "tsa3.webex.com", "/metric/v1", "audioMaxGain"),
+        ("WEBSOCKET", "rtcstats-server-8x8.jitsi.net", "/room", "audioLevel"),
+    ],
+)
+def test_levels_in_an_event_of_another_name_are_said(method: str, host: str, path: str, name: str) -> None:
+    event = {"event": {"name": "renamed"}, "originTime": {"sent": "2026-01-01T00:00:00Z"}, "levels": {name: 4}}
+    document = {"telemetrics": [{"v": event}], "type": "stats-entry", "data": json.dumps(["renamed", "PC_0", event])}
+    (found,) = findings([exchange(json.dumps(document).encode(), method=method, host=host, path=path)])
+    assert found.verdict is Verdict.UNDECODED
+    assert found.reason == "names audio-derived values, and none of them was found"
+
+
 @pytest.mark.parametrize("levels", [[46, 38, 27], "46", 7, True])
 def test_levels_that_are_no_object_are_a_change_of_format_not_a_clean_minute(levels: object) -> None:
     event = tsa_event(1, at(1))

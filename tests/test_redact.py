@@ -127,6 +127,20 @@ def readings(reports: tuple[AudioReport, ...]) -> list[float]:
 # What is blanked
 
 
+SERIES = "Extensions_WebRTCStats_ssrc_audio_send_audioInputLevel"
+
+
+def test_a_series_in_one_text_is_zeroed_number_by_number() -> None:
+    teams = SIGNATURES["teams.onecollector"]
+    line = '{"name":"mdsc_webrtc_session","time":"2025-11-07T19:35:10.368Z","data":{"a":"1,2","%s":"%s"}}'
+    zeroed = blanked(line % (SERIES, "0,0.00006103701895199438,-1.5e-7,0"), teams)
+    assert zeroed.body.decode() == line % (SERIES, "0,0,0,0") and zeroed.values == 1
+    removed = blanked(line % (SERIES, "0,0.1"), teams, blank=Blank.REMOVE)
+    assert json.loads(removed.body)["data"] == {"a": "1,2"} and removed.values == 1
+    for said in ("loud", "0,,1", "0;1", "0,1,"):
+        assert refusal(line % (SERIES, said), signature=teams) == "an audio-derived value that is not a number"
+
+
 @pytest.mark.parametrize(
     ("blank", "levels", "left"),
     [

@@ -132,17 +132,20 @@ def test_state_is_bounded_and_what_is_forgotten_is_counted() -> None:
     assert fill_in(states, {"SA1": {"audioLevel": 0.2}}, Dialect.WHEREBY, connection="a")[1] != []  # it was let go
     many = {f"SA{number}": {**MICROPHONE, "audioLevel": 0.1} for number in range(3)}
     assert fill_in(states, many, Dialect.WHEREBY, connection="x")[1] == ["more than 2 audio sources"]
-    for peer in ("1", "2"):
-        fill_in(states, {}, Dialect.WHEREBY, connection="y", peer=peer)
-    with pytest.raises(DecodeError, match="more than 2 peer connections"):
-        fill_in(states, {}, Dialect.WHEREBY, connection="y", peer="3")
 
 
-def test_sources_that_come_and_go_do_not_grow_without_end() -> None:
+@pytest.mark.parametrize("is_peer", [False, True])
+def test_sources_and_peers_that_come_and_go_are_read_and_do_not_grow_without_end(is_peer: bool) -> None:
     states = StatsStates(2, 2)
-    with pytest.raises(DecodeError, match="more than 8 audio sources"):
-        for number in range(100):
-            fill_in(states, {f"SA{number}": {**MICROPHONE, "audioLevel": 0.1}}, Dialect.JITSI)
+    for number in range(100):
+        peer, source = (f"PC_{number}", "SA1") if is_peer else ("PC_0", f"SA{number}")
+        whole = {source: {**MICROPHONE, "audioLevel": number}}
+        found, faults = fill_in(states, whole, Dialect.JITSI, peer=peer)
+        assert [one for one in found if one] == [{"audioLevel": number}] and faults == []
+        assert len(found) <= 8
+        if number < 8:
+            assert found[-1] == {"audioLevel": number}  # as long as there are places none is taken twice
+    assert fill_in(states, {"SA1": {"audioLevel": 0.2}}, Dialect.JITSI, peer="PC_0")[1] != []  # it was let go
 
 
 @pytest.mark.parametrize(("dialect", "sent"), [(Dialect.WEBEX, {}), (Dialect.JITSI, []), (Dialect.WHEREBY, None)])

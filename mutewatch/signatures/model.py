@@ -227,6 +227,15 @@ class Message(Strict):
         segments = re.sub(r"\\{([a-z]+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\-", "-"))
         return re.compile(f"{segments.replace(_ANY_SEGMENTS, '(?:/[^/]+)*')}/?")
 
+    @cached_property
+    def _in_any_case(self) -> re.Pattern[str]:
+        return re.compile(self.path_pattern.pattern, re.IGNORECASE)
+
+    def match_path(self, path: str) -> dict[str, str] | None:
+        """Return the named segments of `path`; None if it is another. In any case, as some servers take it."""
+        found = self.path_pattern.fullmatch(path) or self._in_any_case.fullmatch(path)  # the second is slower
+        return found.groupdict() if found else None
+
 
 def _last_key(expression: str) -> str | None:
     """Return the key that a plain path such as `document.list[].text` ends with; None for any other expression."""
@@ -350,8 +359,8 @@ class Signature(Strict):
                 continue
             if host is None and _ANY_PATH in message.path:
                 continue
-            if found := message.path_pattern.fullmatch(path):
-                return message, found.groupdict()
+            if (segments := message.match_path(path)) is not None:
+                return message, segments
         return None
 
 

@@ -81,7 +81,7 @@ def _of_label(label: str) -> _Tokens:
 
 
 def _of_path(path: str) -> _Tokens:
-    segments = path.split("/")[1:]
+    segments = path.lower().split("/")[1:]  # in any case, as `Message.match_path` is
     return [_Wild.MANY if part == "**" else _Wild.ONE if part.startswith("{") else part for part in segments]
 
 
