@@ -77,7 +77,7 @@ class Writer:
             self._started.set()
         self._committer.run(recorder)
 
-    async def put_and_wait(self, exchange: Exchange, timeout: float) -> Decision | Fate:
+    async def put_and_wait(self, exchange: Exchange, timeout: float, *, is_next: bool = False) -> Decision | Fate:
         """Queue `exchange`; return once it is committed or given up, or `timeout` seconds have passed.
 
         What is to become of it, if it is recorded; else what is known of it.
@@ -85,7 +85,7 @@ class Writer:
         self._hooks.messages += 1
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Decision | Fate] = loop.create_future()
-        refused = self._put(exchange, waiter)
+        refused = self._put(exchange, waiter, is_next=is_next)
         if refused is not None:
             self._hooks.dropped += 1
             return refused
@@ -125,7 +125,9 @@ class Writer:
         self._hooks.answers_dropped += not is_taken
         return is_taken
 
-    def _put(self, exchange: Exchange, waiter: "asyncio.Future[Decision | Fate] | None") -> Fate | None:
+    def _put(
+        self, exchange: Exchange, waiter: "asyncio.Future[Decision | Fate] | None", *, is_next: bool = False
+    ) -> Fate | None:
         """Queue, or say why not."""
         if not self.is_open:
             return Fate.STOPPED
@@ -134,7 +136,7 @@ class Writer:
             return Fate.DROPPED
         self._put_items += 1
         self._put_bytes += size
-        self._queue.put(Item(exchange, size, waiter))
+        self._queue.put(Item(exchange, size, waiter, is_next))
         return None
 
     @property

@@ -78,10 +78,11 @@ class Websockets:
     async def _record(self, live: Live, flow: http.HTTPFlow, message: WebSocketMessage, exchange: Exchange) -> None:
         now = self._clock()
         burst = self._bursts.get(flow)
-        if burst is None or now - burst.ended_at > BURST_SECONDS:
+        is_next = burst is not None and now - burst.ended_at <= BURST_SECONDS
+        if burst is None or not is_next:
             burst = self._bursts[flow] = _Burst(now)
         left = live.settings.record_timeout - (0.0 if live.holds_back else now - burst.began_at)
-        decision = await live.writer.put_and_wait(exchange, max(0.0, left))
+        decision = await live.writer.put_and_wait(exchange, max(0.0, left), is_next=is_next)
         burst.ended_at = self._clock()
         if not isinstance(decision, Fate):
             self._counters.count(decision)

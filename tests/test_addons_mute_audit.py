@@ -340,7 +340,8 @@ def test_a_burst_of_websocket_messages_waits_no_longer_than_one_message_may_unle
     """A commit takes 50 ms here, and each message comes as soon as the one before it has gone on."""
     now, timeouts = [100.0], list[float]()
 
-    async def put_and_wait(_exchange: Exchange, timeout: float) -> Fate:
+    async def put_and_wait(_exchange: Exchange, timeout: float, *, is_next: bool) -> Fate:
+        assert is_next is (0 < len(timeouts) < 6)
         timeouts.append(round(timeout, 3))
         now[0] += min(timeout, 0.05)
         return Fate.LATE

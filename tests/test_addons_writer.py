@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -151,6 +152,21 @@ def test_everything_queued_is_one_commit(tmp_path: Path) -> None:
 
     run(scenario)
     assert [len(batch) for batch in fake.batches] == [1, 30]
+
+
+def test_messages_of_one_connection_wait_for_each_other_and_not_for_those_of_others(tmp_path: Path) -> None:
+    fake, limits = Fake(), replace(QUICK, commit_seconds=2.0)
+
+    async def scenario() -> None:
+        writer = make(tmp_path, fake, limits)
+        assert [await writer.put_and_wait(exchange(b"%d" % n), 1.9, is_next=True) for n in range(5)] == [FORWARD] * 5
+        assert await writer.put_and_wait(exchange(b"another's"), 0.01) is Fate.LATE
+        await writer.flush(20)
+        assert await writer.put_and_wait(exchange(b"and then"), 0.01, is_next=True) is Fate.LATE
+        writer.stop(20)
+
+    run(scenario)
+    assert len(fake.batches) == 7
 
 
 def test_a_blocked_recorder_does_not_block_the_loop(tmp_path: Path) -> None:
