@@ -19,7 +19,7 @@ from mutewatch.errors import OperatorError
 from mutewatch.signatures import telemetry_hosts
 from tests.needs import tool, unshare
 from tests.test_addons_gate import NOT_TELEMETRY
-from tests.transparent_scene import CROWD
+from tests.transparent_scene import CROWD, HAS_IPV6
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = telemetry_hosts()
@@ -73,12 +73,18 @@ def test_a_forwarded_client_is_inspected_and_nobody_else(tmp_path: Path, listen_
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert told.returncode == 0, told.stderr
     seen = json.loads(next(line for line in told.stdout.splitlines() if line.startswith("{")))
-    assert seen == {
+    refused = "ConnectionRefusedError"
+    six = {
+        "telemetry host, proxy's CA, IPv6": refused if listen_host else "204",
+        "other host, server's CA, IPv6": refused if listen_host else "204",
+        "QUIC, IPv6": refused,
+    }
+    assert seen == (six if HAS_IPV6 else {}) | {
         "telemetry host, proxy's CA": "204",
         "telemetry host, server's CA": "SSLCertVerificationError",
         "other host, server's CA": "204",
-        "QUIC": "ConnectionRefusedError",
-        "straight to the proxy": "ConnectionRefusedError",
+        "QUIC": refused,
+        "straight to the proxy": refused,
         "connections at once": 256,
     }
     assert CROWD > 256

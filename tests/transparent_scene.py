@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -21,6 +22,8 @@ import trustme
 from certs.clients import Trial, ask
 
 SERVER, GATEWAY, CLIENT = "198.51.100.10", "10.9.0.1", "10.9.0.2"
+SERVER6, GATEWAY6, CLIENT6 = "2001:db8::10", "fd00:9::1", "fd00:9::2"
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()  # of this machine's kernel
 PROXY_PORT = 8080
 CROWD = 300
 LIMIT = 256  # of one client, by the rules
@@ -51,8 +54,8 @@ def child(*words: str | int | Path, inside: int | None = None) -> Iterator[subpr
 
 
 @contextlib.contextmanager
-def host(link: str, gateway: str, address: str) -> Iterator[int]:
-    """A host on a cable of its own to the gateway; gives the id of a process on it."""
+def host(link: str, gateway: str, address: str, six: tuple[str, str] | None = None) -> Iterator[int]:
+    """A host on a cable of its own to the gateway; gives the id of a process on it. `six`: both addresses in IPv6."""
     with child("unshare", "-n", "sleep", 120) as process:
         here = Path("/proc/self/ns/net").readlink()
         wait_until(lambda: Path(f"/proc/{process.pid}/ns/net").readlink() != here, "a host")
@@ -63,6 +66,10 @@ def host(link: str, gateway: str, address: str) -> Iterator[int]:
         sh(*there, "address", "add", f"{address}/24", "dev", "eth0")
         sh(*there, "link", "set", "eth0", "up")
         sh(*there, "route", "add", "default", "via", gateway)
+        if six is not None and HAS_IPV6:
+            sh("ip", "address", "add", f"{six[0]}/64", "dev", link, "nodad")
+            sh(*there, "address", "add", f"{six[1]}/64", "dev", "eth0", "nodad")
+            sh(*there, "route", "add", "default", "via", six[0])
         yield process.pid
 
 
@@ -71,10 +78,15 @@ def run(verb: str, folder: Path, rules: Path, proxy: list[str]) -> None:
     me = (sys.executable, "-m", "tests.transparent_scene")
     sh("ip", "link", "set", "lo", "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    if HAS_IPV6:
+        Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
     ca = trustme.CA()
     ca.cert_pem.write_to_path(folder / "upstream-ca.pem")
     ca.issue_cert("tsa3.webex.com", "www.example.com").private_key_and_cert_chain_pem.write_to_path(folder / "leaf.pem")
-    with host("c0", GATEWAY, CLIENT) as client, host("s0", "198.51.100.1", SERVER) as server:
+    with (
+        host("c0", GATEWAY, CLIENT, (GATEWAY6, CLIENT6)) as client,
+        host("s0", "198.51.100.1", SERVER, ("2001:db8::1", SERVER6)) as server,
+    ):
         sh("nft", "-f", rules)
         sh("nft", "-f", rules)  # as after a change
         with child(*me, "serve", folder, inside=server), child(*proxy):
@@ -125,6 +137,11 @@ def serve(folder: Path) -> None:
         def handle_error(self, request: object, client_address: object) -> None:
             """A connection that was cut is no news here."""
 
+    class Server6(Server):
+        address_family = socket.AF_INET6
+
+    if HAS_IPV6:
+        threading.Thread(target=Server6((SERVER6, 443), Handler).serve_forever, daemon=True).start()
     Server((SERVER, 443), Handler).serve_forever()
 
 
@@ -139,6 +156,12 @@ def attempt(folder: Path) -> None:
         "straight to the proxy": connect(GATEWAY, PROXY_PORT),
         "connections at once": crowd(),
     }
+    if HAS_IPV6:
+        found |= {
+            "telemetry host, proxy's CA, IPv6": post("tsa3.webex.com", proxy_ca, SERVER6),
+            "other host, server's CA, IPv6": post("www.example.com", folder / "upstream-ca.pem", SERVER6),
+            "QUIC, IPv6": datagram(socket.AF_INET6, SERVER6),
+        }
     print(json.dumps(found))
 
 
@@ -148,11 +171,11 @@ def ask_clients(folder: Path) -> None:
     print(json.dumps([asdict(answer) for answer in ask(trial)]))
 
 
-def post(name: str, ca: Path) -> str:
+def post(name: str, ca: Path, server: str = SERVER) -> str:
     context = ssl.create_default_context(cafile=str(ca))
     try:
         with (
-            socket.create_connection((SERVER, 443), timeout=10) as plain,
+            socket.create_connection((server, 443), timeout=10) as plain,
             context.wrap_socket(plain, server_hostname=name) as secure,
         ):
             secure.sendall(b"POST /metric/v1 HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\n{}" % name.encode())
@@ -161,10 +184,10 @@ def post(name: str, ca: Path) -> str:
         return type(error).__name__
 
 
-def datagram() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+def datagram(family: socket.AddressFamily = socket.AF_INET, server: str = SERVER) -> str:
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.settimeout(5)
-        udp.connect((SERVER, 443))
+        udp.connect((server, 443))
         udp.send(b"hello")
         try:
             udp.recv(1)
