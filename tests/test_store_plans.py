@@ -118,6 +118,15 @@ def test_what_moved_is_found_without_a_walk(filled: Store) -> None:
     check(told[0], "findings_moved")
 
 
+def test_what_moved_is_found_without_a_walk_before_any_analyze(location: Path | str) -> None:
+    with Store(location) as store:
+        for facts, found in batches(4_000, CLIENTS, 1_000):
+            store.record(facts, found)
+        with plans(store) as (connection, told):
+            open_again(connection, [])
+    check(told[0], "findings_moved")
+
+
 def test_what_is_too_old_is_found_by_its_age(filled: Store) -> None:
     with plans(filled) as (connection, told):
         assert expire(connection, BEGIN + timedelta(minutes=2), BEGIN, 10) == 20
