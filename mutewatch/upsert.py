@@ -1,12 +1,18 @@
-"""Rows go into a table, each new or in the place of the one with its key: by one statement, compiled once."""
+"""Rows go into a table, each new or in the place of the one with its key: by one statement, compiled once.
+
+They go in the order of their keys: so what is next to each other in an index, or of one client, is written one after
+the other. Measured in turns with batches of 10,000 findings, 40 minutes of 250 clients: PostgreSQL's processor time is
+0.7 to 0.8 of what it was, and a client's day is read in 0.8 to 0.9 of the time, from either.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Connection, Dialect, Select, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy import JSON, Column, Connection, Dialect, Select, Table, bindparam, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mutewatch.database import POSTGRESQL, json_text
@@ -14,22 +20,17 @@ from mutewatch.tables import WireText, kept_text, key_names
 
 Insert = sqlite.Insert | postgresql.Insert
 Also = Callable[[Insert], Mapping[str, Any]]
-# PostgreSQL takes many rows as one document, in half of the time of one by one in a pipeline; COPY into a temporary
-# table takes 0.8 of that, needs the right to make one, and goes past SQLAlchemy.
-_AS_DOCUMENT: Final = 100  # rows
 _AT_ONCE: Final = 5000  # rows, some MB
-_DOCUMENT: Final = "document"  # the parameter's name
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], also: Also | None = None) -> None:
-    """Insert `rows`, or replace those with their keys, but for columns that no row names.
+    """Insert `rows`, each of another key, or replace those with their keys, but for columns that no row names.
 
     `also`: what else happens to a row that is replaced.
     """
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
-        is_document = connection.dialect.name == POSTGRESQL and len(some) >= _AS_DOCUMENT
-        prepared = _prepared(connection.dialect, table, tuple(some[0]), also, is_document=is_document)
+        prepared = _prepared(connection.dialect, table, tuple(some[0]), also)
         connection.exec_driver_sql(prepared.sql, prepared.parameters(some))
 
 
@@ -43,35 +44,39 @@ class _Prepared:
     sql: str
     constants: dict[str, Any]
     encoders: Mapping[str, Callable[[Any], Any]]
-    positions: tuple[str, ...] | None  # None: parameters go by name
-    is_document: bool  # all rows are one parameter
+    positions: tuple[str, ...]  # what a row's parameters are; () for PostgreSQL, where they go by name
+    keys: tuple[int, ...]  # which of these are the key
 
     def parameters(self, rows: Sequence[Mapping[str, Any]]) -> Any:
-        """Return what the database's driver takes: of one row or of all of them."""
+        """Return what the database's driver takes: a tuple for each row, or an array for each column."""
         columns: dict[str, Iterable[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
         for name, encode in self.encoders.items():
             columns[name] = [encode(entry) for entry in columns[name]]
-        if self.is_document:
-            return {**self.constants, _DOCUMENT: json_text(_by_name(columns))}
-        columns |= {name: repeat(value) for name, value in self.constants.items()}
-        if self.positions is None:
-            return _by_name(columns)
-        return list(zip(*[columns[name] for name in self.positions], strict=False))  # constants have no end
-
-
-def _by_name(columns: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=False)]
+        if not self.positions:
+            return self.constants | columns
+        columns |= {name: repeat(value) for name, value in self.constants.items()}  # without an end
+        return sorted(zip(*[columns[name] for name in self.positions], strict=False), key=itemgetter(*self.keys))
 
 
 @lru_cache(maxsize=64)  # of the stores that are open; each commit of the live proxy asks for three
-def _prepared(
-    dialect: Dialect, table: Table, columns: tuple[str, ...], also: Also | None, *, is_document: bool
-) -> _Prepared:
-    statement = _upsert_statement(dialect.name, table, columns, also, is_document=is_document)
-    compiled = statement.compile(dialect=dialect, column_keys=None if is_document else list(columns))
-    constants = {name: value for name, value in compiled.params.items() if name not in (*columns, _DOCUMENT)}
+def _prepared(dialect: Dialect, table: Table, columns: tuple[str, ...], also: Also | None) -> _Prepared:
+    is_postgresql = dialect.name == POSTGRESQL
+    statement = postgresql.insert(table) if is_postgresql else sqlite.insert(table)
+    if is_postgresql:
+        statement = statement.from_select(columns, _rows_of_arrays(table, columns))
+    keys = key_names(table)
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in keys}
+    if not changed:  # a row of its key alone: written again, so that its lock is held
+        changed = {name: statement.excluded[name] for name in keys}
+    statement = statement.on_conflict_do_update(
+        index_elements=keys, set_=changed | dict(also(statement) if also is not None else {})
+    )
+    compiled = statement.compile(dialect=dialect, column_keys=None if is_postgresql else list(columns))
+    constants = {name: value for name, value in compiled.params.items() if name not in columns}
     encoders = {name: encode for name in columns if (encode := _encoder(table.c[name]))}
-    return _Prepared(str(compiled), constants, encoders, tuple(compiled.positiontup or ()) or None, is_document)
+    positions = tuple(compiled.positiontup or ())
+    key_positions = tuple(positions.index(name) for name in keys if positions)
+    return _Prepared(str(compiled), constants, encoders, positions, key_positions)
 
 
 def _encoder(column: Column[Any]) -> Callable[[Any], Any] | None:
@@ -80,27 +85,11 @@ def _encoder(column: Column[Any]) -> Callable[[Any], Any] | None:
     return kept_text if isinstance(column.type, WireText) else None
 
 
-def _upsert_statement(
-    dialect: str, table: Table, columns: tuple[str, ...], also: Also | None, *, is_document: bool
-) -> Insert:
-    statement = postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
-    if is_document:
-        statement = statement.from_select(columns, _rows_of_document(table, columns))
-    keys = key_names(table)
-    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in keys}
-    if not changed:  # a row of its key alone: written again, so that its lock is held
-        changed = {name: statement.excluded[name] for name in keys}
-    return statement.on_conflict_do_update(
-        index_elements=keys, set_=changed | dict(also(statement) if also is not None else {})
-    )
+def _rows_of_arrays(table: Table, columns: tuple[str, ...]) -> Select[Any]:
+    """Select the rows of arrays, one for each column.
 
-
-def _rows_of_document(table: Table, columns: tuple[str, ...]) -> Select[Any]:
-    """Select the rows of one JSON document; what is JSON itself stands there as text, so that it comes as it is."""
-    types = {name: table.c[name].type for name in columns}
-    typed = [column(name, Text() if isinstance(kind, JSON) else kind) for name, kind in types.items()]
-    document = func.json_to_recordset(cast(bindparam(_DOCUMENT), JSON))
-    rows = document.table_valued(*typed).render_derived(name="given", with_types=True)
-    return select(
-        *(cast(rows.c[name], kind) if isinstance(kind, JSON) else rows.c[name] for name, kind in types.items())
-    )
+    8 messages with their findings cost 0.8 of what they do in a pipeline of INSERTs, 50 of them 0.6, one 1.2.
+    """
+    arrays = (cast(bindparam(name), postgresql.ARRAY(table.c[name].type)) for name in columns)
+    given = select(*(func.unnest(array).label(name) for array, name in zip(arrays, columns, strict=True))).subquery()
+    return select(given).order_by(*(given.c[name] for name in key_names(table)))
