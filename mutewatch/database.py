@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from pydantic_core import from_json
 from sqlalchemy import (
     Connection,
     Engine,
@@ -196,6 +195,6 @@ def json_text(value: Any) -> str:
 def parsed_json(text: str | bytes) -> Any:
     """What `json_text` wrote."""
     try:
-        return from_json(text)
+        return msgspec.json.decode(text)
     except ValueError:
         return json.loads(text)

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row, Text, cast, select, type_coerce
 
-from mutewatch.database import parsed_json
+from mutewatch.database import json_text, parsed_json
 from mutewatch.records import (
     AudioValue,
     Basis,
@@ -72,7 +72,9 @@ class Rest(NamedTuple):
     frame: Any = None
     tcp_stream: Any = None
     offset: Any = None
-    information: Any = ()  # in the order of the kind's: readings, distinct, lowest, highest, bits of entropy
+    # In the order of the kind's: readings, distinct, lowest, highest, bits of entropy. Still JSON: it would be half of
+    # the time of parsing, and the page does without.
+    information: msgspec.Raw = msgspec.Raw(b"[]")
     samples: Any = None  # number, muted, messages
 
 
@@ -90,9 +92,12 @@ class Columns:
     rest: Rest  # of columns
 
 
-NO_MINUTES: Final = Columns((), (), (), (), (), (), {}, Rest(*[()] * len(Rest._fields)))
+_NOTHING: Final[Any] = ()
+NO_MINUTES: Final = Columns((), (), (), (), (), (), {}, Rest(*[_NOTHING] * len(Rest._fields)))
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
+_own: Final = msgspec.json.Decoder(Rest)
+_own_of_many: Final = msgspec.json.Decoder(list[Rest])
 _RECORD: Final = cast(findings.c.record, Text)  # many are parsed at once
 # What `read` wants to be selected.
 STORED: Final = (
@@ -144,7 +149,8 @@ def finding_row(finding: Finding, newest_us: int, number: Callable[[Kind], int |
         "version": finding.client_version or "",
         "muted_seconds": round(mute.muted_seconds) if mute else None,
         "kind": kind,
-        "record": finding_record(finding) if kind is None else _rest_of(finding),
+        # text at once: seven containers a row, kept until all is written, make the garbage collector look at everything
+        "record": msgspec.Raw(json_text(finding_record(finding) if kind is None else _rest_of(finding))),
     }
 
 
@@ -152,8 +158,10 @@ def read(connection: Connection, rows: Iterable[Row[Any]]) -> Iterator[Finding]:
     """Yield the findings of rows that have the columns `STORED`."""
     known = _Known(connection)
     for row in rows:
-        own = parsed_json(row.rest)
-        yield finding_from_record(own) if row.kind is None else _finding(row, known[row.kind], Rest(*own))
+        if row.kind is None:
+            yield finding_from_record(parsed_json(row.rest))
+        else:
+            yield _finding(row, known[row.kind], _rest(row.rest))
 
 
 def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
@@ -165,35 +173,52 @@ def read_columns(connection: Connection, rows: Sequence[Row[Any]]) -> Columns:
         return NO_MINUTES
     known = _Known(connection)
     calls, versions, ends_at_us, verdict, muted, numbers, texts = zip(*rows, strict=True)
-    own = parsed_json(f"[{','.join(texts)}]")
     if None in numbers:
-        numbers, own = _split(numbers, own, known)
+        numbers, texts = _split(numbers, texts, known)
     kinds_here = {number: known[number] for number in dict.fromkeys(numbers)}
     call, version = mapped(calls, given_text), mapped(versions, given_text)
-    return Columns(ends_at_us, verdict, version, call, muted, numbers, kinds_here, Rest(*zip(*own, strict=True)))
+    rest: Iterable[Any] = zip(*_rests(texts), strict=True)
+    return Columns(ends_at_us, verdict, version, call, muted, numbers, kinds_here, Rest(*rest))
 
 
 def mapped(entries: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """Return what `make` makes of each entry: the same of the same, so it is asked once."""
+    if entries and entries.count(entries[0]) == len(entries):  # most columns
+        return [make(entries[0])] * len(entries)
     known = {entry: make(entry) for entry in dict.fromkeys(entries)}
-    return [known[entry] for entry in entries] if len(known) > 1 else list(known.values()) * len(entries)
+    return [known[entry] for entry in entries]
 
 
 def _split(
-    numbers: Sequence[int | None], own: Sequence[Any], known: dict[int, Kind]
-) -> tuple[tuple[int, ...], Sequence[Any]]:
+    numbers: Sequence[int | None], texts: Sequence[str], known: dict[int, Kind]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Give a kind to the rows that hold a whole record, and leave them what is their own."""
-    split: list[tuple[int, Any]] = []
-    for number, one in zip(numbers, own, strict=True):
+    split: list[tuple[int, str]] = []
+    for number, text in zip(numbers, texts, strict=True):
         if number is not None:
-            split.append((number, one))
+            split.append((number, text))
             continue
-        finding = finding_from_record(one)
+        finding = finding_from_record(parsed_json(text))
         kind = kind_of(finding)
-        split.append((_number(kind), _rest_of(finding)))
+        split.append((_number(kind), json_text(_rest_of(finding))))
         known[_number(kind)] = kind
     made, left = zip(*split, strict=True)
     return made, left
+
+
+def _rests(texts: Sequence[str]) -> list[Rest]:
+    try:
+        return _own_of_many.decode(f"[{','.join(texts)}]")
+    except msgspec.DecodeError:
+        return [_rest(text) for text in texts]
+
+
+def _rest(text: str) -> Rest:
+    try:
+        return _own.decode(text)
+    except msgspec.DecodeError:  # half of a surrogate pair
+        rest = Rest(*parsed_json(text))
+        return rest._replace(information=msgspec.Raw(json_text(rest.information)))
 
 
 def _number(kind: Kind) -> int:
@@ -235,9 +260,10 @@ def _parsed_kind(text: str) -> Kind:
     return msgspec.json.decode(text, type=Kind)
 
 
-def _rest_of(finding: Finding) -> Rest:
-    mute, source = finding.mute, finding.source
-    rest = (
+def _rest_of(finding: Finding) -> list[Any]:
+    """Return what is in no column, in the order of `Rest`."""
+    mute, source, samples = finding.mute, finding.source, finding.samples
+    own: list[Any] = [
         finding.reason,
         microseconds(finding.starts_at),
         round(mute.unmuted_seconds) if mute else None,
@@ -245,18 +271,16 @@ def _rest_of(finding: Finding) -> Rest:
         round(mute.disputed_seconds) if mute else None,
         [value.value for value in finding.values],
         guess_record(finding.guess) if finding.guess else None,
-    )
-    told = [(one.readings, one.distinct, one.lowest, one.highest, one.entropy_bits) for one in finding.information]
-    samples = (finding.samples.number, finding.samples.muted, finding.samples.messages) if finding.samples else None
+    ]
     if source is None:
-        return Rest(*rest, information=told, samples=samples)
-    origin = source.origin
-    return Rest(
-        *rest,
-        *(source.address, source.body_sha256, source.sent_sha256),
-        *(origin.file, origin.ordinal, origin.frame, origin.tcp_stream, origin.offset),
-        *(told, samples),
-    )
+        own += [None] * 8
+    else:
+        origin = source.origin
+        own += (source.address, source.body_sha256, source.sent_sha256)
+        own += (origin.file, origin.ordinal, origin.frame, origin.tcp_stream, origin.offset)
+    own.append([(one.readings, one.distinct, one.lowest, one.highest, one.entropy_bits) for one in finding.information])
+    own.append((samples.number, samples.muted, samples.messages) if samples else None)
+    return own
 
 
 def _finding(row: Row[Any], kind: Kind, rest: Rest) -> Finding:
@@ -289,7 +313,8 @@ def _finding(row: Row[Any], kind: Kind, rest: Rest) -> Finding:
         guess=guess_from_record(rest.guess),
         client_version=row.version or None,
         information=tuple(
-            Information(*told, *numbers) for told, numbers in zip(kind.told, rest.information, strict=True)
+            Information(*told, *numbers)
+            for told, numbers in zip(kind.told, msgspec.json.decode(rest.information), strict=True)
         ),
         samples=Samples(*rest.samples) if rest.samples else None,
     )

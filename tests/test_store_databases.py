@@ -22,7 +22,7 @@ from mutewatch.records import Decoded, Exchange, Finding, MuteSummary, Verdict
 from mutewatch.signatures import load_signatures
 from mutewatch.store import Store
 from mutewatch.stored import Kinds
-from mutewatch.tables import findings, kinds
+from mutewatch.tables import findings, kinds, microseconds
 from tests.facts import at, tsa_exchange
 from tests.postgres_support import PostgreSQL
 
@@ -117,6 +117,19 @@ def test_the_minutes_around_a_span_are_the_nearest_outside(location: Path | str)
             assert history.around(at(10), at(20)) == (at(0), at(20))
             assert history.around(at(0), at(21)) == (None, None)
             assert history.around(at(30), at(40)) == (at(20), None)
+
+
+@pytest.mark.parametrize("most", [0, 1, 100], ids=["kept whole", "some by kind", "by kind"])
+@pytest.mark.parametrize("reasons", [("plain", "too"), HOSTILE], ids=["plain", "hostile"])
+def test_columns_have_whatever_stands_in_a_reason(location: Path | str, most: int, reasons: tuple[str, ...]) -> None:
+    made = [replace(with_value(number), rules_version=number % 2, reason=one) for number, one in enumerate(reasons)]
+    with Store(location) as store:
+        store._kinds = Kinds(most=most)
+        store.record((), made)
+        with store.begin() as connection:
+            found = History(connection).columns(FINDING.client, at(-60), at(60))
+    told = [(found.kinds[number].rules_version, *one) for number, *one in zip(found.kind, *found.rest[:2], strict=True)]
+    assert sorted(told) == sorted((one.rules_version, one.reason, microseconds(one.starts_at)) for one in made)
 
 
 def test_kinds_are_written_again_to_whoever_connects_again(location: Path | str) -> None:
