@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Integer,
     Subquery,
     and_,
     case,
     func,
     literal,
+    literal_column,
     or_,
     select,
     union,
@@ -32,6 +35,8 @@ from mutewatch.sinks.record import Record
 from mutewatch.stored import DRAWN, STORED, Columns, read, read_columns
 from mutewatch.tables import HOUR_US, daily, findings, hourly, inputs, kinds, microseconds, open_hours, uninspected
 
+DAY_HOURS: Final = 24
+_VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 _IN_TIME: Final = (findings.c.ends_at_us, findings.c.call, findings.c.minute)
 _IN_INDEX: Final = tuple(findings.c[name] for name in ("ends_at_us", "signature", "verdict", "version"))
 
@@ -46,13 +51,23 @@ class ClientTotals:
     minutes: dict[Verdict, int]  # only those above zero
 
 
-@dataclass(frozen=True, slots=True)
-class HourCount:
+class HourCount(Struct, frozen=True, gc=False):
     """How many minutes of one client had a verdict in one hour."""
 
     hour: datetime  # its start
     client: str
     signature: str
+    verdict: Verdict
+    number: int
+
+
+class DayCount(Struct, frozen=True, gc=False):
+    """How many minutes of one client and version had a verdict in one day."""
+
+    day: datetime  # its start, UTC
+    client: str
+    signature: str
+    version: str | None  # of the client; None: not reported
     verdict: Verdict
     number: int
 
@@ -114,8 +129,23 @@ class History:
         """Return the counts of the span by hour, client, signature and verdict, in this order."""
         hours = _hours(since, until, client)
         keys = (hours.c.hour, hours.c.client, hours.c.signature, hours.c.verdict)
-        rows = self._connection.execute(select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys))
-        return [HourCount(_time(h * HOUR_US), who, what, Verdict(verdict), int(n)) for h, who, what, verdict, n in rows]
+        query = select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys)
+        rows = self._connection.execute(query).all()
+        times = {hour: _time(hour * HOUR_US) for hour in {row[0] for row in rows}}
+        return [HourCount(times[hour], who, what, _VERDICTS[verdict], int(n)) for hour, who, what, verdict, n in rows]
+
+    def days(self, since: datetime, until: datetime) -> list[DayCount]:
+        """Return the counts of the span by day, client, signature, version and verdict, in this order."""
+        hours = _hours(since, until)
+        day = hours.c.hour // literal_column(str(DAY_HOURS), Integer)
+        keys = (day, hours.c.client, hours.c.signature, hours.c.version, hours.c.verdict)
+        query = select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys)
+        rows = self._connection.execute(query).all()
+        times = {day: _time(day * DAY_HOURS * HOUR_US) for day in {row[0] for row in rows}}
+        return [
+            DayCount(times[day], who, what, version or None, _VERDICTS[verdict], int(n))
+            for day, who, what, version, verdict, n in rows
+        ]
 
     def minutes(self, client: str, since: datetime, until: datetime) -> Iterator[Finding]:
         """Yield the findings of one client, in order of time; those without a time are not in any span."""
@@ -170,13 +200,6 @@ class History:
         ).where(or_(missing, and_(flagged, is_part)), *_within(since, until))
         parts, seconds = self._connection.execute(query).one()
         return int(parts), int(seconds)
-
-    def versions(self, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
-        """Return the counts of the span by signature, version of the client (None: not reported) and verdict."""
-        hours = _hours(since, until)
-        keys = (hours.c.signature, hours.c.version, hours.c.verdict)
-        rows = self._connection.execute(select(*keys, func.sum(hours.c.number)).group_by(*keys).order_by(*keys))
-        return [(signature, version or None, Verdict(verdict), int(n)) for signature, version, verdict, n in rows]
 
     def expired(self, since: datetime, until: datetime) -> dict[str, int]:
         """Return how many findings of these days were deleted for their age, by verdict."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import select
 
 from mutewatch.expiry import expire
-from mutewatch.history import History, HourCount
+from mutewatch.history import DayCount, History, HourCount
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.retention import Periods, Retention
@@ -52,13 +52,14 @@ def plain_counts(store: Store, since: datetime, until: datetime, client: str | N
     ]
 
 
-def plain_versions(store: Store, since: datetime, until: datetime) -> list[tuple[str, str | None, Verdict, int]]:
-    """What `History.versions` is to return."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+def plain_days(store: Store, since: datetime, until: datetime) -> list[DayCount]:
+    """What `History.days` is to return."""
+    counts: Counter[tuple[datetime, str, str, str, Verdict]] = Counter()
     for one in store.findings():
         if one.ends_at and since <= one.ends_at < until:
-            counts[one.signature.id, one.client_version or "", one.verdict] += 1
-    return [(what, version or None, Verdict(verdict), n) for (what, version, verdict), n in sorted(counts.items())]
+            day = one.ends_at.replace(hour=0, minute=0, second=0, microsecond=0)
+            counts[day, one.client, one.signature.id, one.client_version or "", one.verdict] += 1
+    return [DayCount(*key[:3], key[3] or None, key[4], number) for key, number in sorted(counts.items())]
 
 
 def check(store: Store, since: datetime, until: datetime) -> None:
@@ -71,7 +72,7 @@ def check(store: Store, since: datetime, until: datetime) -> None:
             totals[one.client, one.verdict] += one.number
         told = {(one.client, verdict): n for one in history.clients(since, until) for verdict, n in one.minutes.items()}
         assert told == totals
-        assert history.versions(since, until) == plain_versions(store, since, until)
+        assert history.days(since, until) == plain_days(store, since, until)
 
 
 hours = st.one_of(st.none(), st.floats(0, 8), st.integers(0, 8).map(float))
@@ -133,6 +134,15 @@ def counted(store: Store) -> tuple[list[int], list[int]]:
         closed = connection.execute(select(hourly.c.hour).distinct()).scalars()
         still = connection.execute(select(open_hours.c.hour)).scalars()
         return sorted(hour - begin for hour in closed), sorted(hour - begin for hour in still)
+
+
+def test_a_minute_is_of_the_day_in_which_it_ends(location: Path | str) -> None:
+    with Store(location) as store:
+        store.record([], [finding("a", minute, ends) for minute, ends in enumerate((0, 23.99, 24, 47.5))])
+        check(store, BEGIN, BEGIN + 72 * HOUR)
+        with store.begin() as connection:
+            days = History(connection).days(BEGIN, BEGIN + 72 * HOUR)
+    assert [(one.day, one.number) for one in days] == [(BEGIN, 2), (BEGIN + 24 * HOUR, 2)]
 
 
 def test_an_hour_is_rolled_up_when_it_is_over_and_opened_by_what_comes_late(store: Store) -> None:

@@ -82,8 +82,8 @@ def _client_days(
     """Return the client-days that have room, by flagged minutes; and how many days and minutes have none."""
     minutes: Counter[tuple[str, datetime]] = Counter()
     flagged: Counter[tuple[str, datetime]] = Counter()
-    for one in history.hours(since, until):
-        key = (one.client, _day_of(one.hour))
+    for one in history.days(since, until):
+        key = (one.client, one.day)
         minutes[key] += one.number
         flagged[key] += one.number if one.verdict is Verdict.FLAGGED else 0
     chosen, taken = [], 0

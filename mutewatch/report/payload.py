@@ -59,7 +59,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from mutewatch.history import ClientTotals, History, HourCount, Uninspected
+from mutewatch.history import ClientTotals, DayCount, History, HourCount, Uninspected
 from mutewatch.identity import Names
 from mutewatch.records import Verdict
 from mutewatch.report.columns import (
@@ -130,12 +130,12 @@ def overview(
         "inputs": [_input(row, role) for row in inputs],
         "clients": [
             {
-                "name": shown_name(client.client, role, names),
-                "apps": sorted({app_of(one.signature, signatures) for one in by_client[client.client]}),
-                "minutes": _named(client.minutes),
-                "hours": _triples(by_client[client.client], first_hour),
+                "name": shown_name(client, role, names),
+                "apps": sorted({app_of(one.signature, signatures) for one in by_client[client]}),
+                "minutes": _named(minutes),
+                "hours": _triples(by_client[client], first_hour),
             }
-            for client in history.clients(since, until)
+            for client, minutes in _ranked(hours)
         ],
     }
     return told | {"muted": _muted(history, totals, since, until)} if role is Role.ANALYST else told
@@ -177,33 +177,29 @@ def summary(
 ) -> Payload:
     """Return the month of `month` in numbers."""
     since, until = month_span(month)
-    hours = history.hours(since, until)
-    totals = _totals(hours)
-    clients = history.clients(since, until)
-    flagged = [one for one in clients if one.minutes.get(Verdict.FLAGGED)]
-    days = {one.client: set[date]() for one in clients}
-    for hour in hours:
-        if hour.verdict is Verdict.FLAGGED:
-            days[hour.client].add(hour.hour.date())
+    counts = history.days(since, until)
+    ranked = _ranked(counts)
+    flagged = [(client, minutes) for client, minutes in ranked if minutes[Verdict.FLAGGED]]
+    days = Counter(client for client, _ in {(one.client, one.day) for one in counts if one.verdict is Verdict.FLAGGED})
     return {
         "month": f"{since:%Y-%m}",
         "since": seconds(since),
         "until": seconds(until),
-        "totals": totals,
-        "coverage": _coverage(hours, signatures),
-        "client_count": len(clients),
+        "totals": _totals(counts),
+        "coverage": _coverage(counts, signatures),
+        "client_count": len(ranked),
         "flagged_count": len(flagged),
         "clients": [
             {
-                "name": shown_name(one.client, role, names),
-                "flagged": one.minutes[Verdict.FLAGGED],
-                "minutes": sum(one.minutes.values()),
-                "days": len(days[one.client]),
+                "name": shown_name(client, role, names),
+                "flagged": minutes[Verdict.FLAGGED],
+                "minutes": minutes.total(),
+                "days": days[client],
             }
-            for one in flagged[:TOP_CLIENTS]
+            for client, minutes in flagged[:TOP_CLIENTS]
         ],
-        "apps": _apps(history, since, until, signatures),
-        "days": _days(hours, since, until),
+        "apps": _apps(counts, signatures),
+        "days": _days(counts, since, until),
         "uninspected": _by_reason(history.uninspected(since, until), role, signatures),
         "expired": history.expired(since, until),
     }
@@ -243,9 +239,17 @@ def _stored_name(clients: Iterable[ClientTotals], shown: str, role: Role, names:
     return next((one.client for one in clients if shown_name(one.client, role, names) == shown), None)
 
 
-def _totals(hours: Iterable[HourCount]) -> dict[str, int]:
+def _ranked(counts: Iterable[HourCount | DayCount]) -> list[tuple[str, Counter[Verdict]]]:
+    """Return each client's minutes, those with most flagged ones first, then by name."""
+    found: dict[str, Counter[Verdict]] = {}
+    for one in counts:
+        found.setdefault(one.client, Counter())[one.verdict] += one.number
+    return sorted(found.items(), key=lambda item: (-item[1][Verdict.FLAGGED], item[0]))
+
+
+def _totals(counts: Iterable[HourCount | DayCount]) -> dict[str, int]:
     counted: Counter[Verdict] = Counter()
-    for one in hours:
+    for one in counts:
         counted[one.verdict] += one.number
     return _named(counted)
 
@@ -267,13 +271,13 @@ def _muted(history: History, totals: dict[str, int], since: datetime, until: dat
     return {"whole": totals.get(Verdict.FLAGGED, 0) - part, "part": part, "missing": missing}
 
 
-def _coverage(hours: Sequence[HourCount], folder: Path | None) -> Payload:
+def _coverage(counts: Sequence[HourCount | DayCount], folder: Path | None) -> Payload:
     """A minute that nobody counts cannot be missed: none of such an app's is among those `counted`."""
     counting = {one.id for one in known_signatures(folder) if any(m.audio and m.audio.number for m in one.messages)}
-    counting |= {one.signature for one in hours if one.verdict is Verdict.MISSING}
+    counting |= {one.signature for one in counts if one.verdict is Verdict.MISSING}
     told = Counter[str]()
     uncounted = Counter[str]()
-    for one in hours:
+    for one in counts:
         told["judged"] += one.number if one.verdict in JUDGED else 0
         if one.verdict is Verdict.UNDECODED:
             continue
@@ -333,19 +337,19 @@ def _input(row: Payload, role: Role) -> Payload:
     return {"name": row["name"] if sees else None, "error": error, **counts}
 
 
-def _days(hours: Iterable[HourCount], since: datetime, until: datetime) -> list[Payload]:
+def _days(counts: Iterable[DayCount], since: datetime, until: datetime) -> list[Payload]:
     counted: dict[date, Counter[Verdict]] = {
         (since + timedelta(days=n)).date(): Counter() for n in range((until - since).days)
     }
-    for one in hours:
-        counted[one.hour.date()][one.verdict] += one.number
+    for one in counts:
+        counted[one.day.date()][one.verdict] += one.number
     return [{"day": day.isoformat(), "minutes": _named(minutes)} for day, minutes in counted.items()]
 
 
-def _apps(history: History, since: datetime, until: datetime, folder: Path | None) -> list[Payload]:
+def _apps(counts: Iterable[DayCount], folder: Path | None) -> list[Payload]:
     rows: dict[tuple[str, str | None], Counter[Verdict]] = {}
-    for signature, version, verdict, number in history.versions(since, until):
-        rows.setdefault((signature, version), Counter())[verdict] += number
+    for one in counts:
+        rows.setdefault((one.signature, one.version), Counter())[one.verdict] += one.number
     told = [
         {
             "app": app_of(signature, folder),
