@@ -15,7 +15,7 @@ class HookCounters:
 
     intercepted: int = 0  # TLS connections to telemetry hosts, opened and read
     uninspected: int = 0  # TLS connections to a telemetry host that did not name it in the ClientHello
-    refused_by_client: int = 0  # TLS connections that ended because the client did not accept our certificate
+    refused_by_client: int = 0  # TLS connections whose client did not accept our certificate, or failed twice
     handshakes_failed: int = 0  # TLS connections to telemetry hosts that ended before they stood, for other reasons
     pinned: int = 0  # TLS connections let through uninspected, because that client had refused our certificate before
     without_leaf: int = (

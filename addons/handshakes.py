@@ -17,8 +17,7 @@ from addons.recorder import LiveSettings
 from certs.names import CertificateError
 from mutewatch.uninspected import Reason
 
-REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent an alert, or ...
-WENT_AWAY = "The client disconnected during the handshake"  # ... closed the connection without one
+REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent such an alert
 ECH = 0xFE0D  # encrypted_client_hello
 
 
@@ -100,7 +99,11 @@ class Handshakes:
             self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
 
     def failed(self, data: tls.TlsData) -> None:
-        """Note a client that did not go on: who refuses our certificate is let through from now on, or each time."""
+        """Note a client that did not go on: who refuses our certificate passes from now on, or is refused each time.
+
+        Whoever fails for another reason (goes away, sends another alert, knows no cipher or version of ours) may do so
+        once: a client that cannot be opened must not be kept from its server for good.
+        """
         client = data.context.client
         if client.sni is None or not self._gate.inspects(client.sni):
             return
@@ -110,7 +113,7 @@ class Handshakes:
         error = data.conn.error or ""
         if REFUSED in error:
             self._pins.add(address, host, now)
-        elif WENT_AWAY not in error or not self._pins.suspect(address, host, now):
+        elif not self._leaves.has_given(client.sni) or not self._pins.suspect(address, host, now):
             self._counters.handshakes_failed += 1
             return
         self._counters.refused_by_client += 1

@@ -35,7 +35,7 @@ GAUGES = ("pending", "clock_doubted")  # of the counters' mapping: what goes dow
 MEANINGS = {
     "intercepted": "TLS connections to telemetry hosts that were opened and read",
     "uninspected": "TLS connections to a telemetry host that did not name it, and passed",
-    "refused_by_client": "Connections whose client did not accept our certificate",
+    "refused_by_client": "Connections whose client did not accept our certificate, or failed for the second time",
     "handshakes_failed": "TLS connections to telemetry hosts that ended before they stood, for other reasons",
     "pinned": "Connections let through uninspected, as that client had refused our certificate before",
     "without_leaf": "Connections to telemetry hosts for which there was no certificate of ours",

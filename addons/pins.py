@@ -8,7 +8,7 @@ Either way it is counted: what was not inspected is a result.
 from collections import OrderedDict
 from dataclasses import dataclass
 
-SUSPICION_SECONDS = 600  # some clients close the connection instead of saying why; anybody may do so once
+SUSPICION_SECONDS = 600  # some clients do not say that it is the certificate; anybody may fail once
 MOST = 10_000  # clients and hosts remembered; the stalest goes first
 
 
@@ -30,7 +30,7 @@ class Pins:
         self._suspected: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def suspect(self, client: str, host: str, now: float) -> bool:
-        """`client` went away in the middle of the handshake. The second time that counts as a refusal: then True."""
+        """The handshake with `client` failed. The second time that counts as a refusal: then True."""
         suspected = self._suspected.pop((client, host), None)
         if suspected is not None and suspected > now:
             self.add(client, host, now)

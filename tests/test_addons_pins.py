@@ -5,6 +5,7 @@ import time
 from itertools import count
 
 import pytest
+import trustme
 
 from addons.pins import SUSPICION_SECONDS, Pins
 from tests.live_recorder import recorded
@@ -61,6 +62,24 @@ def test_a_pinned_client_fails_once_and_is_then_let_through_uninspected(live: Sc
         proxy.wait_status(refused_by_client=1, pinned=1, messages=0)
         assert "let through uninspected" in proxy.text()
     assert live.upstream.hashes == [sha256(b"second")]
+
+
+@pytest.mark.live
+def test_a_client_that_knows_no_cipher_of_ours_fails_twice_and_is_then_let_through(live: Scene) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    authority.issue_cert(TELEMETRY, key_type=trustme.KeyType.RSA).configure_cert(live.upstream.context)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    with live.proxy() as proxy:
+        for _ in range(2):
+            with pytest.raises(ssl.SSLError):
+                proxy.tunnel(TELEMETRY, TELEMETRY, context)
+        with proxy.tunnel(TELEMETRY, TELEMETRY, context) as secure:
+            secure.sendall(b"POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % TELEMETRY.encode())
+            assert secure.recv(12) == b"HTTP/1.1 204"
+        proxy.wait_status(handshakes_failed=1, refused_by_client=1, pinned=1, messages=0)
 
 
 @pytest.mark.live
