@@ -38,7 +38,10 @@ def answer(flow: http.HTTPFlow, how: Answer) -> None:
     elif how is Answer.OK:
         _answer(flow, http.Response.make(200, b"{}", {"Content-Type": "application/json"}))
     else:
-        _answer(flow, http.Response.make(int(how.value), b""))
+        response = http.Response.make(int(how.value), b"")
+        if how is Answer.NO_CONTENT:
+            del response.headers["content-length"]  # RFC 9110, 8.6
+        _answer(flow, response)
 
 
 def refuse(flow: http.HTTPFlow) -> None:

@@ -112,7 +112,11 @@ def test_and_one_that_is_too_large_to_be_read(live: Scene) -> None:
 @pytest.mark.parametrize(("answer", "status"), [(Answer.OK, 200), (Answer.NO_CONTENT, 204), (Answer.FORBIDDEN, 403)])
 def test_a_blocked_message_is_answered_and_does_not_leave(live: Scene, answer: Answer, status: int) -> None:
     with live.proxy(**choices(action=Action.BLOCK, block_as=answer)) as proxy:
-        assert post(proxy, AUDIO, "plain") == status
+        connection = proxy.connect(TELEMETRY)
+        connection.request("POST", PATH, AUDIO)
+        with connection.getresponse() as response:
+            assert (response.status, response.headers["content-length"] is None) == (status, status == 204)
+            assert response.read() == (b"{}" if status == 200 else b"")
         proxy.wait_status(blocked=1, recorded=1)
     assert live.upstream.received == []
 
