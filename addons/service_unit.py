@@ -4,6 +4,7 @@ Both are the same user, since a canary's ticket is honoured only from there; sys
 first of them, and gives the other the same.
 """
 
+import re
 from pathlib import Path
 
 from addons.canary_client import check_mode
@@ -13,6 +14,7 @@ from mutewatch.errors import OperatorError
 
 STATES = Path("/var/lib")  # where StateDirectory= puts them
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 (what the unit cannot see)
+PLAIN = re.compile(r"[\w./@:+,=~-]+", re.ASCII)  # what systemd takes as it stands (systemd.syntax, systemd.unit)
 
 UNIT = """\
 # Made by `mutewatch live --print-unit`.
@@ -137,12 +139,11 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
     else:
         capabilities = "CapabilityBoundingSet="
     file = settings.certificates.passphrase_file
-    credential = (
-        f"# read by systemd: the user of the service could not\nLoadCredential={CREDENTIAL}:{file}\n" if file else ""
-    )
+    secret = f"# read by systemd: the user of the service could not\nLoadCredential={CREDENTIAL}:"
+    credential = f"{secret}{_plain(file)}\n" if file else ""
     parts = _parts(settings, program, config, is_state_chosen=is_state_chosen)
     leaf_dir = settings.certificates.leaf_dir
-    leaves = LEAVES.format(leaf_dir=leaf_dir, state=parts["state"]) if leaf_dir else ""
+    leaves = LEAVES.format(leaf_dir=_plain(leaf_dir), state=parts["state"]) if leaf_dir else ""
     return UNIT.format(
         capabilities=capabilities, credential=credential, exports=_exports(settings), leaves=leaves, **parts
     )
@@ -151,7 +152,7 @@ def service_unit(settings: Settings, program: Path, config: Path | None, *, is_s
 def _exports(settings: Settings) -> str:
     """What lets the service write the files of [export], and a shipper of the group adm read them."""
     files = (settings.export.eve_file, settings.export.ecs_file)
-    folders = sorted({str(file.parent) for file in files if file is not None})
+    folders = sorted({_plain(file.parent) for file in files if file is not None})
     if not folders:
         return ""
     made = "".join(f"#   install -d -o root -g adm -m 2770 {folder}\n" for folder in folders)
@@ -187,6 +188,15 @@ def _parts(settings: Settings, program: Path, config: Path | None, *, is_state_c
             f"--print-unit: leaves are for their owner alone, and the service's user owns nothing in {leaf_dir}: "
             f"put them in {state / 'leaves'}, certificates.leaf_dir"
         )
-    option = f" --config {config}" if config else ""
-    confined = CONFINED.format(name=state.name, state=state)
-    return {"program": program, "config": option, "state": state, "confined": confined}
+    option = f" --config {_plain(config)}" if config else ""
+    confined = CONFINED.format(name=state.name, state=_plain(state))
+    return {"program": _plain(program), "config": option, "state": state, "confined": confined}
+
+
+def _plain(path: Path) -> str:
+    """Return `path` for a unit. Raises OperatorError for one that systemd would take apart, or for something else."""
+    if not PLAIN.fullmatch(str(path)):
+        raise OperatorError(
+            f"--print-unit: systemd would not read {path} as one path: name one without such characters"
+        )
+    return str(path)

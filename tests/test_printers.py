@@ -291,3 +291,17 @@ def test_a_unit_that_could_not_start_is_not_printed(state: str, program: str, sa
     chosen = Settings(state=State(directory=Path(state)))
     with pytest.raises(OperatorError, match=said):
         service_unit(chosen, Path(program), None, is_state_chosen=True)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/my gateway.toml", "/etc/100%.toml", '/etc/"x".toml', "/etc/$HOME.toml", "/etc/a;b"]
+)
+@pytest.mark.parametrize("place", ["config", "program", "secret", "export"])
+def test_a_path_that_systemd_would_take_apart_is_not_printed(place: str, path: str) -> None:
+    chosen = {
+        "secret": {"certificates": {"passphrase_file": path}},
+        "export": {"export": {"eve_file": f"{path}/eve.json"}},
+    }.get(place, {})
+    program, config = (path if place == "program" else "/usr/bin/mutewatch"), Path(path) if place == "config" else None
+    with pytest.raises(OperatorError, match="systemd would not read"):
+        service_unit(Settings.model_validate(chosen), Path(program), config, is_state_chosen=False)
