@@ -276,7 +276,7 @@ class MuteAudit:
         with self._guard():
             if live is None:
                 return
-            if not flow.metadata.get(UNAWAITED) and live.inspects(flow):
+            if TAKEN in flow.metadata and not flow.metadata.get(UNAWAITED) and live.inspects(flow):
                 live.writer.put_answer(self._exchange(live, flow, live.settings.max_body))
             self._put_body(live, flow, is_whole=True)
 

@@ -102,7 +102,7 @@ EDITED = {
     "its event": (
         "== 'client.mediaquality.event'",
         "== 'client.else'",
-        "did not find audioMaxGain, audioMeanGain, aud",
+        "could not read it: names audio-derived values, and none of them was found",
     ),
     "one field": ("audioMaxGain = {", "audioMaxPain = {", "the signature did not find audioMaxGain in it"),
 }

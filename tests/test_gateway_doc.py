@@ -93,7 +93,7 @@ def test_check_says_where_each_value_is_from(folder: Path) -> None:
         ("listen.port = 0", "listen.port is 0: write a port"),
         ('listen.mode = "transparent"', "no redirected client reaches 127.0.0.1"),
         ('listen.host = "192.0.2.1"', "cannot listen on 192.0.2.1, port 8080: Cannot assign requested address"),
-        ('certificates.leaf_dir = "/nowhere"', "/nowhere holds no leaves"),
+        ('certificates.leaf_dir = "/nowhere"', "cannot read the leaves in /nowhere: No such file or directory"),
         ('certificates.passphrase_file = "/nowhere"', "cannot read /nowhere: No such file or directory"),
     ],
 )

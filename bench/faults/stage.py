@@ -98,7 +98,7 @@ class Stage:
         """SIGTERM: an orderly end in ten seconds is part of every scenario."""
         code = self.proxy.stop(seconds=STOP_SECONDS)
         self.faults["exit code of the proxy"] = abs(code)
-        self.counters = {name: number for name, number in self.proxy.status().items() if name != "at"}
+        self.counters = {name: number for name, number in self.proxy.status().items() if isinstance(number, int)}
 
     def final_counters(self) -> dict[str, int]:
         """The counters of the proxy that ended last."""
