@@ -5,8 +5,8 @@ The line between `inert` and `flagged` is drawn here and in `judge.py`; docs/out
 - a reading is one field's number, and the span of time that it speaks of; it is evidence of a muted client only if
   it was muted for all of that span (a reading that straddles the press of the button is not);
 - readings while muted count, or all of the minute where there is none;
-- a field that told one number fewer than three times is looked at together with its readings directly before, as
-  long as these were muted, too: a single number is neither constant nor varying;
+- a field that told one number fewer than three times is looked at together with its readings directly before and
+  after, as long as these were muted, too: a single number is neither constant nor varying;
 - of once-a-minute reports, information is that of the last ten.
 """
 
@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import Final
 
 from msgspec import Struct
@@ -57,25 +58,33 @@ class Evidence:
     information: tuple[Information, ...]
     counted_at: frozenset[datetime]
     is_of_muted: bool
+    looks_ahead: bool  # what comes after is part of it, or would be
+    is_open: bool  # and is still to come
 
 
-def weigh(own: Sequence[Reading], before: Sequence[Reading], is_muted: IsMuted) -> Evidence:
-    """Return what the readings of a minute, in order of time, amount to; `before`: some of those before it."""
+def weigh(own: Sequence[Reading], before: Sequence[Reading], after: Sequence[Reading], is_muted: IsMuted) -> Evidence:
+    """Return what the readings of a minute, in order of time, amount to; `before`, `after`: some of those around it."""
     muted = [one for one in own if is_muted(one.starts_at, one.ends_at)]
     counted = muted or own
     fields: defaultdict[Field, list[Number]] = defaultdict(list)
     for one in counted:
         fields[one.field].append(one.number)
     information = []
+    looks_ahead = is_open = False
     for field, own_numbers in fields.items():
         numbers = own_numbers
         is_single = len(numbers) < CONSTANT_READINGS and len(set(numbers)) == 1 and numbers[0] != field.floor
         if muted and is_single:
-            earlier = [one for one in before if one.field == field]
-            numbers = [*_directly_before(earlier, is_muted, CONSTANT_READINGS - len(numbers)), *numbers]
+            earlier = (one for one in reversed(before) if one.field == field)
+            numbers = [*_while_muted(earlier, is_muted, CONSTANT_READINGS - len(numbers))[::-1], *numbers]
+        if muted and is_single and (missing := CONSTANT_READINGS - len(numbers)):
+            later = _while_muted((one for one in after if one.field == field), is_muted, missing)
+            numbers = [*numbers, *later]
+            looks_ahead, is_open = True, is_open or (len(later) < missing and len(set(numbers)) == 1)
         information.append(inform(field, numbers))
     values = tuple(value for field, numbers in fields.items() for value in _summary(field, numbers))
-    return Evidence(values, tuple(information), frozenset(one.ends_at for one in counted), bool(muted))
+    counted_at = frozenset(one.ends_at for one in counted)
+    return Evidence(values, tuple(information), counted_at, bool(muted), looks_ahead, is_open)
 
 
 def inform(field: Field, numbers: Sequence[Number]) -> Information:
@@ -105,14 +114,10 @@ def of_reports(reports: Iterable[tuple[AudioValue, ...]]) -> tuple[Information, 
     return tuple(inform(Field(value.name, value.unit, value.floor), numbers[value.name]) for value in last)
 
 
-def _directly_before(readings: Sequence[Reading], is_muted: IsMuted, wanted: int) -> list[Number]:
-    """The numbers of the last readings that were muted without one between them that was not, at most `wanted`."""
-    found: list[Number] = []
-    for reading in reversed(readings):
-        if len(found) == wanted or not is_muted(reading.starts_at, reading.ends_at):
-            break
-        found.append(reading.number)
-    return found[::-1]
+def _while_muted(readings: Iterable[Reading], is_muted: IsMuted, wanted: int) -> list[Number]:
+    """The numbers of the first readings, up to one that was not muted, at most `wanted`."""
+    muted = takewhile(lambda one: is_muted(one.starts_at, one.ends_at), readings)
+    return [one.number for one in islice(muted, wanted)]
 
 
 def _summary(field: Field, numbers: Sequence[Number]) -> Iterator[AudioValue]:

@@ -137,6 +137,7 @@ class _MessageReader:
     ) -> None:
         self.exchange, self.message, self.source = exchange, message, source
         self.names, self.budget, self.states = names, budget, states
+        self._connection = f"{source.signature.id} {connection_name(exchange)}"
         self._has_stats = False
 
     def is_unread(self) -> bool:
@@ -189,14 +190,16 @@ class _MessageReader:
         raise DecodeError(f"nothing at {' or '.join(way.path for way in self.message.payload)}")
 
     def _facts(self, scope: Scope, position: int) -> Iterator[Fact]:
+        if id_ := self._identifier(find(self.message.connection_id, scope)):
+            self.states.name(self._connection, id_)
         for mute in self.message.mute:
             if search(mute.when, scope) is True:
                 yield self._mute_event(mute, scope)
         stats = self.message.stats
         if stats is not None and search(stats.when, scope) is True:
             self._has_stats = True
-            name = self._identifier(find(stats.connection, scope)) or connection_name(self.exchange)
-            connection = f"{self.source.signature.id} {name}"
+            name = self._identifier(find(stats.connection, scope))
+            connection = f"{self.source.signature.id} {name}" if name else self._connection
             scope["readings"], faults = readings(self.message, stats, scope, connection, self.states, self.budget)
             for fault in faults:
                 yield self.undecoded(fault, position, scope)
@@ -284,7 +287,7 @@ class _MessageReader:
         name = self._identifier(find(expression, scope))
         is_claim = self.exchange.method == WEBSOCKET and self.exchange.direction is Direction.TO_SERVER
         if expression is None and is_claim:
-            name = connection_name(self.exchange)
+            name = self.states.id_of(self._connection) or connection_name(self.exchange)
         return self.names.call(name) if name else None
 
     def _time(self, expression: str | None, scope: Scope) -> datetime:

@@ -30,6 +30,9 @@ from mutewatch.records import Basis, MuteEvent, MuteSummary, Scope
 
 EVERYONE = "*"  # the client name of a timeline entry that holds for all
 CLOCK_JITTER = timedelta(seconds=2)  # closer than this clocks are taken to agree: delays on the way are smaller
+# What may have waited tells of a clock that is behind only if it always seems to wait as long:
+SAME_WAITS = 4  # so often,
+WAITED_FOR = timedelta(minutes=1)  # and in so much time
 
 
 class Stretch(Struct, frozen=True, gc=False):
@@ -44,6 +47,16 @@ class Stretch(Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
+class _Waited:
+    """For how long messages seem to have waited, at least; and when those were sent that waited so."""
+
+    least: timedelta
+    first: datetime
+    last: datetime
+    times: int = 1
+
+
+@dataclass(slots=True)
 class _Call:
     """What is known of one call: its own changes, and under which participant ids others may mute it."""
 
@@ -51,6 +64,7 @@ class _Call:
     participants: set[str] = field(default_factory=set)
     clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
     clock_changes: int = 0
+    waited: "_Waited | None" = None
 
 
 class MuteTracker:
@@ -102,6 +116,22 @@ class MuteTracker:
             return False
         known.clock_changes += 1  # a client whose clock races must not make us judge its call at each message
         return known.clock_changes <= self._limits.clock_changes_per_call
+
+    def observe_wait(self, call: str, client_time: datetime, seen_at: datetime, longest: timedelta) -> bool:
+        """As `observe_clocks`, on a message that may have waited before it was sent, usually up to `longest`."""
+        known, wait = self._call(call), seen_at - client_time
+        waited = known.waited
+        if waited is None or wait < waited.least - CLOCK_JITTER:
+            known.waited = _Waited(wait, seen_at, seen_at)
+            return False
+        if wait > waited.least + CLOCK_JITTER:
+            return False
+        waited.times += not waited.first <= seen_at <= waited.last
+        waited.least = min(waited.least, wait)
+        waited.first, waited.last = min(waited.first, seen_at), max(waited.last, seen_at)
+        if waited.least <= longest or waited.times < SAME_WAITS or waited.last - waited.first < WAITED_FOR:
+            return False
+        return self.observe_clocks(call, seen_at - waited.least, seen_at)
 
     def clock_offset(self, call: str) -> timedelta:
         """How far the capturing clock is ahead of the client's, zero where they agree within the jitter."""

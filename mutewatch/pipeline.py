@@ -5,12 +5,13 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -37,7 +38,7 @@ from mutewatch.records import (
     MuteSummary,
     Verdict,
 )
-from mutewatch.samples import CallSamples
+from mutewatch.samples import AHEAD, CallSamples
 from mutewatch.signatures.matcher import Matcher
 from mutewatch.signatures.model import Signature, matched_pattern
 
@@ -200,8 +201,8 @@ class Pipeline:
     def absorb(self, decoded: Decoded, counts: Counts | None = None) -> None:
         """Take in facts that were decoded before, such as those kept from before a restart."""
         counts = counts or Counts()
-        for report in sorted(decoded.audio, key=_ends_at, reverse=True):  # what was sent at once tells of the clocks
-            counts.repeats += not self._add_report(report)
+        for report in sorted(decoded.audio, key=attrgetter("ends_at"), reverse=True):  # the newest tells of the clocks
+            counts.repeats += not self._add_report(report, is_alone=len(decoded.audio) == 1)
         for event in decoded.mute:
             self._add_mute_event(event)
             counts.mute_events += 1
@@ -228,7 +229,9 @@ class Pipeline:
         for group_id in self._dirty:
             group = self._groups.get(group_id)
             for call in group.calls.values() if group else ():
-                self._await_end(group_id, call, now)
+                by_client = now - self._mute.clock_offset(group_id)
+                self._await_end(group_id, call, by_client)
+                deque(self._judge_call(group_id, call, by_client - AHEAD, by_client), 0)  # what was open stays so
         self._dirty, self._ready = {}, []
         self._tidy(now)
 
@@ -240,7 +243,7 @@ class Pipeline:
         self.counts.missing_unlisted = sum(minutes.unlisted for minutes in every)
         return findings
 
-    def _add_report(self, report: AudioReport) -> bool:
+    def _add_report(self, report: AudioReport, *, is_alone: bool) -> bool:
         group_id, source = _group_id(report.call, report.client), report.source
         group = self._group(group_id, source.seen_at or report.ends_at)
         key = _key(report)
@@ -252,11 +255,12 @@ class Pipeline:
         changed_after = minutes.add(report)
         self.counts.samples_excess += minutes.excess - excess
         has_moved = 0 < addresses < len(minutes.addresses)  # and may have another timeline
-        if self._observe_clocks(group_id, report) or has_moved:
+        if self._observe_clocks(group_id, report, is_alone=is_alone) or has_moved:
             self._touch(group_id, LONG_AGO)
-        heard_at = _heard_at(report)
-        for concerned in self._mute.hear(source.signature.app, group_id, source.address, heard_at):
-            self._touch(concerned, self._by_clock_of(concerned, heard_at) - NEARBY)
+        # What was sent late was there when it was taken, and when it was sent: one of them, if the clock is wrong.
+        for heard_at in {source.seen_at or report.ends_at, *([report.ends_at] if report.is_sample else [])}:
+            for concerned in self._mute.hear(source.signature.app, group_id, source.address, heard_at):
+                self._touch(concerned, self._by_clock_of(concerned, heard_at) - NEARBY)
         if changed_after is None:
             return False
         group.calls[key].touch(changed_after)
@@ -266,14 +270,15 @@ class Pipeline:
             minutes.halve()
         return True
 
-    def _observe_clocks(self, group_id: str, report: AudioReport) -> bool:
+    def _observe_clocks(self, group_id: str, report: AudioReport, *, is_alone: bool) -> bool:
         """Compare the clocks on a report; True if minutes are to be judged again.
 
-        A sample may have waited, for seconds or hours: only that it was seen before it was taken tells of a clock.
+        A sample may have waited: together with others usually until the next, now and then for hours.
         """
         seen_at = report.source.seen_at
         if report.is_sample and seen_at is not None and seen_at >= report.ends_at:
-            return False
+            longest = timedelta() if is_alone else report.ends_at - report.starts_at
+            return self._mute.observe_wait(group_id, report.ends_at, seen_at, longest)
         return self._mute.observe_clocks(group_id, report.ends_at, seen_at)
 
     def _add_mute_event(self, event: MuteEvent) -> None:
@@ -331,28 +336,33 @@ class Pipeline:
     def _judge_group(self, group_id: str, now: datetime | None) -> Iterator[Judged]:
         """Judge what awaits it; at `now` not what still goes on, without one all."""
         group = self._groups.get(group_id)
+        by_client = now - self._mute.clock_offset(group_id) if now is not None else None
         for call in group.calls.values() if group else ():
             if call.dirty_after is not None:
                 since = call.dirty_after
-                self._await_end(group_id, call, now)
+                self._await_end(group_id, call, by_client)
                 if since != call.dirty_after:
-                    yield from self._judge_call(group_id, call.minutes, since, call.dirty_after)
+                    yield from self._judge_call(group_id, call, since, by_client)
 
     def _await_end(self, group_id: str, call: _Call, now: datetime | None) -> None:
-        """Have a call wait for the end of its newest minute, if that still goes on."""
-        by_client = now - self._mute.clock_offset(group_id) if now is not None else None
-        call.dirty_after = call.minutes.open_since(by_client) if by_client is not None else None
+        """Have a call wait for the end of its newest minute, if that still goes on by the client's clock."""
+        call.dirty_after = call.minutes.open_since(now) if now is not None else None
         if call.dirty_after is not None:
             self._open[group_id] = None
 
-    def _judge_call(self, group_id: str, minutes: Minutes, since: datetime, until: datetime | None) -> Iterator[Judged]:
+    def _judge_call(self, group_id: str, call: _Call, since: datetime, now: datetime | None) -> Iterator[Judged]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
+        minutes, until = call.minutes, call.dirty_after
         names, app = (minutes.client, *minutes.addresses), minutes.signature.app
 
         def mute(start: datetime, end: datetime) -> list[Stretch]:
             return self._mute.stretches(group_id, names, start, end, app)
 
         for minute, window in minutes.judgeable(since, until, mute, self._model.horizon if self._model else 0):
+            if minute.is_open and now is not None and now < minute.ends_at + AHEAD:
+                call.touch(minute.starts_at)
+                self._open[group_id] = None
+                continue
             finding = judge(minute)
             yield finding, window if finding.verdict in GUESSED else ()
 
@@ -388,13 +398,3 @@ def _group_id(call: str, client: str) -> str:
 def _key(report: AudioReport) -> tuple[str, str, bool]:
     """What tells the minutes of one call apart: who, under which signature, and whether they are made of samples."""
     return (report.client, report.source.signature.id, report.is_sample)
-
-
-def _heard_at(report: AudioReport) -> datetime:
-    """When a client was heard, by the capturing clock as far as that is known; a sample may have been sent late."""
-    seen_at = report.source.seen_at or report.ends_at
-    return min(seen_at, report.ends_at) if report.is_sample else seen_at
-
-
-def _ends_at(report: AudioReport) -> datetime:
-    return report.ends_at

@@ -242,6 +242,7 @@ class ClientMinute(Struct, frozen=True, gc=False):
     constant_minutes: int
     information: tuple[Information, ...] = ()
     samples: Samples | None = None  # None: one report told all of it
+    is_open: bool = False  # readings that are still to come may show that it told nothing
 
 
 class ActivityGuess(Struct, frozen=True, gc=False):

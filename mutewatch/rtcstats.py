@@ -46,6 +46,7 @@ class _Peer:
 class _Connection:
     peers: OrderedDict[str, _Peer] = field(default_factory=OrderedDict)
     positions: dict[tuple[str, str], int] = field(default_factory=dict)  # of a source among those of all peers
+    id: str | None = None  # by which the client names it, and what it makes in its place
 
     def peer(self, name: str, limit: int) -> _Peer:
         """Return the peer, made if need be, now the freshest."""
@@ -84,6 +85,15 @@ class StatsStates:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def name(self, connection: str, id_: str) -> None:
+        """Remember by which id a client names a connection."""
+        self._connection(connection).id = id_
+
+    def id_of(self, connection: str) -> str | None:
+        """Return the id by which the client has named a connection, if it has."""
+        known = self._connections.get(connection)
+        return known.id if known else None
 
     def fill_in(
         self, connection: str, peer: str, dialect: Dialect, reports: Any, wanted: Collection[str], budget: Budget

@@ -7,6 +7,8 @@ The other kind of `CallMinutes`, with the same face to the pipeline. Its rules:
 - a running total becomes what it grew by in a second since the sample before it of the same name; where it shrank
   it began anew, and nothing was read;
 - nobody counts samples, so nothing is missing between them;
+- a single reading is looked at together with the few around it, so that a minute may have to be judged again when the
+  next one comes; until then, or for two minutes, it is open;
 - a minute that was let go stays let go: what still comes for it is a repeat. The few samples before the first
   minute that is held are kept: growth begins with them, and a single reading is looked at together with them.
 """
@@ -28,6 +30,7 @@ from mutewatch.records import AudioReport, AudioValue, ClientMinute, Samples, Si
 from mutewatch.runs import Runs
 
 MINUTE: Final = timedelta(minutes=1)
+AHEAD: Final = timedelta(minutes=2)  # of readings after a minute; clients that send one each half minute need one
 LOOK_BACK: Final = (
     CONSTANT_READINGS  # samples of each field: two readings that make three with one, and a total to grow from
 )
@@ -61,6 +64,7 @@ class CallSamples:
         self._limits = limits
         self._samples: list[_Sample] = []
         self._gone = Runs(MINUTE, limits.runs_per_call)  # minutes that were let go, by their starts
+        self._looking: set[datetime] = set()  # starts of minutes that were judged with what comes after them
 
     @property
     def is_full(self) -> bool:
@@ -89,7 +93,9 @@ class CallSamples:
         if self._end_of(start, first) - first > self._limits.samples_per_minute:
             del self._samples[first]
             self.excess += 1
-        return start
+        return min(
+            (one for one in self._looking if one < start and sample.ends_at <= one + MINUTE + AHEAD), default=start
+        )
 
     def open_since(self, now: datetime) -> datetime | None:
         """The start of the minute that is still going on at `now`, in the client's clock; None if none is."""
@@ -111,6 +117,7 @@ class CallSamples:
         goes = held[: max(0, len(held) - count)]
         for start, _ in goes:
             self._gone.add(start)
+            self._looking.discard(start)
         first = held[len(goes)][1] if len(goes) < len(held) else len(self._samples)
         seen: Counter[str] = Counter()
         needed = []
@@ -131,14 +138,17 @@ class CallSamples:
 
     def _minute(self, start: datetime, first: int, end: int, mute: MuteDuring) -> ClientMinute:
         """The minute whose samples are those from position `first` to before `end`."""
-        before, own = self._readings(first, end)
+        before, own, after = self._readings(first, end, start + MINUTE + AHEAD)
         samples = self._samples[first:end]
-        stretches = mute(min((start, *(one.starts_at for one in (*before, *own)))), start + MINUTE)
+        readings = (*before, *own, *after)
+        until = max((start + MINUTE, *(one.ends_at for one in after)))
+        stretches = mute(min((start, *(one.starts_at for one in readings))), until)
 
         def was_muted(starts_at: datetime, ends_at: datetime) -> bool:
             return is_muted(stretches, starts_at, ends_at)
 
-        evidence = weigh(own, before, was_muted)
+        evidence = weigh(own, before, after, was_muted)
+        (self._looking.add if evidence.looks_ahead else self._looking.discard)(start)
         counted = [sample for sample in samples if sample.ends_at in evidence.counted_at]
         return ClientMinute(
             self.client,
@@ -156,6 +166,7 @@ class CallSamples:
                 len(counted) if evidence.is_of_muted else 0,
                 len({sample.source.body_sha256 for sample in samples}),
             ),
+            evidence.is_open,
         )
 
     def _report(self, start: datetime, last: _Sample, evidence: Evidence) -> AudioReport:
@@ -172,19 +183,20 @@ class CallSamples:
             is_sample=True,
         )
 
-    def _readings(self, first: int, end: int) -> tuple[list[Reading], list[Reading]]:
-        """The readings before the samples from `first` on that they may need, and their own."""
+    def _readings(self, first: int, end: int, until: datetime) -> tuple[list[Reading], list[Reading], list[Reading]]:
+        """The readings before the samples from `first` on that they may need, their own, and some after, to `until`."""
         before: list[Reading] = []
         own: list[Reading] = []
+        after: list[Reading] = []
         totals: dict[str, tuple[datetime, Number]] = {}
-        start = self._look_back(first, {field.name for sample in self._samples[first:end] for field in sample.fields})
-        for position in range(start, end):
+        names = {field.name for sample in self._samples[first:end] for field in sample.fields}
+        for position in range(self._look_back(first, names), self._look_ahead(end, names, until)):
             sample = self._samples[position]
             for field, number in zip(sample.fields, sample.numbers, strict=True):
                 reading = _reading(sample, field, number, totals)
                 if reading is not None:
-                    (own if position >= first else before).append(reading)
-        return before, own
+                    (before if position < first else own if position < end else after).append(reading)
+        return before, own, after
 
     def _look_back(self, first: int, names: set[str]) -> int:
         """The position from which on each of `names` has been read LOOK_BACK times before `first`."""
@@ -197,6 +209,19 @@ class CallSamples:
                     wanted[field.name] -= 1
                     if not wanted[field.name]:
                         del wanted[field.name]
+        return position
+
+    def _look_ahead(self, end: int, names: set[str], until: datetime) -> int:
+        """The position before which, at latest at `until`, each of `names` has been read as often as one may need."""
+        wanted = dict.fromkeys(names, CONSTANT_READINGS - 1)
+        position = end
+        while position < len(self._samples) and wanted and self._samples[position].ends_at <= until:
+            for field in self._samples[position].fields:
+                if field.name in wanted:
+                    wanted[field.name] -= 1
+                    if not wanted[field.name]:
+                        del wanted[field.name]
+            position += 1
         return position
 
     def _held(self, since: datetime | None = None) -> Iterator[tuple[datetime, int, int]]:

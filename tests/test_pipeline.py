@@ -399,3 +399,55 @@ def test_the_garbage_collector_does_not_look_at_what_was_reported() -> None:
         through.absorb(decoded(report(minute))[0])
     gc.collect()
     assert len(gc.get_objects()) - before <= 2, "ten reports more, one call: a look at each would stop a busy gateway"
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_connection_that_is_made_anew_under_its_id_is_the_same_call(is_named: bool) -> None:
+    def said(seconds: float, *row: object, connection: str) -> Exchange:
+        sent_at = at(0) + timedelta(seconds=seconds)
+        body = json.dumps([*row, round(sent_at.timestamp() * 1000)]).encode()
+        host = "rtcstats.srv.whereby.com"
+        one = exchange(body, method="WEBSOCKET", host=host, path="/room", sent_at=sent_at)
+        return replace(one, connection=connection)
+
+    def report(seconds: float, connection: str) -> Exchange:
+        microphone = {"type": "media-source", "kind": "audio", "audioLevel": seconds / 1000}
+        return said(seconds, "getstats", "PC_0", {"SA1": microphone}, connection=connection)
+
+    def opened(seconds: float, number: int) -> Exchange:
+        data = {"id": "I1", "connectionNumber": number}
+        return said(seconds, "clientInfo" if is_named else "other", None, data, connection=f"k{number}")
+
+    muted = said(1, "customEvent", None, {"type": "audio_muted", "value": {"muted": True}}, connection="k1")
+    before = [report(10.0 * n, "k1") for n in range(1, 12)]
+    after = [report(120 + 10.0 * n, "k2") for n in range(1, 12)]
+    through = pipeline()
+    for one in (opened(0, 1), muted, *before, opened(121, 2), *after):
+        through.feed(one)
+    told = {(f.call, f.starts_at): f.verdict for f in through.finish()}
+    if is_named:
+        assert set(told.values()) == {Verdict.FLAGGED}
+        assert {call for call, _ in told} == {"I1"} and len(told) == 4
+    else:  # it may be anybody's
+        assert [told["k2", at(minute)] for minute in (2, 3)] == [Verdict.MUTE_UNKNOWN] * 2
+
+
+def test_two_clients_of_teams_behind_one_address_are_told_apart_by_their_ids_in_the_call() -> None:
+    def button(person: str, muted: bool) -> Exchange:
+        body = {"from": {"participantId": person}, "endpointState": {"state": {"isMuted": muted}}}
+        host, path = "api.flightproxy.teams.microsoft.com", "/api/v2/ep/x/conv/c1/updateEndpointState"
+        return exchange(json.dumps(body).encode(), host=host, path=path, sent_at=at(0))
+
+    def levels(person: str) -> Exchange:
+        series = [
+            {"timestamp": 8_000 * n, "payload": {"noiseLevels": {"nearEndInputRMS_dBFS": -40 - n % 7}}}
+            for n in range(40)
+        ]
+        data = {"participant_id": person, "metrics_AudioEffects": json.dumps(series)}
+        event = {"name": "mdsc_webrtc_session", "time": at(6).isoformat(), "data": data}
+        host, path = "eu-teams.events.data.microsoft.com", "/OneCollector/1.0/"
+        return exchange(json.dumps(event).encode(), host=host, path=path, sent_at=at(6.1))
+
+    found = findings([button("P1", True), button("P2", False), levels("P1"), levels("P2")])
+    assert {f.verdict for f in found if f.call == "P1"} == {Verdict.FLAGGED}
+    assert {f.verdict for f in found if f.call == "P2"} == {Verdict.UNMUTED}

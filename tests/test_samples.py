@@ -63,7 +63,23 @@ MOVING = [0.1, 0.32, 0.08, 0.11, 0.2, 0.05]
         pytest.param([MUTED, *samples([0.2] * 6)], "MW-STILL", id="constant while muted"),
         pytest.param([MUTED, *samples([0.2] * 3, 35)], "MW-STILL", id="three readings are enough to say so"),
         pytest.param([MUTED, *samples([0.2] * 2, 45)], "MW-MUTED", id="two are not"),
-        pytest.param([MUTED, *samples([0.2] * 3, 45)], "MW-MUTED MW-STILL", id="but two with one directly before are"),
+        pytest.param([MUTED, *samples([0.2] * 3, 45)], "MW-STILL MW-STILL", id="but with those directly around them"),
+        pytest.param(
+            [UNMUTED, press(42, True), *samples([0.3, 0.4, 0.1, 0.3, 0.2, 0.2, 0.2, 0.2])],
+            "MW-STILL MW-STILL",
+            id="one reading after the press, and nothing else from then on",
+        ),
+        pytest.param(
+            [UNMUTED, press(42, True), *samples([0.3, 0.4, 0.1, 0.3, 0.2, 0.2, 0.2, 0.2, 0.1])],
+            "MW-STILL MW-MUTED",
+            id="until it moves",
+        ),
+        pytest.param(
+            [MUTED, *(sample(30 * n, 0.2) for n in range(2, 5))], "MW-STILL MW-STILL", id="one each half minute"
+        ),
+        pytest.param(
+            [MUTED, *(sample(n, 0.2) for n in (5, 125, 185, 190))], "MW-MUTED MW-STILL MW-STILL", id="too far on"
+        ),
         pytest.param([MUTED, *samples([0.3, 0.2], 55)], "MW-MUTED MW-MUTED", id="unless that told something else"),
         pytest.param([MUTED, *samples([0.3, 0.3, 0.0], 45)], "MW-MUTED MW-FLOOR", id="the floor needs no company"),
         pytest.param([MUTED, *samples([0.2, 0.0, 0.2])], "MW-MUTED", id="between the floor and one other number"),
@@ -222,6 +238,32 @@ def test_after_a_restart_the_minute_that_went_on_is_judged() -> None:
     assert [f.starts_at for f in through.advance(at(3))] == [at(1)]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(("level", "rule"), [(0.2, "MW-STILL"), (0.3, "MW-MUTED")])
+def test_a_minute_with_one_reading_waits_for_those_after_it(level: float, rule: str, is_restarted: bool) -> None:
+    through = pipeline()
+    for one in decoded(MUTED, sample(55, 0.2)):
+        through.absorb(one)
+    if is_restarted:
+        through.take_as_judged(at(1.1))
+    assert through.advance(at(1.2)) == []
+    for one in decoded(sample(85, level), sample(115, level)):
+        through.absorb(one)
+    assert [f.rule for f in through.advance(at(1.95))] == [rule]
+    assert [(f.starts_at, f.rule) for f in through.advance(at(2.3))] == [(at(1), rule)]
+
+
+def test_a_minute_with_one_reading_does_not_wait_for_ever() -> None:
+    through = pipeline()
+    for one in decoded(MUTED, sample(55, 0.2)):
+        through.absorb(one)
+    assert [f for minute in (1, 2) for f in through.advance(at(minute))] == []
+    assert [f.rule for f in through.advance(at(3.1))] == ["MW-MUTED"]
+    for one in decoded(sample(175, 0.2), sample(176, 0.2)):  # late on their way, and before others that were
+        through.absorb(one)
+    assert [f.rule for f in through.finish()] == ["MW-STILL", "MW-STILL"]
+
+
 def test_a_minute_that_was_let_go_stays_as_it_was_judged() -> None:
     call = CallSamples("U1", "C1", STATS)
     for number in range(60):
@@ -251,7 +293,7 @@ def test_the_state_at_the_start_of_the_first_minute_that_is_held_is_kept() -> No
     facts = decoded(press(-60, False), press(1, True), sample(12, 0.1))
     for one in facts:
         through.absorb(one)
-    (judged,) = through.advance(at(2))
+    (judged,) = through.advance(at(3))
     for one in decoded(press(55, True)):
         through.absorb(one)
     (again,) = through.finish()
@@ -276,6 +318,26 @@ def test_a_client_whose_samples_wait_is_not_taken_to_have_a_slow_clock() -> None
 def test_a_clock_that_is_ahead_is_set_right() -> None:
     ahead = [sample(3605 + 10 * n, level, seen_after=-3600) for n, level in enumerate([0.3, 0.2, 0.4, 0, 0, 0])]
     assert [f.rule for f in findings([UNMUTED, press(30, True), *ahead])] == ["MW-FLOOR"]
+
+
+@pytest.mark.parametrize("behind", [15, 3600 * 7])
+def test_a_clock_that_is_behind_is_set_right_where_each_reading_is_sent_alone(behind: float) -> None:
+    levels = [0.0, 0.0, 0.0, 0.3, 0.1, 0.4, 0.2, 0.5, 0.3]
+    alone = [sample(5 - behind + 10 * n, level, seen_after=behind) for n, level in enumerate(levels)]
+    found = findings([MUTED, press(30, False), *alone])
+    assert [f.verdict for f in found if f.verdict is Verdict.FLAGGED] == []
+    assert sum(f.samples.muted for f in found if f.samples) == 3  # and those after the press are of an unmuted client
+
+
+def test_batches_that_wait_for_each_other_tell_of_no_clock() -> None:
+    tracker = MuteTracker()
+    for minute in range(9):
+        for seconds in (1, 6, 11):
+            sent_at = at(minute) + timedelta(seconds=11 + 4.9)
+            assert not tracker.observe_wait(
+                "C1", at(minute) + timedelta(seconds=seconds), sent_at, timedelta(seconds=5)
+            )
+    assert tracker.clock_offset("C1") == timedelta()
 
 
 @pytest.mark.parametrize("number", [1e308, -1e308, 10**31])

@@ -178,6 +178,9 @@ class Message(Strict):
     payload: tuple[Payload, ...] = Field(min_length=1)
     call: Expression | None = Field(None, description="for a damaged payload: call, as the envelope has it")
     at: Expression | None = Field(None, description="for a damaged payload: time, as the envelope has it")
+    connection_id: Expression | None = Field(
+        None, description="finds the id by which the client names this connection, and what it makes in its place"
+    )
     stats: Stats | None = None
     audio: Audio | None = None
     mute: tuple[Mute, ...] = ()
