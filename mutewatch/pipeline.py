@@ -257,8 +257,10 @@ class Pipeline:
         has_moved = 0 < addresses < len(minutes.addresses)  # and may have another timeline
         if self._observe_clocks(group_id, report, is_alone=is_alone) or has_moved:
             self._touch(group_id, LONG_AGO)
-        # What was sent late was there when it was taken, and when it was sent: one of them, if the clock is wrong.
-        for heard_at in {source.seen_at or report.ends_at, *([report.ends_at] if report.is_sample else [])}:
+        seen_at = source.seen_at or report.ends_at
+        heard = [min(seen_at, report.ends_at) if report.is_sample else seen_at]  # it may have been sent late,
+        heard += [seen_at] if seen_at - heard[0] > NEARBY else []  # or the clock is wrong
+        for heard_at in heard:
             for concerned in self._mute.hear(source.signature.app, group_id, source.address, heard_at):
                 self._touch(concerned, self._by_clock_of(concerned, heard_at) - NEARBY)
         if changed_after is None:
@@ -271,10 +273,7 @@ class Pipeline:
         return True
 
     def _observe_clocks(self, group_id: str, report: AudioReport, *, is_alone: bool) -> bool:
-        """Compare the clocks on a report; True if minutes are to be judged again.
-
-        A sample may have waited: together with others usually until the next, now and then for hours.
-        """
+        """Compare the clocks on a report (a sample may have waited); True if minutes are to be judged again."""
         seen_at = report.source.seen_at
         if report.is_sample and seen_at is not None and seen_at >= report.ends_at:
             longest = timedelta() if is_alone else report.ends_at - report.starts_at

@@ -64,7 +64,7 @@ class CallSamples:
         self._limits = limits
         self._samples: list[_Sample] = []
         self._gone = Runs(MINUTE, limits.runs_per_call)  # minutes that were let go, by their starts
-        self._looking: set[datetime] = set()  # starts of minutes that were judged with what comes after them
+        self._looking: dict[datetime, ClientMinute] = {}  # by start: those that were judged with what comes after
 
     @property
     def is_full(self) -> bool:
@@ -93,9 +93,7 @@ class CallSamples:
         if self._end_of(start, first) - first > self._limits.samples_per_minute:
             del self._samples[first]
             self.excess += 1
-        return min(
-            (one for one in self._looking if one < start and sample.ends_at <= one + MINUTE + AHEAD), default=start
-        )
+        return start
 
     def open_since(self, now: datetime) -> datetime | None:
         """The start of the minute that is still going on at `now`, in the client's clock; None if none is."""
@@ -105,11 +103,20 @@ class CallSamples:
     def judgeable(
         self, since: datetime, until: datetime | None, mute: MuteDuring, _horizon: int
     ) -> Iterator[Judgeable]:
-        """Yield the minutes that end after `since` and begin before `until`. Nothing is guessed from them."""
-        for start, first, end in self._held(minute_of(since)):
+        """Yield the minutes that end after `since` and begin before `until`. Nothing is guessed from them.
+
+        And of those before them, that were judged with what comes after, what has changed or may still.
+        """
+        looking = dict(self._looking)
+        asked, earliest = minute_of(since), min((one for one in looking if one + MINUTE + AHEAD > since), default=since)
+        for start, first, end in self._held(min(asked, earliest)):
             if until is not None and start >= until:
                 return
-            yield self._minute(start, first, end, mute), ()
+            if start < asked and start not in looking:
+                continue
+            minute = self._minute(start, first, end, mute)
+            if start >= asked or minute.is_open or minute != looking[start]:
+                yield minute, ()
 
     def keep_last(self, count: int) -> None:
         """Let go of all but the `count` newest minutes, and of the samples that these do not need."""
@@ -117,7 +124,7 @@ class CallSamples:
         goes = held[: max(0, len(held) - count)]
         for start, _ in goes:
             self._gone.add(start)
-            self._looking.discard(start)
+            self._looking.pop(start, None)
         first = held[len(goes)][1] if len(goes) < len(held) else len(self._samples)
         seen: Counter[str] = Counter()
         needed = []
@@ -138,19 +145,21 @@ class CallSamples:
 
     def _minute(self, start: datetime, first: int, end: int, mute: MuteDuring) -> ClientMinute:
         """The minute whose samples are those from position `first` to before `end`."""
-        before, own, after = self._readings(first, end, start + MINUTE + AHEAD)
+        before, own, _ = self._readings(first, end)
         samples = self._samples[first:end]
-        readings = (*before, *own, *after)
-        until = max((start + MINUTE, *(one.ends_at for one in after)))
-        stretches = mute(min((start, *(one.starts_at for one in readings))), until)
+        since = min((start, *(one.starts_at for one in (*before, *own))))
+        stretches = ahead = mute(since, start + MINUTE)  # what is heard later must not change what was said of it
 
         def was_muted(starts_at: datetime, ends_at: datetime) -> bool:
-            return is_muted(stretches, starts_at, ends_at)
+            return is_muted(stretches if ends_at < start + MINUTE else ahead, starts_at, ends_at)
 
-        evidence = weigh(own, before, after, was_muted)
-        (self._looking.add if evidence.looks_ahead else self._looking.discard)(start)
+        evidence = weigh(own, before, (), was_muted)
+        if evidence.looks_ahead:  # few minutes do
+            before, own, after = self._readings(first, end, start + MINUTE + AHEAD)
+            ahead = mute(since, start + MINUTE + AHEAD)
+            evidence = weigh(own, before, after, was_muted)
         counted = [sample for sample in samples if sample.ends_at in evidence.counted_at]
-        return ClientMinute(
+        minute = ClientMinute(
             self.client,
             self.call,
             self.signature,
@@ -168,6 +177,10 @@ class CallSamples:
             ),
             evidence.is_open,
         )
+        self._looking.pop(start, None)
+        if evidence.looks_ahead:
+            self._looking[start] = minute
+        return minute
 
     def _report(self, start: datetime, last: _Sample, evidence: Evidence) -> AudioReport:
         """The summary of what counts; its source leads to the message with the last of it."""
@@ -183,14 +196,17 @@ class CallSamples:
             is_sample=True,
         )
 
-    def _readings(self, first: int, end: int, until: datetime) -> tuple[list[Reading], list[Reading], list[Reading]]:
+    def _readings(
+        self, first: int, end: int, until: datetime | None = None
+    ) -> tuple[list[Reading], list[Reading], list[Reading]]:
         """The readings before the samples from `first` on that they may need, their own, and some after, to `until`."""
         before: list[Reading] = []
         own: list[Reading] = []
         after: list[Reading] = []
         totals: dict[str, tuple[datetime, Number]] = {}
         names = {field.name for sample in self._samples[first:end] for field in sample.fields}
-        for position in range(self._look_back(first, names), self._look_ahead(end, names, until)):
+        last = self._look_ahead(end, names, until) if until else end
+        for position in range(self._look_back(first, names), last):
             sample = self._samples[position]
             for field, number in zip(sample.fields, sample.numbers, strict=True):
                 reading = _reading(sample, field, number, totals)
