@@ -25,6 +25,14 @@ def discover(
         Path | None,
         typer.Option("--audio", help="What was played meanwhile (WAV): rank by what follows it.", show_default=False),
     ] = None,
+    rtp: Annotated[
+        bool,
+        typer.Option(
+            "--rtp/--no-rtp",
+            help="Rank by what follows the audio level beside the client's own RTP, in the same captures.",
+            show_default=False,
+        ),
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +74,7 @@ def discover(
         hosts=tuple(host or ()),
         answers=answers,
         audio=audio,
+        rtp=rtp,
         start=start,
         slack=slack,
         names=names,

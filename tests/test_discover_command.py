@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mutewatch.cli import app
@@ -23,7 +25,9 @@ from tests.captures.files import pcap
 from tests.captures.links import frames
 from tests.captures.openssl import Settings
 from tests.captures.packets import segments
-from tests.discover_scene import AUDIO_FIELDS, HOST, START, getstats, message, meter, post, speech, write_wav
+from tests.discover_scene import AUDIO_FIELDS, HOST, START, decoys, getstats, message, meter, post, speech, write_wav
+from tests.rtp_packets import Talk, capture_of
+from tests.rtp_packets import speech as rtp_speech
 
 ROOT = Path(__file__).parents[1]
 BEGAN = START.isoformat()
@@ -189,3 +193,36 @@ def test_a_capture_of_webrtc_stats_with_its_keys_gives_level_and_energy_first(
     assert {one["field"].split(".")[-1] for one in told["fields"][:2]} == {"audioLevel", "totalAudioEnergy"}
     assert discover([tmp_path / "stats.pcap"], DiscoverOptions(hosts=("*.meter.example",))) == Exit.NOTHING_MATCHED
     assert "1 flows not opened: no key in log." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_off", [False, True])
+def test_what_follows_the_level_beside_the_clients_own_rtp_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_off: bool
+) -> None:
+    minutes, random = 10, np.random.default_rng(3)
+    levels = rtp_speech(minutes * 3_000)
+    power = 10 ** (-np.array([level & 127 for level in levels]).reshape(-1, 250) / 10)  # of five seconds
+    fields = {"near": 10 * np.log10(power.mean(axis=1)), **dict(decoys(random, len(power)))}
+
+    def talk(line: Line, _texts: list[bytes]) -> list[bytes]:
+        for number in range(len(power)):
+            body = json.dumps({name: round(float(values[number]), 3) for name, values in fields.items()}).encode()
+            line.now = int((START.timestamp() + 5 * (number + 1) + 0.8) * 1e9)
+            line.say(True, f"POST /r HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            line.say(False, OK)
+        return []
+
+    made = converse(Settings(), talk, flows=1, host=HOST)
+    sound = Talk(levels, ends=(("192.0.2.7", 40_000), ("203.0.113.5", 3_478)), others={})
+    other = Talk(rtp_speech(minutes * 3_000, 9), ends=(("203.0.113.5", 3_478), ("192.0.2.7", 40_000)), ssrc=8)
+    talks = [other] if is_off else [sound, other]
+    (tmp_path / "call.pcap").write_bytes(capture_of(frames(segments(made)), *talks))
+    (tmp_path / "keys.log").write_bytes(made.keylog)
+    chosen = DiscoverOptions(keylogs=(tmp_path / "keys.log",), rtp=True, as_json=True)
+    assert discover([tmp_path / "call.pcap"], chosen) == Exit.RAN
+    told = json.loads(capsys.readouterr().out)
+    follow = [one["field"] for one in told["fields"] if one.get("recording", {}).get("is_significant")]
+    assert follow == ([] if is_off else ["near"])
+    assert any("nothing to compare with" in note for note in told["notes"]) is is_off
+    with pytest.raises(OperatorError, match="choose one"):
+        discover([tmp_path / "call.pcap"], replace(chosen, audio=tmp_path / "call.pcap"))

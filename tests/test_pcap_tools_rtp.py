@@ -63,6 +63,14 @@ def expected(octets: list[int]) -> dict[str, Any]:
     }
 
 
+def test_each_second_has_a_level_of_its_own_and_one_without_packets_has_none(tmp_path: Path) -> None:
+    rows = [*[30] * 50, *[60] * 50, *[30, 33] * 25]
+    found = heard(capture_of(Talk(rows), Talk([50, 53] * 25, start_ms=5_000, first_sequence=65_530 + 150)), tmp_path)
+    (told,) = (json.loads(one.body or b"")["seconds"] for one in found.exchanges)
+    assert told[1:6] == [pytest.approx(level, abs=0.1) if level else None for level in (-60, -31.2, None, None, -51.2)]
+    assert told[6:] == [None] * 54
+
+
 def test_the_levels_of_each_minute_are_summed_up(tmp_path: Path) -> None:
     said = speech(2 * MINUTE)
     found = heard(capture_of(Talk(said)), tmp_path)

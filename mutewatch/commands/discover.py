@@ -18,13 +18,14 @@ from mutewatch.commands.scan import Exit
 from mutewatch.discover.correlate import CLOSE, SIGNIFICANT
 from mutewatch.discover.draft import draft_signature
 from mutewatch.discover.gather import Gatherer
+from mutewatch.discover.media import METHOD, Heard
 from mutewatch.discover.panel import MIN_READINGS, Panel, panels
 from mutewatch.discover.place import Place, show
 from mutewatch.discover.plot import plot_page
 from mutewatch.discover.rank import Ranked, Ranking, rank
 from mutewatch.discover.reference import Recording, read_wav
 from mutewatch.errors import InputError, OperatorError
-from mutewatch.flow_records import Flow, FlowOutcome
+from mutewatch.flow_records import Flow, FlowOutcome, RtpStream
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Direction
 from mutewatch.signatures import match_host
@@ -44,6 +45,7 @@ class DiscoverOptions:
     hosts: tuple[str, ...] = ()
     answers: bool = False
     audio: Path | None = None
+    rtp: bool = False
     start: str | None = None
     slack: float | None = None
     names: bool = False
@@ -60,6 +62,7 @@ class _Read:
     """What was read, and what could not be."""
 
     gatherer: Gatherer
+    heard: Heard
     faults: list[InputError]
     closed: Counter[str]  # flows that were not opened, by why
 
@@ -71,9 +74,16 @@ def discover(paths: Sequence[Path], options: DiscoverOptions) -> Exit:
         check_files(output, [*paths, *([options.audio] if options.audio else [])], options.keylogs)
     if options.audio is None and (options.start or options.slack is not None):
         raise OperatorError("--start and --slack say when a recording was played: add --audio played.wav")
+    if options.audio and options.rtp:
+        raise OperatorError("--audio and --rtp are two things to compare with: choose one")
     read = _read(paths, options)
     found = list(panels(read.gatherer))
     recording, slack = _recording(options, found)
+    if options.rtp:
+        found = [one for one in found if one.route.method != METHOD]  # it would follow itself
+        if heard := read.heard.recording({one.client for one in found}):
+            whose, recording = heard
+            slack, found = CLOSE, [one for one in found if one.client == whose]
     ranking = rank(found, recording, slack, names=options.names)
     notes = list(_notes(ranking, read, options))
     if options.as_json:
@@ -95,7 +105,7 @@ def discover(paths: Sequence[Path], options: DiscoverOptions) -> Exit:
 def _read(paths: Sequence[Path], options: DiscoverOptions) -> _Read:
     is_host = _chosen(options.hosts)
     directions = frozenset(Direction) if options.answers else frozenset({Direction.TO_SERVER})
-    read = _Read(Gatherer(is_host, directions), [], Counter())
+    read = _Read(Gatherer(is_host, directions), Heard(), [], Counter())
 
     def on_flow(flow: Flow) -> None:
         if flow.outcome not in _OPENED and (flow.host is None or is_host(flow.host)):
@@ -104,13 +114,21 @@ def _read(paths: Sequence[Path], options: DiscoverOptions) -> _Read:
     def wants_answer(_method: str, host: str | None, _path: str) -> bool:
         return options.answers and is_host(host or "")
 
+    def on_streams(_streams: Sequence[RtpStream], _untold: int) -> None:
+        """Their levels are messages."""
+
     reading = ReadOptions(
-        options.keylogs, is_host, addresses=options.addresses, wants_answer=wants_answer, on_flow=on_flow
+        options.keylogs,
+        is_host,
+        addresses=options.addresses,
+        wants_answer=wants_answer,
+        on_flow=on_flow,
+        on_streams=on_streams if options.rtp else None,
     )
     for group in [tuple(paths)] if options.rotated else [(path,) for path in paths]:
         try:
             for exchange in read_inputs(group, reading, as_one=options.rotated):
-                read.gatherer.add(exchange)
+                read.gatherer.add(read.heard.add(exchange))
         except InputError as fault:
             read.faults.append(fault)
             print(f"mutewatch: {fault}", file=sys.stderr)
@@ -156,6 +174,8 @@ def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[
     gatherer = read.gatherer
     left, tested = gatherer.left, ranking.tested
     by = "behaviour and names" if options.names else "behaviour alone"
+    if options.rtp and tested is None:
+        yield "No level of a client travels in clear in these captures: nothing to compare with (docs/rtp.md)."
     if tested is None:
         yield f"Ranked by {by}: a reason to look, no proof. Play a recording (--audio) for one."
     elif not tested.bins:

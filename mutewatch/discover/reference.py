@@ -19,7 +19,7 @@ from mutewatch.errors import OperatorError
 WINDOWS: Final = ("mean level", "highest level", "lowest level")  # of a whole bin
 SECOND, MOMENT = 1.0, 0.2  # seconds; WebRTC's level is of the last tenths of one
 
-_FRAME: Final = 0.05  # seconds: shorter than a syllable
+FRAME: Final = 0.05  # seconds: shorter than a syllable
 _CHUNK: Final = 1 << 18  # samples
 _FLOOR: Final = 1e-12  # -120 dB: below what 16 bits hold
 _LOWEST: Final = 5  # percent of the frames of a bin: one frame alone may fall into a pause anywhere
@@ -35,7 +35,7 @@ class Recording:
 
     @property
     def ends_at(self) -> float:
-        return self.starts_at + len(self.power) * _FRAME
+        return self.starts_at + len(self.power) * FRAME
 
     def windows(self, ends: Array, period: float) -> Array:
         """Return shape (WINDOWS, bins), in dB: of the `period` seconds before each of `ends`; NaN outside."""
@@ -54,8 +54,8 @@ class Recording:
 
     def _before(self, ends: Array, seconds: float) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Return the frames of so many seconds before each of `ends` for which all are there, and which these are."""
-        count = max(1, round(seconds / _FRAME))
-        last = np.rint((ends - self.starts_at) / _FRAME).astype(int)
+        count = max(1, round(seconds / FRAME))
+        last = np.rint((ends - self.starts_at) / FRAME).astype(int)
         is_heard = (last >= count) & (last <= len(self.power))
         if not is_heard.any():
             return np.empty((0, count)), is_heard
@@ -84,13 +84,13 @@ _CONVERT: Final = "make it plain PCM: ffmpeg -i FILE -c:a pcm_s16le played.wav"
 
 def _power(path: Path, file: wave.Wave_read, limits: DiscoverLimits) -> Array:
     rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-    if width not in (2, 3, 4) or rate < 1 / _FRAME:
+    if width not in (2, 3, 4) or rate < 1 / FRAME:
         raise OperatorError(f"{path}: {8 * width} bits at {rate} Hz; {_CONVERT}")
     if file.getnframes() > limits.seconds_of_audio * rate:
         raise OperatorError(
             f"{path}: longer than {limits.seconds_of_audio // 3600} hours: cut it to the capture's time"
         )
-    length = round(rate * _FRAME)
+    length = round(rate * FRAME)
     frames = []
     rest = np.empty(0)
     while data := file.readframes(_CHUNK):
@@ -99,7 +99,7 @@ def _power(path: Path, file: wave.Wave_read, limits: DiscoverLimits) -> Array:
         frames.append((samples[:whole] ** 2).reshape(-1, length).mean(axis=1))
         rest = samples[whole:]
     power = np.concatenate(frames) if frames else np.empty(0)
-    if power.size < 1 / _FRAME:
+    if power.size < 1 / FRAME:
         raise OperatorError(f"{path}: less than a second of sound")
     return power
 

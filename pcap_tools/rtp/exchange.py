@@ -39,6 +39,7 @@ def to_exchange(reading: Reading, origin: Origin, connection: str) -> Exchange:
             "levelEntropy": levels.entropy,
             "voiceActivity": levels.voiced,
         },
+        "seconds": levels.seconds,
     }
     return Exchange(
         sent_at=starts_at + _MINUTE,

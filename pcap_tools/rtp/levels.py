@@ -22,7 +22,10 @@ _LARGEST_STEP = 25.0  # dB from packet to packet, at the mean; speech has some 5
 _SHARE = 0.5  # of the packets have the level; assumed: RFC 6464 does not ask for it in each
 _POWER = 10.0 ** (-np.arange(128) / 10)
 
+SECONDS = 60  # of a minute
+
 Octets = npt.NDArray[np.int16]
+Seconds = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +106,16 @@ class Histogram:
     """The levels of one element in one minute."""
 
     counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(128, np.int64))
+    powers: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SECONDS))  # by second, in all
+    packets: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(SECONDS, np.int64))  # in each second
     voiced: int = 0
 
-    def take(self, octets: Octets) -> None:
-        self.counts += np.bincount(octets & 127, minlength=128)
+    def take(self, octets: Octets, seconds: Seconds) -> None:
+        """Take in bytes, and in which second of the minute each came."""
+        levels = octets & 127
+        self.counts += np.bincount(levels, minlength=128)
+        self.powers += np.bincount(seconds, weights=_POWER[levels], minlength=SECONDS)
+        self.packets += np.bincount(seconds, minlength=SECONDS)
         self.voiced += int(np.count_nonzero(octets & 128))
 
     def sum_up(self) -> "Levels":
@@ -122,6 +131,10 @@ class Histogram:
             distinct=len(found),
             entropy=round(abs(sum(float(share) * log2(share) for share in shares)), 2),
             voiced=round(100 * self.voiced / total, 1),
+            seconds=tuple(
+                round(10 * log10(power / count), 1) if count else None
+                for power, count in zip(self.powers.tolist(), self.packets.tolist(), strict=True)
+            ),
         )
 
 
@@ -137,3 +150,4 @@ class Levels:
     distinct: int
     entropy: float  # bits a packet
     voiced: float  # % of the packets with the voice activity bit
+    seconds: tuple[float | None, ...]  # of the power in each; None: no packet

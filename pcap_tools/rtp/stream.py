@@ -16,10 +16,11 @@ from pcap_tools.capture.batch import Positions
 from pcap_tools.ends import End
 from pcap_tools.limits import ReadLimits
 from pcap_tools.rtp.datagrams import Times
-from pcap_tools.rtp.levels import Choice, Element, Histogram, Levels, choose
+from pcap_tools.rtp.levels import SECONDS, Choice, Element, Histogram, Levels, choose
 from pcap_tools.rtp.packets import IDS, Details, Packets
 
-MINUTE_NS = 60 * 10**9
+SECOND_NS = 10**9
+MINUTE_NS = 60 * SECOND_NS
 
 _LEAST_PACKETS = 100  # before a stream is taken for what is not audio, and no longer read
 _LONGEST_STEP = 48_000  # of the timestamp: a second at the highest clock of audio in WebRTC
@@ -166,11 +167,12 @@ class Stream:
         minute.first_ns = min(minute.first_ns, int(times[rows].min()))
         minute.last_ns = max(minute.last_ns, int(times[rows].max()))
         minute.last_frame = int(frames[rows[-1]])
+        seconds = np.clip(times[rows] // SECOND_NS - minute.number * SECONDS, 0, SECONDS - 1)
         for element in self._elements:
             octets = details.elements[rows, element]
-            octets = octets[octets >= 0]
-            if len(octets):
-                minute.levels.setdefault(element, Histogram()).take(octets)
+            is_there = octets >= 0
+            if is_there.any():
+                minute.levels.setdefault(element, Histogram()).take(octets[is_there], seconds[is_there])
 
     def close_minute(self, before: int | None = None) -> None:
         """The open minute gets no more packets; with `before` (ns) only if it ended before that."""
