@@ -109,7 +109,7 @@ class _Parser:
             if field.is_repeated:
                 found.setdefault(name, []).append(value)
             else:
-                found[name] = value  # of several the last counts, as the format has it
+                found[name] = merged(found.get(name), value)
         return found
 
     def _value(self, name: str, field: Field, wire_type: int, raw: Any, depth: int) -> Any:
@@ -127,6 +127,15 @@ class _Parser:
             except UnicodeDecodeError:
                 raise DecodeError(f"protobuf: field {field.number} ({name}): not UTF-8") from None
         return self.parse(raw, field.type, depth - 1)
+
+
+def merged(before: Any, value: Any) -> Any:
+    """Return what a field that stands there twice says: of numbers and texts the last, of messages all their fields."""
+    if isinstance(before, list) and isinstance(value, list):
+        return before + value
+    if isinstance(before, dict) and isinstance(value, dict):
+        return before | {key: merged(before.get(key), item) for key, item in value.items()}
+    return value
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:

@@ -57,14 +57,18 @@ def open_message(
         body = decode.remove_content_encoding(body, exchange.content_encoding, budget)
         is_skipped = body.startswith(message.skipped)
         document = None if is_skipped else decode.run_steps(body, message.steps, budget, message.protobuf_messages)
-        scope = {"document": document, "path": segments}
-        payloads = () if is_skipped else tuple(_payloads(message, scope, (*encodings, *message.steps), budget))
+        steps = (*encodings, *message.steps)
+        payloads = () if is_skipped else tuple(payloads_of(message, document, segments, steps, budget))
     except DecodeError as error:
         payloads = (Payload(None, fault=str(error)),)
     return Opened(sha256(budget.first_value or body).hexdigest(), payloads)
 
 
-def _payloads(message: Message, scope: dict[str, Any], steps: tuple[str, ...], budget: Budget) -> Iterator[Payload]:
+def payloads_of(
+    message: Message, document: Any, segments: dict[str, str], steps: tuple[str, ...], budget: Budget
+) -> Iterator[Payload]:
+    """Yield what each element of a decoded message holds; `steps` were taken to decode it."""
+    scope: dict[str, Any] = {"document": document, "path": segments}
     found = search(message.each, scope)
     elements = found if isinstance(found, list) else [] if found is None else [found]
     for position, element in enumerate(elements[: budget.limits.elements]):

@@ -29,6 +29,8 @@ from mutewatch.extract import UNREAD, extract
 from mutewatch.identity import Names
 from mutewatch.json_text import Edit, Span, apply, locate, quote, removals, unquote
 from mutewatch.limits import DEFAULT_LIMITS, Limits
+from mutewatch.protobuf_places import PlacedFloat, PlacedInt, placed_protobuf, zeroed
+from mutewatch.readings import payloads_of
 from mutewatch.records import Exchange, Origin
 from mutewatch.signatures.model import Message, Signature
 
@@ -230,12 +232,31 @@ class _Blanker:
             text = decode.as_text(decode.run_steps(value, steps[:-1], self.budget))
             new = "\n".join(self._text(line) if line.strip() else line for line in text.split("\n"))
             return None if new == text else undo_steps(new.encode("utf-8", "surrogatepass"), steps[:-1])
+        if steps and steps[-1].startswith("protobuf "):
+            return self._protobuf(value, steps)
         if not steps or steps[-1] not in _JSON_STEPS:
             raise DecodeError("the signature's steps do not end in JSON: there is no way back through them")
         text = decode.as_text(decode.run_steps(value, steps[:-1], self.budget))
         new = self._text(text)
         # A lone surrogate can stand in the text of a string; where it cannot be written again, the check says so.
         return None if new == text else undo_steps(new.encode("utf-8", "surrogatepass"), steps[:-1])
+
+    def _protobuf(self, value: str | bytes, steps: tuple[str, ...]) -> bytes | None:
+        """Return a message in protobuf with the numbers zeroed that it is read for: its map names all it can tell."""
+        if self.blank is Blank.REMOVE:
+            raise DecodeError("a number in protobuf is zeroed, not removed")
+        if not isinstance(value, bytes) or not all(step.startswith("strip_prefix 0x") for step in steps[:-1]):
+            raise DecodeError("there is no way back through the signature's steps")
+        data = decode.run_steps(value, steps[:-1], self.budget)
+        name = steps[-1].partition(" ")[2]
+        document = placed_protobuf(data, name, self.kind.protobuf_messages, self.budget.limits)
+        payloads = list(payloads_of(self.kind, document, {}, (), self.budget))
+        found = [reading.raw for payload in payloads for reading in payload.readings if reading.raw]
+        if not all(isinstance(number, PlacedInt | PlacedFloat) for number in found):
+            raise DecodeError("an audio-derived value that stands nowhere in the message")
+        self.values += len(found)
+        changed = zeroed(data, (number.place for number in found))  # type: ignore[union-attr]  # checked above
+        return value[: len(value) - len(data)] + changed if found else None
 
     def _text(self, text: str) -> str:
         decode.parse_json(text, self.budget)

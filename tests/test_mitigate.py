@@ -87,7 +87,7 @@ CHIME = {fixture.name: fixture for one in load_signatures() if one.id == "chime.
     [
         ("AUDIO_CONTROL, muted", Sent.FORWARDED, Sent.FORWARDED),
         ("another frame", Sent.FORWARDED, Sent.FORWARDED),
-        ("CLIENT_METRIC, level 0.02", Sent.REFUSED, Sent.BLOCKED),
+        ("CLIENT_METRIC, level 0.02", Sent.REDACTED, Sent.BLOCKED),
         ("cut off in a frame", Sent.REFUSED, Sent.BLOCKED),
     ],
 )
@@ -99,6 +99,15 @@ def test_of_what_is_binary_only_what_carries_a_value_is_kept_from_leaving(
     for policy, sent in ((REDACT, redacted), (BLOCK, blocked)):
         mitigation, _ = decided(Policies(policy), frame, muted=True)
         assert mitigation.decision.sent is sent
+
+
+def test_a_level_in_a_frame_is_zeroed_in_its_place() -> None:
+    body, where = bytes.fromhex(CHIME["CLIENT_METRIC, level 0.02"].body), Origin("test")
+    frame = Exchange(None, "192.0.2.7", "signal.m1.ue1.app.chime.aws", 443, "WEBSOCKET", "/control/1", "", body, where)
+    mitigation, _ = decided(Policies(REDACT), frame, muted=True)
+    assert mitigation.decision.body == body[:-8] + bytes(8)
+    removing, _ = decided(Policies(replace(REDACT, blank=Blank.REMOVE)), frame, muted=True)
+    assert removing.decision.sent is Sent.REFUSED
 
 
 def test_a_message_without_audio_is_left_alone() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mutewatch.errors import DecodeError
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.protobuf import SCALARS, messages_of, parse_field, parse_protobuf
+from mutewatch.protobuf_places import PlacedFloat, PlacedInt, placed_protobuf, zeroed
 
 # A message with one field of every type, as the signature would write it.
 TYPES = {**{name: name for name in SCALARS if name != "enum"}, "string": "string", "bytes": "bytes"}
@@ -108,3 +109,56 @@ def test_what_cannot_be_read_is_refused_by_field(data: bytes, limits: Limits, fa
 def test_a_field_is_a_type_and_a_number(text: str) -> None:
     with pytest.raises(ValueError, match="not a protobuf field"):
         parse_field(text)
+
+
+def numbers_in(value: object) -> list[PlacedInt | PlacedFloat]:
+    if isinstance(value, dict | list):
+        return [one for item in (value.values() if isinstance(value, dict) else value) for one in numbers_in(item)]
+    return [value] if isinstance(value, PlacedInt | PlacedFloat) else []
+
+
+@given(
+    st.fixed_dictionaries({}, optional={name: values_of(name) for name in TYPES}), st.lists(st.floats(allow_nan=False))
+)
+def test_each_number_knows_its_bytes_and_can_be_zeroed_in_its_place(
+    given: dict[str, object], many: list[float]
+) -> None:
+    fields = {f"a_{name}": value for name, value in given.items()}
+    message = GOOGLE(**fields, many=many, inner=GOOGLE(**fields))
+    data = message.SerializeToString()
+    found = placed_protobuf(data, "All", MAP, DEFAULT_LIMITS)
+    texts = {name for name in found if name in ("a_string", "a_bytes")}
+    read = parse_protobuf(data, "All", MAP, DEFAULT_LIMITS)
+    assert {name: found[name] for name in found.keys() - texts - {"inner"}} == {
+        name: read[name] for name in read.keys() - texts - {"inner"}
+    }
+    without = zeroed(data, (number.place for number in numbers_in(found)))
+    assert len(without) == len(data)
+    left = GOOGLE()
+    left.ParseFromString(without)
+    assert not any(numbers_in(placed_protobuf(without, "All", MAP, DEFAULT_LIMITS)))
+    for name in TYPES:
+        if name in given:
+            is_number = name not in ("bool", "string", "bytes")
+            assert getattr(left, f"a_{name}") == getattr(left.inner, f"a_{name}") == (0 if is_number else given[name])
+    assert list(left.many) == [0] * len(many)
+
+
+@given(st.binary(max_size=60))
+def test_of_any_bytes_it_reads_what_the_library_reads_or_nothing(data: bytes) -> None:
+    try:
+        found = placed_protobuf(data, "All", MAP, DEFAULT_LIMITS)
+    except DecodeError:
+        return
+    assert found.keys() == parse_protobuf(data, "All", MAP, DEFAULT_LIMITS).keys()
+
+
+def test_of_a_message_that_stands_there_twice_all_is_read_and_a_number_that_does_is_refused() -> None:
+    first, second = GOOGLE(many=[1.5]), GOOGLE(many=[2.5], a_int32=7)
+    twice = GOOGLE(inner=first).SerializeToString() + GOOGLE(inner=second).SerializeToString()
+    assert parse_protobuf(twice, "All", MAP, DEFAULT_LIMITS) == {"inner": {"many": [1.5, 2.5], "a_int32": 7}}
+    assert placed_protobuf(twice, "All", MAP, DEFAULT_LIMITS) == {"inner": {"many": [1.5, 2.5], "a_int32": 7}}
+    number = GOOGLE(a_int32=7).SerializeToString()
+    assert parse_protobuf(2 * number, "All", MAP, DEFAULT_LIMITS) == {"a_int32": 7}
+    with pytest.raises(DecodeError, match="twice"):
+        placed_protobuf(2 * number, "All", MAP, DEFAULT_LIMITS)
