@@ -1,13 +1,27 @@
-"""mitmproxy's own addons leave the chain where they have nothing to do, and only there."""
+"""Addons of mitmproxy leave the chain where they have nothing to do, and only there; messages go when they are done."""
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 import pytest
 from mitmproxy import ctx, options
 from mitmproxy.tools.dump import DumpMaster
 
+from addons.launch import addon_path
 from addons.lean import WORKS_IN, WORKS_WITH, dismiss_idle
 from tests.live_support import TELEMETRY, Scene
+
+COUNTING = """
+import gc
+from mitmproxy.http import HTTPFlow
+
+def running():
+    gc.disable()
+
+def done():
+    print("flows left:", sum(type(one) is HTTPFlow for one in gc.get_objects()), flush=True)
+"""
 
 
 def left(**chosen: object) -> set[str]:
@@ -60,3 +74,17 @@ def test_an_option_of_mitmproxys_that_is_passed_on_still_works(live: Scene) -> N
     with live.proxy(extra=["modify_body=/~q/was/is"]) as proxy:
         proxy.post(TELEMETRY, b"it was so")
         assert [received.body for received in live.upstream.received] == [b"it is so"]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("is_inspected", [True, False])
+def test_no_message_waits_for_the_garbage_collector(live: Scene, tmp_path: Path, is_inspected: bool) -> None:
+    counting = tmp_path / "counting.py"
+    counting.write_text(COUNTING)
+    with live.proxy(script=addon_path(), raw=["-s", str(counting)]) as proxy:
+        with contextlib.closing(proxy.connect(TELEMETRY)) as connection:
+            for _ in range(20):
+                connection.request("POST", "/metric/v2/metrics" if is_inspected else "/other", b"{}" * 1000)
+                connection.getresponse().read()
+        assert proxy.stop() == 0
+        assert "flows left: 1\n" in proxy.text()  # the CONNECT
