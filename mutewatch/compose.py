@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from socket import gethostname
 from time import monotonic
 
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -37,7 +38,7 @@ from mutewatch.uninspected import Passed, Reason, Tally, add_to
 logger = logging.getLogger("mutewatch.live")
 
 LIVE_LOCK_SECONDS = 0.5  # for somebody else's lock: the live door has a queue to wait in, and must be able to stop
-LIVE = "live"  # the name of the proxy among the inputs of a store
+LIVE = "live"  # the name of the proxy among the inputs of a store; in a database, with that of its host
 DELIVERED_AT_ONCE = 100  # findings that an export is told of in one step: 40 ms of work for two files (0.4 ms each)
 DELIVERED_AT_CLOSE = 10  # steps, before the store is closed: there are five seconds to stop
 RESTORED_MESSAGES = 200_000  # at most, on a restart, the newest first: hours of a large site's mute states
@@ -107,7 +108,8 @@ Export = Callable[[Sequence[Finding]], None]  # tells somebody of findings; rais
 class Recorder:
     """Feeds live exchanges to the pipeline and commits what they said. For one thread.
 
-    `export` is told of flagged minutes once they are committed, at least once each (see `outbox.py`).
+    `export` is told of flagged minutes once they are committed, at least once each (see `outbox.py`). `name`: among
+    the inputs of the store, of which each gateway is one.
     """
 
     def __init__(
@@ -117,8 +119,9 @@ class Recorder:
         policies: Policies = OBSERVE_ALL,
         periods: Periods = FOR_A_WHILE,
         export: Export | None = None,
+        name: str = LIVE,
     ) -> None:
-        self.pipeline, self.store = pipeline, store
+        self.pipeline, self.store, self.name = pipeline, store, name
         self.policies = policies
         self.retention = Retention(store, periods)
         self.judged = Judged(pipeline.apps)
@@ -135,7 +138,7 @@ class Recorder:
 
     def restore(self, now: datetime) -> None:
         """Take up the calls, and the counts, where an earlier process left them."""
-        add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == LIVE))
+        add_counts(self.pipeline.counts, (row["counts"] for row in self.store.inputs() if row["name"] == self.name))
         until = monotonic() + RESTORE_SECONDS
         for number, decoded in enumerate(self.store.facts_since(now - FORGET, RESTORED_MESSAGES)):
             if monotonic() >= until:
@@ -196,7 +199,7 @@ class Recorder:
 
         The counts are for once a minute, but where they are all that is kept of a message: then they go with it.
         """
-        counts = {LIVE: counts_record(self.pipeline.counts)} if with_counts or self._has_only_counts else None
+        counts = {self.name: counts_record(self.pipeline.counts)} if with_counts or self._has_only_counts else None
         try:
             self.store.record(self._facts, self._findings, counts)
         except DBAPIError as error:
@@ -220,7 +223,7 @@ class Recorder:
                 self.pipeline.counts.unstorable += 1
             except (StatementError, TypeError, ValueError, OverflowError):
                 self.pipeline.counts.unstorable += 1
-        self.store.record((), (), {LIVE: counts_record(self.pipeline.counts)})
+        self.store.record((), (), {self.name: counts_record(self.pipeline.counts)})
 
     def note(self, passed: Sequence[Passed]) -> None:
         """Keep what was not inspected. Raises sqlalchemy's DBAPIError while the store is away; nothing is lost then."""
@@ -228,7 +231,7 @@ class Recorder:
             self._tally.add(one)
         if self._tally.rows:
             with self.store.begin() as connection:
-                add_to(connection, LIVE, self._tally)
+                add_to(connection, self.name, self._tally)
             self._tally.clear()
 
     def use(self, policies: Policies, periods: Periods, matcher: Matcher) -> None:
@@ -288,6 +291,7 @@ def build_recorder(
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
     store = Store(state.store_location, LIVE_LOCK_SECONDS)
-    recorder = Recorder(build_pipeline(state, options), store, policies, periods, export)
+    name = LIVE if store.path else f"{LIVE} {gethostname()}"  # several gateways may write into one database
+    recorder = Recorder(build_pipeline(state, options), store, policies, periods, export, name)
     recorder.restore(now)
     return recorder

@@ -4,10 +4,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, tuple_
 
 from mutewatch.identity import CANARY
-from mutewatch.rollup import KEYS, take_away
+from mutewatch.rollup import KEYS, take_away, wait_for_others
 from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
 from mutewatch.upsert import Insert, upsert
 
@@ -27,6 +27,7 @@ def expire(connection: Connection, before: datetime, counts_before: datetime, li
     ]
     if not any(connection.execute(select(1).select_from(table).where(old).limit(1)).first() for table, old in due):
         return 0
+    wait_for_others(connection)
     rows = len(_delete_some(connection, messages, _old_messages(before), limit, (messages.c.seen_at_us,)))
     rows += len(_delete_some(connection, uninspected, unseen, limit, (uninspected.c.hour,)))
     gone = _delete_some(connection, findings, _old_findings(before), limit, COUNTED)
@@ -71,9 +72,10 @@ def noted_times(connection: Connection, names: tuple[str, ...]) -> dict[str, dat
 
 def note_time(connection: Connection, name: str, time: datetime | None) -> None:
     """Note `time` under `name`; None: forget it."""
-    connection.execute(delete(meta).where(meta.c.name == name))
-    if time is not None:
-        connection.execute(insert(meta).values(name=name, value=time.isoformat()))
+    if time is None:
+        connection.execute(delete(meta).where(meta.c.name == name))
+    else:
+        upsert(connection, meta, [{"name": name, "value": time.isoformat()}])
 
 
 def _old_messages(before: datetime) -> ColumnElement[bool]:

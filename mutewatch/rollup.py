@@ -56,7 +56,7 @@ def roll_up(connection: Connection, now: datetime) -> bool:
     hour = connection.execute(due).scalar()
     if hour is None:
         return False
-    _wait_for_others(connection)
+    wait_for_others(connection)
     connection.execute(delete(open_hours).where(open_hours.c.hour == hour))
     connection.execute(delete(hourly).where(hourly.c.hour == hour))
     of_hour = findings.c.ends_at_us.between(max(1, hour * HOUR_US), (hour + 1) * HOUR_US - 1)
@@ -78,12 +78,12 @@ def take_away(connection: Connection, gone: Iterable[Counted]) -> None:
     ]
     if not rows:
         return
-    _wait_for_others(connection)
+    wait_for_others(connection)
     this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in names))
     connection.execute(update(hourly).where(this).values(number=hourly.c.number - bindparam("fewer")), rows)
     connection.execute(delete(hourly).where(this, hourly.c.number <= 0), rows)
 
 
-def _wait_for_others(connection: Connection) -> None:
-    """One at a time counts or takes away: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)"""
+def wait_for_others(connection: Connection) -> None:
+    """One at a time counts or deletes: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)"""
     connection.execute(select(meta.c.value).where(meta.c.name == "schema_version").with_for_update())

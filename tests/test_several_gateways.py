@@ -1,0 +1,105 @@
+"""Several gateways write into one PostgreSQL at once: each is an input of its own, and nothing is lost between them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bench.faults.kill_live import telemetry_body
+from mutewatch import compose
+from mutewatch.compose import PipelineOptions, Recorder, build_recorder
+from mutewatch.config import open_state
+from mutewatch.history import History
+from mutewatch.records import Exchange, Verdict
+from mutewatch.retention import Periods
+from tests.facts import at, exchange
+from tests.postgres_support import PostgreSQL
+
+MINUTES, CLIENTS = 90, 4
+BEGAN, ENDED = at(-60), at(MINUTES + 120)
+
+
+@pytest.fixture
+def url(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
+    place = postgresql.new_place()
+    monkeypatch.setenv("MUTEWATCH_STORE_URL", place)
+    return place
+
+
+def gateway(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch, days: int = 30) -> Recorder:
+    monkeypatch.setattr(compose, "gethostname", lambda: host)
+    options = PipelineOptions(activity=False, assume_muted=True, show_clients=True)
+    return build_recorder(open_state(tmp_path / host), options, at(0), periods=Periods(days))
+
+
+def message(gateway: int, client: int, number: int) -> Exchange:
+    body = telemetry_body(10 * gateway + client, number, seed=1, minutes=MINUTES + 1, at=at(number))
+    return exchange(body, status=None, sent_at=at(number))
+
+
+def inputs(recorder: Recorder) -> dict[str, int]:
+    return {row["name"]: row["counts"]["exchanges"] for row in recorder.store.inputs()}
+
+
+@pytest.mark.usefixtures("url")
+def test_each_gateway_counts_for_itself_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (gateway(tmp_path, host, monkeypatch) for host in ("gw-1", "gw-2"))
+    one.record([message(1, 1, 1), message(1, 1, 2)])
+    other.record([message(2, 1, 1)])
+    one.close()
+    other.close()
+    again = gateway(tmp_path, "gw-1", monkeypatch)
+    again.record([message(1, 1, 3)])
+    again.tick(at(4))
+    assert inputs(again) == {"live gw-1": 3, "live gw-2": 1}
+    again.close()
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize("days", [30, 0])
+def test_gateways_that_write_count_and_delete_at_once_lose_nothing_and_never_stand_in_a_circle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    gateways = [gateway(tmp_path, f"gw-{number}", monkeypatch, days) for number in range(3)]
+
+    def run(number: int) -> None:
+        recorder = gateways[number]
+        for minute in range(1, MINUTES + 1):
+            recorder.record([message(number, client, minute) for client in range(CLIENTS)])
+            recorder.tidy(at(minute))
+            recorder.tick(at(minute))
+
+    with ThreadPoolExecutor(len(gateways)) as pool:
+        list(pool.map(run, range(len(gateways))))
+    reader = gateways[0]
+    assert inputs(reader) == {f"live gw-{number}": MINUTES * CLIENTS for number in range(3)}
+    with reader.store.begin() as connection:
+        counted = History(connection).hours(BEGAN, ENDED)
+    deleted = sum(row["number"] for row in reader.store.daily())
+    assert (deleted > 0) is (days == 0)
+    assert {one.verdict for one in counted} <= {Verdict.FLAGGED}
+    assert sum(one.number for one in counted) + deleted == MINUTES * CLIENTS * len(gateways)
+    for recorder in gateways:
+        recorder.close()
+
+
+@pytest.mark.usefixtures("url")
+def test_a_gateway_that_comes_back_says_nothing_new_of_the_others_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (gateway(tmp_path, host, monkeypatch) for host in ("gw-1", "gw-2"))
+    for minute in range(1, 6):
+        one.record([message(1, 1, minute)])
+        other.record([message(2, 1, minute)])
+    one.close()
+    again = gateway(tmp_path, "gw-1", monkeypatch)
+    for minute in range(6, 11):
+        other.record([message(2, 1, minute)])
+        again.record([message(1, 1, minute)])
+    for recorder in (other, again):
+        recorder.tick(at(300))
+        assert recorder.store.verdicts() == {"flagged": 20}
+    again.close()
+    other.close()
