@@ -5,7 +5,7 @@
 | trailers over HTTP/1.1 | NotImplementedError, and the message hangs | left out (RFC 9110, 6.5.1, allows that) |
 | an interim response over HTTP/1.1 | is taken for the response, which never comes | left out, as over HTTP/2 |
 | a message over `body_size_limit` that nobody holds | 413; a response, 502 | passes |
-| 512 KiB in a websocket that unpack to 512 MiB | 1.1 GiB of memory | ends the websocket (1009) after 16 MiB |
+| a websocket message of any length, packed or in pieces | is held whole | ends the websocket (1009) after 16 MiB |
 | a ping between the pieces of a packed message | ends the websocket (1007) | passes |
 | a changed text message of more than 4 kB | cut into frames, perhaps within a character | one frame |
 """
@@ -13,7 +13,7 @@
 import re
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import wsproto.extensions
@@ -25,10 +25,13 @@ from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpStream, _http1
+from wsproto.events import CloseConnection, Event, Message
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Opcode
 
-MOST_UNPACKED: Final = 16 << 20  # bytes of a packed websocket message; as of a body that is held
+LONGEST_MESSAGE: Final = 16 << 20  # bytes of a websocket message; as of a body that is held
+PIECE: Final = 1024  # bytes that a piece of one counts for beside its own
+TOO_LONG: Final = (1009, "error in extension")  # code and reason of the end, in the words of wsproto
 INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r\n]")  # after 101 nothing comes that is a response
 
 _check_body_size = HttpStream.check_body_size
@@ -45,6 +48,7 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
     _http1.Http1Client.read_headers = read_headers  # type: ignore[method-assign]
     _http1.ChunkedReader = WithoutTrailers  # type: ignore[attr-defined]
     wsproto.extensions.PerMessageDeflate = BoundedDeflate  # type: ignore[misc]
+    websocket.WebsocketConnection = BoundedConnection  # type: ignore[misc]
     websocket.Fragmentizer.FRAGMENT_SIZE = sys.maxsize
 
 
@@ -65,8 +69,25 @@ class WithoutTrailers(ChunkedReader):
         return EndOfMessage() if isinstance(event, EndOfMessage) else event
 
 
+class BoundedConnection(websocket.WebsocketConnection):
+    """One side of a websocket, for messages of up to LONGEST_MESSAGE bytes, which mitmproxy puts together."""
+
+    _held = 0  # bytes of the message so far
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            if isinstance(event, Message):
+                self._held += len(event.data) + PIECE
+                if self._held > LONGEST_MESSAGE:
+                    yield CloseConnection(*TOO_LONG)
+                    return
+                if event.message_finished:
+                    self._held = 0
+            yield event
+
+
 class BoundedDeflate(PerMessageDeflate):
-    """The websocket's compression, for messages of up to MOST_UNPACKED bytes."""
+    """The websocket's compression: of a message, no more than LONGEST_MESSAGE bytes are unpacked."""
 
     _unpacked = 0  # bytes of the message so far
 
@@ -81,11 +102,11 @@ class BoundedDeflate(PerMessageDeflate):
         if not self._inbound_compressed or not self._inbound_is_compressible or self._decompressor is None:
             return data
         try:
-            unpacked = self._decompressor.decompress(bytes(data), MOST_UNPACKED - self._unpacked + 1)
+            unpacked = self._decompressor.decompress(bytes(data), LONGEST_MESSAGE - self._unpacked + 1)
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self._unpacked += len(unpacked)
-        return unpacked if self._unpacked <= MOST_UNPACKED else CloseReason.MESSAGE_TOO_BIG
+        return unpacked if self._unpacked <= LONGEST_MESSAGE else CloseReason.MESSAGE_TOO_BIG
 
     def frame_inbound_complete(self, proto: Any, fin: bool) -> bytes | CloseReason | None:
         if not self._inbound_is_compressible:

@@ -22,11 +22,11 @@ from addons.apply import apply_to_message
 from addons.committer import Fate
 from addons.counters import HookCounters
 from addons.handshakes import Note, Warn
+from addons.mends import TOO_LONG
 from addons.standing import Live
 from mutewatch.records import Direction, Exchange
 from mutewatch.uninspected import Reason
 
-UNPACKED_TOO_LARGE = (1009, "error in extension")  # code and reason, in the words of wsproto (`mends.py`)
 BURST_SECONDS = 0.01  # what comes so soon behind the last message has been waiting for it
 
 
@@ -67,9 +67,9 @@ class Websockets:
             self._note(flow.client_conn, exchange.host, Reason.OVERLOAD)
 
     def end(self, flow: http.HTTPFlow) -> None:
-        """Count what ended a websocket because it was too large to be unpacked: nobody has read it."""
+        """Count what ended a websocket because it was too large to be held: nobody has read it."""
         websocket = flow.websocket
-        if websocket is None or (websocket.close_code, websocket.close_reason) != UNPACKED_TOO_LARGE:
+        if websocket is None or (websocket.close_code, websocket.close_reason) != TOO_LONG:
             return
         self._counters.too_large += 1
         if websocket.closed_by_client:

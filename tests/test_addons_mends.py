@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from wsproto.events import Ping, TextMessage
+from wsproto.events import BytesMessage, Ping, TextMessage
 
 from addons.launch import addon_path
-from addons.mends import MOST_UNPACKED
+from addons.mends import LONGEST_MESSAGE, PIECE
 from mutewatch.mitigate import Action, Policies, Policy, When
 from tests.client_websocket import WebSocket, serve_echo
 from tests.live_support import TELEMETRY, Proxy, Scene, sha256
@@ -152,27 +152,53 @@ def echo(tls: ssl.SSLSocket) -> None:
 
 
 @contextmanager
-def packed(proxy: Proxy) -> Iterator[WebSocket]:
-    """A websocket to a telemetry host, with compression."""
+def opened(proxy: Proxy, *, is_packed: bool = True) -> Iterator[WebSocket]:
+    """A websocket to a telemetry host, with compression or without."""
     connection = proxy.connect(TELEMETRY)
     connection.connect()
-    with WebSocket.connect(connection.sock, TELEMETRY, "/socket", is_packed=True) as end:
+    with WebSocket.connect(connection.sock, TELEMETRY, "/socket", is_packed=is_packed) as end:
         yield end
 
 
 def test_a_packed_websocket_message_takes_no_more_memory_than_its_limit(tmp_path: Path, confdir: Path) -> None:
-    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), packed(proxy) as end:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy) as end:
         end.send("small")
         assert end.receive() == "small"
         before = resident_bytes(proxy.process.pid)
-        end.send(bytes(16 * MOST_UNPACKED))  # a quarter of a MiB on the wire
+        end.send(bytes(16 * LONGEST_MESSAGE))  # a quarter of a MiB on the wire
         assert end.receive() is None
-        assert resident_bytes(proxy.process.pid) - before < 4 * MOST_UNPACKED
+        assert resident_bytes(proxy.process.pid) - before < 4 * LONGEST_MESSAGE
         proxy.wait_status(too_large=1, websocket_messages=2)
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        BytesMessage(bytes(1 << 20), frame_finished=False, message_finished=False),
+        BytesMessage(b".", message_finished=False),
+    ],
+    ids=["one long frame", "many short frames"],
+)
+def test_nor_does_a_plain_one_however_it_comes(tmp_path: Path, confdir: Path, piece: BytesMessage) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy, is_packed=False) as end:
+        before = resident_bytes(proxy.process.pid)
+        with suppress(OSError):
+            for _ in range(4 * LONGEST_MESSAGE // (len(piece.data) + PIECE)):
+                end.put(piece)
+        assert end.receive() is None
+        assert resident_bytes(proxy.process.pid) - before < 4 * LONGEST_MESSAGE
+        proxy.wait_status(too_large=1)
+
+
+def test_a_plain_message_as_long_as_a_body_may_be_passes(tmp_path: Path, confdir: Path) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy, is_packed=False) as end:
+        for _ in range(2):
+            end.put(*[BytesMessage(bytes(1 << 20), message_finished=last) for last in [False] * 14 + [True]])
+            assert end.receive() == bytes(15 << 20)
+
+
 def test_a_ping_between_the_pieces_of_a_packed_message_ends_nothing(tmp_path: Path, confdir: Path) -> None:
-    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), packed(proxy) as end:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy) as end:
         for _ in range(2):
             end.put(TextMessage("one, ", message_finished=False), Ping(), TextMessage("two"))
             assert end.receive() == "one, two"
