@@ -4,6 +4,7 @@
 |---|---|---|
 | trailers over HTTP/1.1 | NotImplementedError, and the message hangs | left out (RFC 9110, 6.5.1, allows that) |
 | an interim response over HTTP/1.1 | is taken for the response, which never comes | left out, as over HTTP/2 |
+| a head, or a line between chunks, without an end | is held, whatever its length | ends the connection after 1 MiB |
 | a message over `body_size_limit` that nobody holds | 413; a response, 502 | passes |
 | a websocket message of any length, packed or in pieces | is held whole | ends the websocket (1009) after 16 MiB |
 | a ping between the pieces of a packed message | ends the websocket (1007) | passes |
@@ -29,12 +30,16 @@ from wsproto.events import CloseConnection, Event, Message
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Opcode
 
+from addons import first_bytes
+
 LONGEST_MESSAGE: Final = 16 << 20  # bytes of a websocket message; as of a body that is held
+MOST_UNREAD: Final = 1 << 20  # bytes over HTTP/1.1 that are neither a whole head nor of a body; heads have some KiB
 PIECE: Final = 1024  # bytes that a piece of one counts for beside its own
 TOO_LONG: Final = (1009, "error in extension")  # code and reason of the end, in the words of wsproto
 INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r\n]")  # after 101 nothing comes that is a response
 
 _check_body_size = HttpStream.check_body_size
+_handle_event = _http1.Http1Connection._handle_event
 _read_headers = _http1.Http1Client.read_headers
 
 
@@ -44,12 +49,23 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
     def check_body_size(self: HttpStream, request: bool) -> CommandGenerator[bool]:
         return (yield from _check_body_size(self, request)) if request and holds(self.flow) else False
 
+    first_bytes.bound()
     HttpStream.check_body_size = check_body_size  # type: ignore[method-assign]
+    _http1.Http1Connection._handle_event = handle_event  # type: ignore[method-assign]
     _http1.Http1Client.read_headers = read_headers  # type: ignore[method-assign]
     _http1.ChunkedReader = WithoutTrailers  # type: ignore[attr-defined]
     wsproto.extensions.PerMessageDeflate = BoundedDeflate  # type: ignore[misc]
     websocket.WebsocketConnection = BoundedConnection  # type: ignore[misc]
     websocket.Fragmentizer.FRAGMENT_SIZE = sys.maxsize
+
+
+def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:
+    """Take what comes; of too much that cannot be read yet, do as if the peer had gone."""
+    yield from _handle_event(self, event)
+    if len(self.buf) > MOST_UNREAD:
+        self.buf = ReceiveBuffer()
+        yield from self.state(events.ConnectionClosed(self.conn))
+        self.state = self.done
 
 
 def read_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> CommandGenerator[None]:

@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +15,10 @@ import pytest
 from wsproto.events import BytesMessage, Ping, TextMessage
 
 from addons.launch import addon_path
-from addons.mends import LONGEST_MESSAGE, PIECE
+from addons.mends import LONGEST_MESSAGE, MOST_UNREAD, PIECE
 from mutewatch.mitigate import Action, Policies, Policy, When
 from tests.client_websocket import WebSocket, serve_echo
-from tests.live_support import TELEMETRY, Proxy, Scene, sha256
+from tests.live_support import SECONDS, TELEMETRY, Proxy, Scene, sha256
 from tests.redact_scene import redacting
 from tests.sockets.scene import sockets
 from tests.sockets.talk import HOST, PATH, Said, level
@@ -136,6 +138,37 @@ def test_a_message_too_long_to_be_held_is_refused_and_recorded_as_such(
             assert proxy.post(TELEMETRY, LONG, chunked=chunked, path="/metric/v1") == 413
         proxy.wait_status(**{"messages": 1, "recorded": 1, "too_large": 1, counted: 1})
     assert live.upstream.received == []
+
+
+ENDLESS = {
+    "a head": b"POST /x HTTP/1.1\r\nX: ",
+    "lines of a head": b"POST /x HTTP/1.1\r\n" + b"X: y\r\n" * (1 << 19) + b"Z: ",
+    "a line between chunks": b"POST /x HTTP/1.1\r\nHost: tsa3.webex.com\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "what comes too early": b"POST /x HTTP/1.1\r\nHost: tsa3.webex.com\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("beginning", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("is_opened", [True, False])
+def test_what_has_no_end_is_not_held_whatever_its_length(live: Scene, beginning: bytes, is_opened: bool) -> None:
+    live.upstream.on_request = lambda _request: time.sleep(SECONDS)  # so that the next must wait
+    with live.proxy(script=addon_path()) as proxy:
+        connection = proxy.connect(TELEMETRY)
+        connection.connect()
+        plain = socket.create_connection(("127.0.0.1", proxy.port))
+        before = resident_bytes(proxy.process.pid)
+        with connection.sock if is_opened else plain as end, suppress(OSError):
+            end.sendall(beginning)
+            for _ in range(32 * MOST_UNREAD >> 16):
+                end.sendall(b"0" * (1 << 16))
+            raise AssertionError("all of it was taken")
+        assert resident_bytes(proxy.process.pid) - before < 16 * MOST_UNREAD
+
+
+def test_a_response_without_an_end_to_its_head_is_none(tmp_path: Path, confdir: Path) -> None:
+    endless = (b"HTTP/1.1 200 OK\r\nX: ", *[b"0" * (1 << 16)] * (32 * MOST_UNREAD >> 16))
+    with redacting(tmp_path, confdir, OBSERVE, answer=answering(*endless)) as (proxy, _):
+        assert post(proxy)[0] == 502
 
 
 # -- websockets -------------------------------------------------------------------------------------------------------
