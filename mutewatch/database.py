@@ -8,7 +8,8 @@
 import json
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,6 +140,17 @@ def begin_change(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python begins none by itself before a CREATE
 
 
+@contextmanager
+def one_moment(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection whose reading is all of one moment, whoever writes meanwhile."""
+    is_postgresql = engine.dialect.name == POSTGRESQL
+    chosen = engine.execution_options(isolation_level="REPEATABLE READ") if is_postgresql else engine
+    with chosen.connect() as connection:
+        if not is_postgresql:
+            connection.exec_driver_sql("BEGIN")  # Python begins none by itself before a SELECT
+        yield connection
+
+
 def empty_log(engine: Engine, lock_seconds: float) -> bool:
     """Write SQLite's log into its file and empty it, at once or not at all; False if a reader is in the way.
 
@@ -166,7 +178,8 @@ def back_up(engine: Engine, destination: Path) -> None:
         copy.execute("PRAGMA journal_mode=DELETE")  # so that it needs no second file
         found = copy.execute("PRAGMA integrity_check").fetchall()
     if found != [("ok",)]:
-        raise OperatorError(f"the copy is damaged, and so may be the store: {found[0][0]}")
+        first = " ".join(found[0][0].splitlines()[:2])  # of perhaps a hundred
+        raise OperatorError(f"the copy is damaged, and so may be the store: {first}")
 
 
 def is_rows_fault(error: DBAPIError) -> bool:

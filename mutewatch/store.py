@@ -10,7 +10,7 @@ One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +46,7 @@ class Store:
         self.path = database.file_of(location)  # None where it is no file
         self._newest_us = 0  # of the messages that were recorded here
         self._kinds = Kinds()
+        self._looking: Connection | None = None
         # what is to happen, in the same transaction, before findings are written; gets their rows
         self.before_findings: Callable[[Connection, Sequence[Record]], None] = lambda _connection, _rows: None
         self._lock_seconds = lock_seconds
@@ -109,6 +110,19 @@ class Store:
         """A transaction of its own, for what is not done here."""
         return self._engine.begin()
 
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """What is read within, also by the methods of this store, is all of one moment, whoever writes meanwhile."""
+        with database.one_moment(self._engine) as connection:
+            self._looking = connection
+            try:
+                yield connection
+            finally:
+                self._looking = None
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return nullcontext(self._looking) if self._looking is not None else self._engine.connect()
+
     def empty_log(self) -> bool:
         """Empty SQLite's write-ahead log, at once or not at all; False if a reader is in the way.
 
@@ -125,7 +139,7 @@ class Store:
     def facts_since(self, time: datetime, limit: int) -> Iterator[Decoded]:
         """Yield the facts of the `limit` newest messages seen from `time` on."""
         rows = select(messages.c.facts).where(messages.c.seen_at_us >= microseconds(time))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             for (facts,) in connection.execute(rows.order_by(messages.c.seen_at_us.desc()).limit(limit)):
                 yield msgspec.convert(facts, Decoded)
 
@@ -133,7 +147,7 @@ class Store:
         """Yield all findings, by client, call and time; the canary's are no client's."""
         order = (findings.c.client, findings.c.call, findings.c.ends_at_us, findings.c.minute)
         rows = select(*STORED).where(findings.c.client != CANARY)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             yield from read(connection, connection.execute(rows.order_by(*order)))
 
     def canary(self, call: str, since: datetime) -> tuple[list[Decoded], list[Finding]]:
@@ -141,25 +155,25 @@ class Store:
         own = messages.c.address == CANARY
         said = select(messages.c.facts).where(own, messages.c.seen_at_us >= microseconds(since))
         judged = select(*STORED).where(findings.c.client == CANARY, findings.c.call == call)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             facts = [msgspec.convert(row.facts, Decoded) for row in connection.execute(said)]
             found = list(read(connection, connection.execute(judged)))
         return facts, found
 
     def inputs(self) -> list[Record]:
         """Return what was read into this store, by name."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [dict(row) for row in connection.execute(select(inputs).order_by(inputs.c.name)).mappings()]
 
     def verdicts(self) -> dict[str, int]:
         """Return the number of findings by verdict, without the canary's."""
         query = select(findings.c.verdict, func.count()).where(findings.c.client != CANARY).group_by(findings.c.verdict)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return dict(tuple(row) for row in connection.execute(query))
 
     def daily(self) -> list[Record]:
         """Return what is known of findings that were deleted for their age: day, signature, verdict, number."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [dict(row) for row in connection.execute(select(daily).order_by(*daily.primary_key)).mappings()]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import DBAPIError
 
 from mutewatch import database
+from mutewatch.commands.page import open_history
 from mutewatch.compose import PipelineOptions, Recorder, build_pipeline
 from mutewatch.config import open_state
 from mutewatch.errors import OperatorError
@@ -105,6 +106,40 @@ def test_minutes_that_were_muted_in_part_are_counted_by_their_rule(location: Pat
         with store.begin() as connection:
             assert History(connection).muted_parts(at(-60), at(60)) == (2, 50)
             assert History(connection).muted_parts(at(60), at(90)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_minutes_of_older_stores_are_counted_by_their_rule_whatever_stands_in_them(
+    location: Path | str, name: str
+) -> None:
+    forged = f'{name}"rule":"{MUTED_PART}"'
+    part = replace(FINDING, rule=MUTED_PART, client=name, reason=name)
+    with Store(location) as store:
+        store._kinds = Kinds(most=0)
+        store.record((), [part, replace(FINDING, client=forged, reason=forged, minute=forged)])
+        with store.begin() as connection:
+            assert History(connection).muted_parts(at(-60), at(60)) == (1, 0)
+
+
+def test_a_look_is_of_one_moment_whoever_writes_meanwhile(location: Path | str) -> None:
+    with Store(location) as store, Store(location) as writer:
+        store.record((), [FINDING])
+        with store.look() as connection:
+            assert store.verdicts() == {"flagged": 1}
+            writer.record((), [replace(FINDING, minute="2")])
+            writer.record_input("late", {}, None)
+            assert (store.verdicts(), list(store.findings()), store.inputs()) == ({"flagged": 1}, [FINDING], [])
+            assert [one.number for one in History(connection).hours(at(-60), at(60))] == [1]
+        assert store.verdicts() == {"flagged": 2}
+
+
+def test_a_report_is_of_one_moment_whoever_writes_meanwhile(location: Path | str) -> None:
+    with Store(location) as writer:
+        writer.record((), [FINDING])
+        with open_history(location) as history:
+            assert history.undated() == {}
+            writer.record((), [replace(FINDING, minute="2")])
+            assert [one.number for one in history.hours(at(-60), at(60))] == [1]
 
 
 def test_the_minutes_around_a_span_are_the_nearest_outside(location: Path | str) -> None:

@@ -44,7 +44,7 @@ def export(
     check_files(output, [location] if isinstance(location, Path) else [], ())
     now = datetime.now(UTC)
     span = [None if text is None else parse_time(text, now) for text in (since, until)]
-    with Store(location) as store, store.begin() as connection:
+    with Store(location) as store, store.look() as connection:
         found = History(connection).findings(span[0], span[1], verdicts)
         written = _Counted(redacted(finding, with_guesses=with_guesses) for finding in found)
         if output_format == Format.PARQUET and output is not None:

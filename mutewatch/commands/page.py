@@ -33,7 +33,7 @@ def write_page(location: Path | str, output: Path, options: ReportOptions, state
 def open_history(location: Path | str) -> Iterator[History]:
     """Yield what the store at `location` holds, as it is at one moment. OperatorError if there is none."""
     check_store(location)
-    with Store(location) as store, store.begin() as connection:
+    with Store(location) as store, store.look() as connection:
         yield History(connection)
 
 

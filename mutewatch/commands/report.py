@@ -27,11 +27,10 @@ def report(location: Path | str, output_format: Format, output: Path | None, sta
 def load(location: Path | str, state: Path | None = None) -> tuple[list[Finding], Summary]:
     """Return all findings of a store, and what was read into it. OperatorError if there is no such store."""
     check_store(location)
-    with Store(location) as store:
+    with Store(location) as store, store.look() as connection:
         findings = list(store.findings())
         expired = store.daily()
-        with store.begin() as connection:
-            left_out = ids_left_out(connection)
+        left_out = ids_left_out(connection)
         inputs = [InputSummary(row["name"], row["counts"], row["error"]) for row in store.inputs()]
     beside = location.parent if isinstance(location, Path) else state
     counts = add_counts(Counts(), (given.counts for given in inputs))
