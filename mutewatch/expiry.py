@@ -92,9 +92,12 @@ def _old_findings(before: datetime) -> ColumnElement[bool]:
 def _delete_some(
     connection: Connection, table: Table, old: ColumnElement[bool], limit: int, told: tuple[Any, ...]
 ) -> list[Any]:
-    """Delete at most `limit` old rows of `table`; return the columns `told` of each."""
+    """Delete at most `limit` old rows of `table`; return the columns `told` of each.
+
+    Not those that somebody writes just now: two that hold rows would wait for each other. (SQLite has one writer.)
+    """
     keys = list(table.primary_key)
-    some = select(*keys).where(old).limit(limit)
+    some = select(*keys).where(old).limit(limit).with_for_update(skip_locked=True)
     return list(connection.execute(delete(table).where(tuple_(*keys).in_(some)).returning(*told)))
 
 

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table, Text, cast, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, Text, cast, delete, func, or_, select, tuple_
 
 from mutewatch import outbox
 from mutewatch.database import json_text
-from mutewatch.rollup import KEYS, take_away
+from mutewatch.rollup import KEYS, take_away, wait_for_others
 from mutewatch.store import Store
 from mutewatch.stored import STORED, read
 from mutewatch.tables import findings, hourly, messages, uninspected
@@ -68,7 +68,8 @@ def _names(table: Table, name: str) -> ColumnElement[bool]:
     if document is None:
         return by_column
     texts = {json_text(name), json.dumps(name)}  # as either writes it
-    told = (cast(document, Text).contains(text, autoescape=True) for text in sorted(texts))
+    whole = cast(document, Text)
+    told = (func.replace(whole, text, "") != whole for text in sorted(texts))  # SQLite's LIKE takes "a" for "A"
     return or_(by_column, *told)
 
 
@@ -78,8 +79,12 @@ def _steps(keys: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]
 
 
 def _delete(store: Store, table: Table, keys: list[tuple[object, ...]]) -> int:
-    gone = delete(table).where(tuple_(*table.primary_key).in_(keys))
+    these = tuple_(*table.primary_key).in_(keys)
+    gone = delete(table).where(these)
     with store.begin() as connection:
+        wait_for_others(connection)  # first, as who else deletes: two that hold rows would wait for each other;
+        # and for who writes these rows, in the order in which rows are written (SQLite has one writer)
+        connection.execute(select(*table.primary_key).where(these).order_by(*table.primary_key).with_for_update())
         if table is not findings:
             return connection.execute(gone).rowcount
         rows = [tuple(row) for row in connection.execute(gone.returning(findings.c.ends_at_us, *KEYS))]

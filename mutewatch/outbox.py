@@ -23,10 +23,12 @@ from sqlalchemy import (
     delete,
     insert,
     inspect,
+    or_,
     select,
     tuple_,
 )
 
+from mutewatch.database import begin_change
 from mutewatch.identity import CANARY
 from mutewatch.records import Finding, Verdict
 from mutewatch.sinks.record import Record
@@ -55,8 +57,10 @@ class Waiting:
 
 
 def prepare(connection: Connection) -> None:
-    """Make the table where there is none."""
-    outbox.create(connection, checkfirst=True)
+    """Make the table where there is none; another gateway may be about to."""
+    if not inspect(connection).has_table(outbox.name):
+        begin_change(connection)
+        outbox.create(connection, checkfirst=True)
 
 
 def note(connection: Connection, rows: Sequence[Record]) -> None:
@@ -84,10 +88,10 @@ def cross_out(connection: Connection, told: Sequence[Waiting]) -> None:
     connection.execute(delete(outbox).where(outbox.c.id.in_([one.id for one in told])))
 
 
-def forget(connection: Connection, client: str) -> None:
-    """Forget what was noted of `client`, if anything ever was."""
+def forget(connection: Connection, name: str) -> None:
+    """Forget what was noted under `name`, of a client or a call, if anything ever was."""
     if inspect(connection).has_table(outbox.name):
-        connection.execute(delete(outbox).where(outbox.c.client == client))
+        connection.execute(delete(outbox).where(or_(*(outbox.c[column] == name for column in _NAMES))))
 
 
 def _flagged(connection: Connection, keys: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:

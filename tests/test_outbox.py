@@ -98,6 +98,13 @@ def test_of_a_client_that_is_forgotten_nothing_waits(tmp_path: Path) -> None:
             assert connection.execute(select(outbox.outbox.c.client)).scalars().all() == ["another"]
 
 
+def test_of_a_call_that_is_forgotten_nothing_waits(tmp_path: Path) -> None:
+    with noting(tmp_path / "s.db") as store:
+        store.record((), [replace(FLAGGED[0], client="another", call="alice's room")])
+        forget(store, "alice's room")
+        assert waiting(store) == []
+
+
 def test_the_canary_is_told_of_to_nobody(tmp_path: Path) -> None:
     with noting(tmp_path / "s.db") as store:
         store.record((), [replace(FLAGGED[0], client=CANARY)])

@@ -1,19 +1,29 @@
 """Several gateways write into one PostgreSQL at once: each is an input of its own, and nothing is lost between them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+from sqlalchemy import select
 
 from bench.faults.kill_live import telemetry_body
-from mutewatch import compose
+from mutewatch import compose, outbox
 from mutewatch.compose import PipelineOptions, Recorder, build_recorder
 from mutewatch.config import open_state
+from mutewatch.forget import forget
 from mutewatch.history import History
 from mutewatch.records import Exchange, Verdict
-from mutewatch.retention import Periods
+from mutewatch.retention import Periods, Retention
+from mutewatch.rollup import wait_for_others
+from mutewatch.store import Store
+from mutewatch.stored import finding_row
+from mutewatch.tables import findings
+from mutewatch.upsert import upsert
 from tests.facts import at, exchange
 from tests.postgres_support import PostgreSQL
+from tests.report_scene import DAY, finding
 
 MINUTES, CLIENTS = 90, 4
 BEGAN, ENDED = at(-60), at(MINUTES + 120)
@@ -83,6 +93,47 @@ def test_gateways_that_write_count_and_delete_at_once_lose_nothing_and_never_sta
     assert sum(one.number for one in counted) + deleted == MINUTES * CLIENTS * len(gateways)
     for recorder in gateways:
         recorder.close()
+
+
+def test_gateways_that_begin_to_export_at_once_make_one_outbox(url: str) -> None:
+    stores = [Store(url) for _ in range(4)]
+    together = Barrier(len(stores))
+
+    def begin(store: Store) -> None:
+        together.wait()
+        with store.begin() as connection:
+            outbox.prepare(connection)
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(begin, stores))
+    for store in stores:
+        store.close()
+
+
+def test_retention_leaves_for_later_what_another_is_just_writing_again(url: str) -> None:
+    old, now = [finding("alice", number) for number in range(3)], DAY + timedelta(days=60)
+    with Store(url) as one, Store(url, lock_seconds=0.1) as other:
+        one.record((), old)
+        retention = Retention(other, Periods())
+        retention.trust(now)
+        rows = [finding_row(again, 0, lambda _kind: None) for again in old[:2]]
+        with one.begin() as connection:
+            upsert(connection, findings, rows)
+            assert retention.step(now).rows == 1
+        assert retention.step(now).rows == 2
+
+
+def test_who_forgets_waits_for_who_deletes_and_holds_nothing_meanwhile(url: str, postgresql: PostgreSQL) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with Store(url) as one, Store(url) as other, ThreadPoolExecutor(1) as pool:
+        one.record((), [finding("alice", number) for number in range(3)])
+        with one.begin() as connection:
+            wait_for_others(connection)
+            forgetting = pool.submit(forget, other, "alice")
+            while postgresql.query(waiting) == "0":
+                assert not forgetting.done()
+            assert len(connection.execute(select(findings).with_for_update(nowait=True)).all()) == 3
+        assert forgetting.result()["findings"] == 3
 
 
 @pytest.mark.usefixtures("url")
