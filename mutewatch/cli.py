@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that --help answers at once."""
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -368,6 +369,8 @@ def doctor(state: StateOption = None) -> None:
 
 def main() -> None:
     """Run the command line; an operator's mistake is one line on stderr, without a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # bytes of a file's name, say, that are no text
     try:
         app()
     except OperatorError as error:
@@ -378,6 +381,19 @@ def main() -> None:
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (reason := _store_reason(error)) is None:
+            raise
+        print(f"mutewatch: the store cannot be read or written: {reason}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _store_reason(error: Exception) -> str | None:
+    """Return what the database says of itself if `error` is its own: locked, full, damaged, away."""
+    from sqlalchemy.exc import DBAPIError
+
+    # the first line only: PostgreSQL's next ones quote what is in the rows
+    return (str(error.orig).splitlines() or [""])[0] if isinstance(error, DBAPIError) else None
 
 
 if __name__ == "__main__":

@@ -112,6 +112,31 @@ def test_forget_finds_a_name_whatever_stands_in_it(location: Path | str, state: 
         assert (store.verdicts(), list(store.facts_since(NOW - timedelta(days=9999), 9))) == ({}, [])
 
 
+def test_forget_takes_nobody_whose_name_differs_in_a_capital(location: Path | str, state: StateDirectory) -> None:
+    with Store(location) as store:
+        for number, name in enumerate(("Alice", "alice")):
+            facts, finding = named(name, number)
+            store.record([facts], [finding])
+        forget_client("Alice", location, state, dry_run=False)
+        assert [finding.client for finding in store.findings()] == ["alice"]
+        assert [facts.audio[0].client for facts in store.facts_since(NOW - timedelta(days=9999), 9)] == ["alice"]
+
+
+@pytest.mark.parametrize("command", ["report", "export --format csv", "forget alice", "backup copy.db"])
+def test_a_damaged_store_is_told_in_one_line(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "s.db"
+    with Store(path) as store:
+        store.record((), [replace(FINDING, minute=str(number), reason="x" * 900) for number in range(400)])
+    damaged = bytearray(path.read_bytes())
+    damaged[30 * 4096 :] = bytes(len(damaged) - 30 * 4096)
+    path.write_bytes(damaged)
+    line = [sys.executable, "-m", "mutewatch", *command.split(), "--store", str(path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "mutewatch: " in ran.stderr
+
+
 WRITER = """
 import sys
 from pathlib import Path
