@@ -160,6 +160,16 @@ def test_an_export_is_a_file_for_spreadsheets(served: Served) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="mutewatch-20260302-20260303.csv"'
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_export_for_a_viewer_says_nothing_of_parts_reasons_and_hashes(served: Served, kind: str) -> None:
+    unread = f"body-{'b0d1e5' * 3}-0-names audioMaxGain"
+    part = finding(4, rule="MW-MUTED-PART")
+    record(served.store, part, finding(5, verdict=Verdict.UNDECODED, rule="MW-UNDECODED", minute=unread))
+    text = served.client(VIEWER).get(f"/export.{kind}", params=DAY).text
+    assert text.count("flagged") == 4
+    assert [word for word in ("PART", "MW-", "b0d1e5", "audioMaxGain") if word in text] == []
+
+
 def test_an_export_of_nobodys_minutes_has_its_header(served: Served) -> None:
     text = served.client(VIEWER).get("/export.csv", params=DAY | {"client": "nobody"}).text
     assert (text.startswith("verdict,"), text.count("\n")) == (True, 1)

@@ -181,7 +181,10 @@ def _given(desk: Desk, finding: Finding) -> Finding:
 
 
 def redacted(finding: Finding, names: Names) -> Finding:
-    """Return what a viewer may have of a finding: when it was, and the verdict, under a pseudonym."""
+    """Return what a viewer may have of a finding: when it was, and the verdict, under a pseudonym.
+
+    The rule says whether it was muted in part; the minute's name may quote the reason and the message's hash.
+    """
     client = shown_name(finding.client, Role.VIEWER, names)
     told = replace(finding, client=client, call="", reason="", mute=None, source=None, guess=None)
-    return replace(told, values=(), information=(), samples=None)
+    return replace(told, rule="", minute="", values=(), information=(), samples=None)
