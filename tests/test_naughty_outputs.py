@@ -22,9 +22,11 @@ from mutewatch.pipeline import Pipeline
 from mutewatch.ports import Sink
 from mutewatch.records import Finding, Verdict
 from mutewatch.signatures import load_signatures
+from mutewatch.sinks.csv_file import CsvSink
 from mutewatch.sinks.ecs import ecs_record
 from mutewatch.sinks.eve import eve_record
 from mutewatch.sinks.export import redacted
+from mutewatch.sinks.flat import flat_row
 from mutewatch.sinks.flows import flow_record
 from mutewatch.sinks.jsonl import JsonLinesSink
 from mutewatch.sinks.table import TableSink
@@ -118,6 +120,11 @@ def test_every_format_of_export_holds_as_many_records_as_it_was_given(
         assert not any(cell and cell[0] in "=+-@\t\r" for row in rows for cell in row.values())
     else:
         assert len([json.loads(line) for line in lines(text)]) == len(judged)
+
+
+def test_every_table_can_be_written_as_utf_8(judged: list[Finding]) -> None:
+    assert written(judged, CsvSink).encode()
+    assert [cell.encode() for finding in judged for cell in flat_row(finding).values() if isinstance(cell, str)]
 
 
 def test_json_lines_give_back_the_names_as_they_were(judged: list[Finding]) -> None:

@@ -133,7 +133,7 @@ def open_output(path: Path | None, *, is_live: bool = False) -> Iterator[TextIO]
     if path is None:
         yield sys.stdout
         return
-    with replacing(path, is_live=is_live) as file, TextIOWrapper(file, encoding="utf-8", newline="") as text:
+    with replacing(path, is_live=is_live) as file, TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
         yield text
 
 

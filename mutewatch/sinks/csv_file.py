@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
 from mutewatch.records import Finding
-from mutewatch.sinks.record import Record, finding_record
+from mutewatch.sinks.record import Record, finding_record, sound
 
 COLUMNS: Final = (
     *(
@@ -65,4 +65,6 @@ def _row(record: Record) -> Record:
 
 def _cell(value: Any) -> Any:
     """A spreadsheet would run text that begins like a formula; an apostrophe makes it text again."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    return sound(f"'{value}" if value.startswith(FORMULA_STARTS) else value)

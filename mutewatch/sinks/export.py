@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from mutewatch.identity import is_call_pseudonym
 from mutewatch.records import Finding, Role, Source, Verdict
-from mutewatch.sinks.record import Record, finding_record
+from mutewatch.sinks.record import Record, finding_record, sound
 
 FROM_RECORD: Final = (
     *("verdict", "rule", "rules_version", "reason"),
@@ -38,10 +38,10 @@ def redacted(finding: Finding, *, with_guesses: bool = False) -> Finding:
     """Return `finding` as it may leave."""
     return replace(
         finding,
-        client=_sound(finding.client),
+        client=sound(finding.client),
         call=_call(finding),
-        minute=_sound(finding.minute),
-        reason=_sound(finding.reason),
+        minute=sound(finding.minute),
+        reason=sound(finding.reason),
         guess=finding.guess if with_guesses else None,
         source=_redacted_source(finding.source) if finding.source else None,
     )
@@ -113,13 +113,8 @@ def _call(finding: Finding) -> str:
 
 def _redacted_source(source: Source) -> Source:
     file = source.origin.file
-    origin = replace(source.origin, file=_sound(PurePath(file).name) if file else None)
-    return replace(source, origin=origin, address=_sound(source.address) if source.address else None)
-
-
-def _sound(text: str) -> str:
-    """A half of a surrogate pair, which JSON can spell and most readers refuse, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+    origin = replace(source.origin, file=sound(PurePath(file).name) if file else None)
+    return replace(source, origin=origin, address=sound(source.address) if source.address else None)
 
 
 def _digest(*parts: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mutewatch.errors import OperatorError
 from mutewatch.records import Finding, Role
-from mutewatch.sinks.record import finding_record
+from mutewatch.sinks.record import finding_record, sound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,4 +93,4 @@ def flat_row(finding: Finding) -> dict[str, Any]:
         "guess_probability": guess.get("probabilities", {}).get(guess.get("label")),
         "guess_model": guess.get("model"),
     }
-    return {name: row.get(name) for name in COLUMNS}
+    return {name: sound(cell) if isinstance(cell := row.get(name), str) else cell for name in COLUMNS}

@@ -66,6 +66,11 @@ def finding_record(finding: Finding) -> Record:
     }
 
 
+def sound(text: str) -> str:
+    """A half of a surrogate pair, which JSON can spell and most readers refuse, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def wireshark_filter(origin: Origin) -> str | None:
     """Return the display filter that shows where this was read, in the file it was read from; None: in no capture.
 
