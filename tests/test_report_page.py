@@ -123,11 +123,34 @@ def test_the_counts_of_the_page_are_the_stores(it: Watched, many: Path) -> None:
     assert it.texts("#legend li > :nth-child(2)") == [f"{counted[v]:,} {v}" for v in Verdict if counted[v]]
     flagged = Counter(one.client for one in FINDINGS if one.verdict is Verdict.FLAGGED)
     rows = dict(zip(it.texts(".client .name"), it.texts(".client .number"), strict=True))
-    assert rows == {name: f"▲ {flagged[name]} of {MINUTES} minutes" for name in map(name_of, range(CLIENTS))}
+    seen = Counter(one.client for one in FINDINGS if one.verdict is not Verdict.MISSING)
+    assert rows == {name: f"▲ {flagged[name]} of {seen[name]} minutes" for name in map(name_of, range(CLIENTS))}
+    assert it.texts("#lead strong") == [f"{flagged.total():,} of {seen.total():,} minutes"]
     assert it.texts("#minutes caption small") == [f"1 to 50 of {max(flagged.values())}"]
     month = it.texts("#month-clients tbody tr")
     assert len(month) == CLIENTS
     assert month[0].split()[1] == str(max(flagged.values()))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "lead", "row", "advice"),
+    [
+        (Verdict.MISSING, "Nothing was judged.", "none seen", "Close the gaps"),
+        (Verdict.UNMUTED, "None of 1 judged minute was flagged.", "0 of 1 minute", "Nothing to do for these minutes."),
+        (None, "Nothing was judged.", None, "Look whether anything is seen"),
+    ],
+)
+def test_what_was_not_seen_is_never_nothing_to_do(
+    it: Watched, folder: Path, verdict: Verdict | None, lead: str, row: str | None, advice: str
+) -> None:
+    store = write_store(folder / f"{verdict}.db", [finding("a", 1, verdict or Verdict.UNMUTED)])
+    since = DAY if verdict else DAY + timedelta(days=40)
+    options = ReportOptions(since=since, until=since + timedelta(days=1))
+    it.open(page_of(store, folder / f"{verdict}.html", options))
+    assert it.page.locator("#lead").inner_text().startswith(lead)
+    assert it.texts(".client .number") == ([row] if row else [])
+    assert advice in it.page.locator("#advice").inner_text()
+    assert ("Nothing to do" in it.page.locator("#advice").inner_text()) is (verdict is Verdict.UNMUTED)
 
 
 def test_a_store_without_flags_does_not_say_clean(it: Watched, folder: Path) -> None:
@@ -135,7 +158,10 @@ def test_a_store_without_flags_does_not_say_clean(it: Watched, folder: Path) -> 
         folder / "unknown.db", [finding("a", 1, Verdict.MUTE_UNKNOWN), finding("a", 2, Verdict.MISSING)]
     )
     it.open(page_of(store, folder / "unknown.html"))
-    assert it.page.locator("#lead").inner_text().startswith("Nothing was judged.")
+    lead = it.page.locator("#lead").inner_text()
+    assert lead.startswith("In 1 minute audio-derived data left. Whether the client was muted is not known.")
+    assert "Not clean" in lead
+    assert it.texts(".client .number") == ["0 of 1 minute"]
     assert "Mute state unknown: 1 minute. Not clean." in it.page.locator("#unseen").inner_text()
     assert "Say who was muted" in it.page.locator("#advice").inner_text()
 

@@ -207,11 +207,23 @@ def test_the_month_adds_up(history: History) -> None:
     assert told["days"][1]["minutes"] == told["totals"]
     assert sum(client["flagged"] for client in told["clients"]) == told["totals"]["flagged"] == flagged
     assert {client["days"] for client in told["clients"]} == {1}
+    seen = told["coverage"]["seen"]
     webex = {"app": "Webex", "signature": "webex.tsa.v1"}
     assert told["apps"] == [
-        webex | {"version": None, "flagged": flagged - 1, "minutes": len(FINDINGS) - 2},
+        webex | {"version": None, "flagged": flagged - 1, "minutes": seen - 1},
         webex | {"version": "44.6.0", "flagged": 1, "minutes": 1},
     ]
+
+
+def test_who_and_which_app_had_how_many_minutes_add_up_to_those_seen(tmp_path: Path) -> None:
+    unread = replace(finding("c", 9, Verdict.UNDECODED), starts_at=None)
+    rows = [finding("a", 1), finding("a", 2, Verdict.MISSING), sampled("b", 1, 0.1, 0.2, 0.4), unread]
+    path = write_store(tmp_path / "a.db", rows)
+    with Store(path) as store, store.begin() as connection:
+        told = summary(History(connection), DAY.date(), Role.ANALYST)
+    assert [(one["name"], one["minutes"]) for one in told["clients"]] == [("a", 1), ("b", 1)]
+    assert [(one["app"], one["minutes"]) for one in told["apps"]] == [("Jitsi Meet", 1), ("Webex", 1)]
+    assert told["coverage"]["seen"] + sum(told["coverage"]["uncounted"].values()) == 2
 
 
 def test_what_expired_in_a_month_is_counted_in_it(tmp_path: Path) -> None:

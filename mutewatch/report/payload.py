@@ -45,7 +45,7 @@ they are keys. What a `Role.VIEWER` may not see is not in the payload at all.
     {"month": "2021-03", "since", "until", "totals": {verdict: minutes}, "coverage": as above,
      "client_count": int, "flagged_count": int,                    # clients, and those with flagged minutes
      "clients": [{"name", "flagged", "minutes", "days"}],          # the TOP_CLIENTS of those; days with flagged ones
-     "apps": [{"app", "signature", "version": str | None, "flagged", "minutes"}],
+     "apps": [{"app", "signature", "version": str | None, "flagged", "minutes"}],    # of both: minutes that were seen
      "days": [{"day": "2021-03-01", "minutes": {verdict: minutes}}],             # every day of the month
      "uninspected": as above, "expired": {verdict: number}}
 """
@@ -193,7 +193,7 @@ def summary(
             {
                 "name": shown_name(client, role, names),
                 "flagged": minutes[Verdict.FLAGGED],
-                "minutes": minutes.total(),
+                "minutes": _seen(minutes),
                 "days": days[client],
             }
             for client, minutes in flagged[:TOP_CLIENTS]
@@ -256,6 +256,11 @@ def _totals(counts: Iterable[HourCount | DayCount]) -> dict[str, int]:
 
 def _named(counted: "dict[Verdict, int]") -> dict[str, int]:
     return {verdict.value: counted[verdict] for verdict in VERDICTS if counted.get(verdict)}
+
+
+def _seen(minutes: "Counter[Verdict]") -> int:
+    """Of these the flagged are a part: what is missing was not seen, and what is undecoded is a message, no minute."""
+    return minutes.total() - minutes[Verdict.MISSING] - minutes[Verdict.UNDECODED]
 
 
 def _store(history: History, since: datetime, until: datetime) -> Payload | None:
@@ -356,7 +361,7 @@ def _apps(counts: Iterable[DayCount], folder: Path | None) -> list[Payload]:
             "signature": signature,
             "version": version,
             "flagged": minutes[Verdict.FLAGGED],
-            "minutes": minutes.total(),
+            "minutes": _seen(minutes),
         }
         for (signature, version), minutes in rows.items()
     ]

@@ -1,7 +1,7 @@
 // The answer in words: which minutes, how bad, what now, and what was not seen.
 
 function tellAnswer(all) {
-  const flagged = all.totals.flagged || 0;
+  const { flagged = 0, "mute-unknown": unknown = 0 } = all.totals;
   const { seen, uncounted, judged } = all.coverage;
   const seenInAll = seen + sum(uncounted);
   byId("span").textContent = spanWords(all);
@@ -20,7 +20,10 @@ function tellAnswer(all) {
       make("small", {}, `${all.is_loudness ? "Numbers about how loud the microphone was" : "Numbers made of the microphone's sound"}, not the sound itself.`),
       make("small", {}, `${when} ${count(clients.length, "client")}, ${apps}. A handful of such minutes can be enough to guess what somebody does near a muted microphone.`));
   } else if (judged) {
-    lead.append(`None of ${count(judged, "judged minute")} was flagged.`, make("small", {}, "That speaks for these minutes only: see what was not seen."));
+    lead.append(`None of ${count(judged, "judged minute")} was flagged.`, make("small", {}, "That speaks for these minutes only: see what was not seen."),
+      ...(unknown ? [make("small", {}, `In ${unknown.toLocaleString("en-GB")} more audio-derived data left, and whether the client was muted is not known: not clean.`)] : []));
+  } else if (unknown) {
+    lead.append(`In ${count(unknown, "minute")} audio-derived data left. Whether the client was muted is not known.`, make("small", {}, "Not clean: they are judged once you say who was muted."));
   } else {
     lead.append("Nothing was judged.", make("small", {}, "So this says nothing about leaks: see what was not seen."));
   }
@@ -85,7 +88,8 @@ function advice(all) {
   }
   if (totals["mute-unknown"]) told.push([bold("Say who was muted"), ": scan again with ", make("code", {}, "--mute FILE"), " or ", make("code", {}, "--assume muted"), ". Minutes of unknown mute state are not clean."]);
   if (totals.missing || totals.undecoded || inspectable(all).length) told.push([bold("Close the gaps"), ": what was not seen may hold more of the same. Look for what the capture lost: docs/inputs.md; open apps with pinned certificates: docs/gateway.md."]);
-  if (!told.length) told.push(["Nothing to do for these minutes. Go on watching: a client's next version may behave otherwise."]);
+  if (!told.length && all.coverage.judged) told.push(["Nothing to do for these minutes. Go on watching: a client's next version may behave otherwise."]);
+  else if (!told.length) told.push([bold("Look whether anything is seen"), ": go to another day, or check that the clients' traffic is captured with its keys (docs/inputs.md) or led through the gateway (docs/gateway.md)."]);
   return told;
 }
 

@@ -100,11 +100,12 @@ function listClients() {
   byId("clients").classList.toggle("of-apps", new Set(state.clients.flatMap((client) => client.apps)).size > 1);
   state.rows = shown.map((client) => {
     const told = NAMES.filter((name) => client.minutes[name]).map((name) => `${client.minutes[name]} ${name}`).join(", ");
-    const all = Object.values(client.minutes).reduce((sum, n) => sum + n, 0);
+    const seen = seenOf(client.minutes);
+    const flagged = make("b", { class: client.minutes.flagged ? null : "none" }, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0");
     const row = make("button", { type: "button", class: "client", tabindex: "-1" },
       make("span", { class: "name", title: client.name }, wire(client.name)),
       make("span", { class: "app" }, client.apps.join(", ")),
-      make("span", { class: "number" }, make("b", { class: client.minutes.flagged ? null : "none" }, client.minutes.flagged ? `▲ ${client.minutes.flagged}` : "0"), ` of ${count(all, "minute")}`),
+      make("span", { class: "number" }, ...(seen ? [flagged, ` of ${count(seen, "minute")}`] : ["none seen"])),
       make("canvas", { role: "img", "aria-label": told }));
     row.client = client;
     return row;

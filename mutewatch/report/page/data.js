@@ -9,6 +9,8 @@ const VERDICTS = {
   "undecoded": { glyph: "#", short: "could not be read", means: "a message of a known endpoint that could not be read" },
 };
 const NAMES = Object.keys(VERDICTS);
+/** The minutes that were seen, of which the flagged are a part; an undecoded message is no minute. */
+const seenOf = (minutes) => NAMES.filter((name) => name !== "missing" && name !== "undecoded").reduce((all, name) => all + (minutes[name] || 0), 0);
 const STATISTICS = ["max", "mean", "min"];
 
 const pad = (number) => String(number).padStart(2, "0");

@@ -39,7 +39,7 @@ function tellDay(client, minutes, partial) {
   if (client.minutes.flagged) lines.push(`Flagged: ${stretchesOf(minutes, "flagged")} UTC.`);
   if (partial) lines.push(`Of the flagged ones ${partial} muted for a part of the minute only.`);
   if (minutes.guesses.length) lines.push(`Guesses of what was heard: ${guessTally(minutes)}.`);
-  else if (minutes.isForAnalysts) lines.push(minutes.series.some((one) => one.kind === "gain") ? "What could be inferred is not in this store, or was left out of this page." : "No guess of what could be inferred: the model knows Webex's gains only.");
+  else if (minutes.isForAnalysts && minutes.series.length) lines.push(minutes.series.some((one) => one.kind === "gain") ? "What could be inferred is not in this store, or was left out of this page." : "No guess of what could be inferred: the model knows Webex's gains only.");
   byId("day-words").textContent = lines.join(" ");
 }
 
