@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from socket import gethostname
+from platform import node
 from time import monotonic
 
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -201,7 +201,7 @@ class Recorder:
         """
         counts = {self.name: counts_record(self.pipeline.counts)} if with_counts or self._has_only_counts else None
         try:
-            self.store.record(self._facts, self._findings, counts)
+            self.store.record(self._facts, self._findings, counts, self.pipeline.inherited)
         except DBAPIError as error:
             if not is_rows_fault(error):
                 raise
@@ -216,7 +216,7 @@ class Recorder:
         singly: list[tuple[list[Decoded], list[Finding]]] = [([fact], []) for fact in self._facts]
         for facts, findings in singly + [([], [finding]) for finding in self._findings]:
             try:
-                self.store.record(facts, findings)
+                self.store.record(facts, findings, inherited=self.pipeline.inherited)
             except DBAPIError as error:
                 if not is_rows_fault(error):
                     raise
@@ -291,7 +291,7 @@ def build_recorder(
 ) -> Recorder:
     """Return what the live proxy records with, its memory restored from the store."""
     store = Store(state.store_location, LIVE_LOCK_SECONDS)
-    name = LIVE if store.path else f"{LIVE} {gethostname()}"  # several gateways may write into one database
+    name = LIVE if store.path else f"{LIVE} {node()}"  # several gateways may write into one database
     recorder = Recorder(build_pipeline(state, options), store, policies, periods, export, name)
     recorder.restore(now)
     return recorder

@@ -7,8 +7,7 @@ they came. Nothing here opens a socket, reads a clock or knows a vendor.
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -17,13 +16,14 @@ from typing import Final
 from msgspec.structs import replace
 
 from mutewatch.audio_names import names_audio
+from mutewatch.calls import LONG_AGO, Call, Group, group_of, key_of
 from mutewatch.counts import Counts
 from mutewatch.extract import extract, stats_states, unknown_message
 from mutewatch.identity import CANARY, CanaryNames, Names
 from mutewatch.judge import judge, judge_undecoded
 from mutewatch.limits import DEFAULT_LIMITS, Limits
 from mutewatch.messages import says_nothing
-from mutewatch.minutes import CallMinutes, Minutes
+from mutewatch.minutes import CallMinutes
 from mutewatch.mitigate import Mitigation, with_sent
 from mutewatch.mute import MuteTracker, Stretch
 from mutewatch.places import NEARBY
@@ -48,31 +48,11 @@ IDLE = timedelta(minutes=15)  # after this a call keeps only its last report, so
 FORGET = timedelta(hours=12)  # after this a call is over
 TIDY_EVERY = timedelta(minutes=1)
 BODILESS: Final = ("GET", "HEAD", "OPTIONS", "CONNECT")  # none was seen of these: that does not mean one was lost
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What could be inferred is part of what a leak means; of a minute that was not muted nothing is inferred.
 GUESSED: Final = (Verdict.FLAGGED, Verdict.MUTE_UNKNOWN)
 
 Judged = tuple[Finding, Sequence[AudioReport]]  # and the reports to guess from; none where nothing is guessed
-
-
-@dataclass(slots=True)
-class _Call:
-    """One client's minutes in one call under one signature, and after which time they await judgement."""
-
-    minutes: Minutes
-    dirty_after: datetime | None = None
-
-    def touch(self, since: datetime) -> None:
-        self.dirty_after = since if self.dirty_after is None else min(self.dirty_after, since)
-
-
-@dataclass(slots=True)
-class _Group:
-    """All that was reported under one call id, by `_key` (a call id is the client's word)."""
-
-    calls: dict[tuple[str, str, bool], _Call] = field(default_factory=dict)
-    last_heard: datetime = LONG_AGO
 
 
 class Pipeline:
@@ -92,10 +72,11 @@ class Pipeline:
         self._mute = mute or MuteTracker(limits=limits)
         self._stats = stats_states(limits)
         self.use(Matcher(signatures, left_out))
-        self._groups: OrderedDict[str, _Group] = OrderedDict()
+        self._groups: OrderedDict[str, Group] = OrderedDict()
         self._dirty: dict[str, None] = {}  # ids of groups that await judgement, in order
         self._open: dict[str, None] = {}  # of these, and of others, those with a minute that still goes on
         self._ready: list[Judged] = []
+        self.inherited: set[Hashable] = set()  # keys of findings that rest on nothing heard since a restart
         self._tidied_at = LONG_AGO
 
     def use(self, matcher: Matcher) -> None:
@@ -232,6 +213,7 @@ class Pipeline:
                 by_client = now - self._mute.clock_offset(group_id)
                 self._await_end(group_id, call, by_client)
                 deque(self._judge_call(group_id, call, by_client - AHEAD, by_client), 0)  # what was open stays so
+                call.is_inherited = True
         self._dirty, self._ready = {}, []
         self._tidy(now)
 
@@ -244,12 +226,12 @@ class Pipeline:
         return findings
 
     def _add_report(self, report: AudioReport, *, is_alone: bool) -> bool:
-        group_id, source = _group_id(report.call, report.client), report.source
+        group_id, source = group_of(report.call, report.client), report.source
         group = self._group(group_id, source.seen_at or report.ends_at)
-        key = _key(report)
+        key = key_of(report)
         if key not in group.calls:
             kind = CallSamples if report.is_sample else CallMinutes
-            group.calls[key] = _Call(kind(report.client, report.call, source.signature, self._limits))
+            group.calls[key] = Call(kind(report.client, report.call, source.signature, self._limits))
         minutes = group.calls[key].minutes
         addresses, excess = len(minutes.addresses), minutes.excess
         changed_after = minutes.add(report)
@@ -298,8 +280,8 @@ class Pipeline:
                 call.touch(since)
             self._dirty[group_id] = None
 
-    def _group(self, group_id: str, heard_at: datetime) -> _Group:
-        group = self._groups.setdefault(group_id, _Group())
+    def _group(self, group_id: str, heard_at: datetime) -> Group:
+        group = self._groups.setdefault(group_id, Group())
         group.last_heard = max(group.last_heard, heard_at)
         self._groups.move_to_end(group_id)
         if len(self._groups) > self._limits.calls:
@@ -343,13 +325,17 @@ class Pipeline:
                 if since != call.dirty_after:
                     yield from self._judge_call(group_id, call, since, by_client)
 
-    def _await_end(self, group_id: str, call: _Call, now: datetime | None) -> None:
-        """Have a call wait for the end of its newest minute, if that still goes on by the client's clock."""
+    def _await_end(self, group_id: str, call: Call, now: datetime | None) -> None:
+        """Have a call wait for the end of its newest minute, if that still goes on by the client's clock.
+
+        An inherited one waits longer: a gateway that still hears it judges it first, and knows more.
+        """
+        now = now - AHEAD if now is not None and call.is_inherited else now
         call.dirty_after = call.minutes.open_since(now) if now is not None else None
         if call.dirty_after is not None:
             self._open[group_id] = None
 
-    def _judge_call(self, group_id: str, call: _Call, since: datetime, now: datetime | None) -> Iterator[Judged]:
+    def _judge_call(self, group_id: str, call: Call, since: datetime, now: datetime | None) -> Iterator[Judged]:
         """Judge the minutes that end after `since`; those before serve the classifier as its window."""
         minutes, until = call.minutes, call.dirty_after
         names, app = (minutes.client, *minutes.addresses), minutes.signature.app
@@ -359,17 +345,18 @@ class Pipeline:
 
         for minute, window in minutes.judgeable(since, until, mute, self._model.horizon if self._model else 0):
             if minute.is_open and now is not None and now < minute.ends_at + AHEAD:
-                call.touch(minute.starts_at)
+                call.await_judgement(minute.starts_at)
                 self._open[group_id] = None
                 continue
             finding = judge(minute)
+            (self.inherited.add if call.is_inherited else self.inherited.discard)(finding.key)
             yield finding, window if finding.verdict in GUESSED else ()
 
     def _mute_during(self, report: AudioReport) -> MuteSummary:
         """The client's mute state in the minute that `report` is of, as far as it is known now."""
-        group_id, app = _group_id(report.call, report.client), report.source.signature.app
+        group_id, app = group_of(report.call, report.client), report.source.signature.app
         group = self._groups.get(group_id)
-        call = group.calls.get(_key(report)) if group else None
+        call = group.calls.get(key_of(report)) if group else None
         names = {report.client, *([report.source.address] if report.source.address else [])}
         names |= call.minutes.addresses if call else set()
         return self._mute.summary(group_id, names, report.starts_at, report.ends_at, app)
@@ -388,12 +375,3 @@ class Pipeline:
             late = self._by_clock_of(group_id, now) - timedelta(minutes=LATENESS_MINUTES)
             self._mute.forget_before(group_id, min((late, *(minutes.first_starts_at for minutes in every))))
         self._mute.forget_addresses(now - FORGET)
-
-
-def _group_id(call: str, client: str) -> str:
-    return call or f"client {client}"
-
-
-def _key(report: AudioReport) -> tuple[str, str, bool]:
-    """What tells the minutes of one call apart: who, under which signature, and whether they are made of samples."""
-    return (report.client, report.source.signature.id, report.is_sample)

@@ -9,27 +9,29 @@
 One `Store` belongs to one thread. Readers in other processes do not disturb it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from mutewatch import database
 from mutewatch.errors import OperatorError
 from mutewatch.identity import CANARY
 from mutewatch.migrations import prepare
-from mutewatch.records import Decoded, Finding
+from mutewatch.records import Decoded, Finding, Verdict
 from mutewatch.rollup import leaving, open_again, roll_up
 from mutewatch.sinks.record import Record
 from mutewatch.stored import STORED, Kinds, finding_row, read
-from mutewatch.tables import daily, findings, inputs, kinds, last_by_key, messages, microseconds
+from mutewatch.tables import daily, findings, inputs, key_names, kinds, last_by_key, messages, microseconds
 from mutewatch.upsert import upsert
 
+_AT_ONCE: Final = 500  # keys of one query
 _STORED_KINDS: Final = "mutewatch.kinds"  # what a connection knows to be in its store
 
 
@@ -70,10 +72,12 @@ class Store:
         facts: Iterable[Decoded],
         found: Iterable[Finding],
         counts: Mapping[str, dict[str, Any]] | None = None,
+        inherited: Collection[Hashable] = (),
     ) -> None:
         """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError.
 
-        `counts`: what inputs that go on have given so far, by name.
+        `counts`: what inputs that go on have given so far, by name. `inherited`: keys of findings that rest on what
+        another process has recorded alone. These, and missing minutes, take the place of nothing that was seen.
         """
         message_rows = last_by_key([_message_row(fact) for fact in facts], messages)
         self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
@@ -83,6 +87,8 @@ class Store:
             return
         used = {row["kind"] for row in finding_rows} - {None}
         with self._engine.begin() as connection:
+            known = _seen(connection, [_key(row) for row in finding_rows if _is_weak(row, inherited)])
+            finding_rows = [row for row in finding_rows if _key(row) not in known] if known else finding_rows
             upsert(connection, messages, message_rows)
             # of the connection: whoever restores an older database, ends it
             stored: set[int] = connection.info.setdefault(_STORED_KINDS, set())
@@ -175,6 +181,24 @@ class Store:
         """Return what is known of findings that were deleted for their age: day, signature, verdict, number."""
         with self._reading() as connection:
             return [dict(row) for row in connection.execute(select(daily).order_by(*daily.primary_key)).mappings()]
+
+
+_key: Final = itemgetter(*key_names(findings))
+
+
+def _is_weak(row: Record, inherited: Collection[Hashable]) -> bool:
+    """May it be that another process knows more of this minute?"""
+    return row["verdict"] == Verdict.MISSING or (bool(inherited) and _key(row) in inherited)
+
+
+def _seen(connection: Connection, keys: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return those of `keys` under which a minute that was seen is stored."""
+    columns, found = tuple(findings.primary_key), set()
+    for start in range(0, len(keys), _AT_ONCE):
+        these = tuple_(*columns).in_(keys[start : start + _AT_ONCE])
+        query = select(*columns).where(these, findings.c.verdict != Verdict.MISSING.value)
+        found |= {tuple(row) for row in connection.execute(query)}
+    return found
 
 
 def _message_row(decoded: Decoded) -> Record:

@@ -1,6 +1,6 @@
 """The live recorder: what it was given is in the store once, whatever the store went through."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ class TroubledStore(Store):
         facts: Iterable[Decoded],
         found: Iterable[Finding],
         counts: Mapping[str, dict[str, Any]] | None = None,
+        inherited: Collection[Hashable] = (),
     ) -> None:
         facts = list(facts)
         if self.is_away:
@@ -44,7 +45,7 @@ class TroubledStore(Store):
             raise DatabaseError("INSERT", {}, Exception("database disk image is malformed"))
         if any(decoded.source.body_sha256 == self.refused for decoded in facts):
             raise ValueError("not to be stored")
-        super().record(facts, found, counts)
+        super().record(facts, found, counts, inherited)
 
 
 @pytest.fixture

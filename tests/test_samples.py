@@ -235,7 +235,8 @@ def test_after_a_restart_the_minute_that_went_on_is_judged() -> None:
     for one in decoded(MUTED, sample(55, 0.2), sample(65, 0.3)):
         through.absorb(one)
     through.take_as_judged(at(1.2))
-    assert [f.starts_at for f in through.advance(at(3))] == [at(1)]
+    assert through.advance(at(3)) == []  # another gateway may still hear the client: it judges first
+    assert [f.starts_at for f in through.advance(at(4.1))] == [at(1)]
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])

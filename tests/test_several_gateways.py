@@ -14,14 +14,16 @@ from mutewatch.compose import PipelineOptions, Recorder, build_recorder
 from mutewatch.config import open_state
 from mutewatch.forget import forget
 from mutewatch.history import History
-from mutewatch.records import Exchange, Verdict
+from mutewatch.identity import Names
+from mutewatch.pipeline import Pipeline
+from mutewatch.records import AudioReport, Exchange, MuteEvent, Verdict
 from mutewatch.retention import Periods, Retention
 from mutewatch.rollup import wait_for_others
 from mutewatch.store import Store
 from mutewatch.stored import finding_row
 from mutewatch.tables import findings
 from mutewatch.upsert import upsert
-from tests.facts import at, exchange
+from tests.facts import at, decoded, exchange, press, sample
 from tests.postgres_support import PostgreSQL
 from tests.report_scene import DAY, finding
 
@@ -37,7 +39,7 @@ def url(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def gateway(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch, days: int = 30) -> Recorder:
-    monkeypatch.setattr(compose, "gethostname", lambda: host)
+    monkeypatch.setattr(compose, "node", lambda: host)
     options = PipelineOptions(activity=False, assume_muted=True, show_clients=True)
     return build_recorder(open_state(tmp_path / host), options, at(0), periods=Periods(days))
 
@@ -153,4 +155,68 @@ def test_a_gateway_that_comes_back_says_nothing_new_of_the_others_clients(
         recorder.tick(at(300))
         assert recorder.store.verdicts() == {"flagged": 20}
     again.close()
+    other.close()
+
+
+def of_samples(url: str, name: str) -> Recorder:
+    """A gateway whose clients report every ten seconds."""
+    return Recorder(Pipeline((), Names(None)), Store(url), name=name)
+
+
+def say(recorder: Recorder, *facts: AudioReport | MuteEvent) -> None:
+    for one in decoded(*facts):
+        recorder.pipeline.absorb(one)
+        recorder.store.record([one], ())
+    times = [fact.source.seen_at for fact in facts if fact.source.seen_at]
+    recorder.store.record((), recorder.pipeline.advance(max(times)), inherited=recorder.pipeline.inherited)
+
+
+READINGS = [sample(5 + 10 * number, 0.1) for number in range(6)]  # nothing varies; the first two alone do not show it
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_gateway_that_comes_back_in_a_minute_that_another_hears_leaves_it_to_that_one(
+    url: str, is_first: bool, is_closed: bool
+) -> None:
+    hearing, back = of_samples(url, "live gw-1"), of_samples(url, "live gw-2")
+    say(hearing, press(-60, True), *READINGS[:2])
+    back.restore(at(0.3))
+    say(hearing, *READINGS[2:])
+    both = (back, hearing) if is_first else (hearing, back)
+    for recorder in both:
+        recorder.tick(at(2))
+    if is_closed:
+        back.close()
+    for recorder in (hearing,) if is_closed else both:
+        recorder.tick(at(5))
+    assert [(one.rule, one.samples and one.samples.number) for one in hearing.store.findings()] == [("MW-STILL", 6)]
+    for recorder in both:
+        recorder.store.close()
+
+
+def test_a_minute_that_nobody_judged_is_judged_by_who_comes_back(url: str) -> None:
+    killed = of_samples(url, "live gw-1")
+    say(killed, press(-60, True), sample(5, 0.1), sample(15, 0.3))
+    back = of_samples(url, "live gw-1")
+    back.restore(at(0.5))
+    back.tick(at(2))
+    assert list(back.store.findings()) == []
+    back.tick(at(4))
+    assert [one.rule for one in back.store.findings()] == ["MW-MUTED"]
+    for recorder in (killed, back):
+        recorder.store.close()
+
+
+@pytest.mark.usefixtures("url")
+def test_a_minute_that_one_gateway_saw_is_not_missing_because_another_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (gateway(tmp_path, host, monkeypatch) for host in ("gw-1", "gw-2"))
+    one.record([message(1, 1, 1)])
+    other.restore(at(1))
+    one.record([message(1, 1, minute) for minute in range(2, 6)])
+    one.close()
+    other.record([message(1, 1, 8)])  # its clients go through the other now; 6 and 7 nobody saw
+    assert other.store.verdicts() == {"flagged": 6, "missing": 2}
     other.close()
