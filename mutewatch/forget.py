@@ -57,6 +57,20 @@ def addresses(store: Store, name: str) -> list[str]:
     return sorted(found - {name})
 
 
+def ids_in_calls(store: Store, name: str) -> list[str]:
+    """Return the calls of the client `name`, and its ids in them, that messages name which tell no address.
+
+    Such messages may tell no client either, but that a button was pressed in a call.
+    """
+    of_client = select(findings.c.call).where(findings.c.client == name, findings.c.call != "").distinct()
+    with store.begin() as connection:
+        calls = set(connection.execute(of_client).scalars())
+        told = connection.execute(select(messages.c.facts).where(messages.c.address == "")).scalars()
+        events = [(event["call"], event["participant"]) for facts in told for event in facts["mute"]]
+    participants = {participant for call, participant in events if call in calls}
+    return sorted({one for event in events for one in event if one in calls | participants} - {None, name})
+
+
 def _keys(store: Store, table: Table, name: str) -> list[tuple[object, ...]]:
     with store.begin() as connection:
         return [tuple(row) for row in connection.execute(select(*table.primary_key).where(_names(table, name)))]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -16,6 +17,8 @@ from msgspec.structs import replace
 
 from mutewatch.commands.backup import backup
 from mutewatch.commands.forget import forget_client
+from mutewatch.commands.scan import ScanOptions, scan
+from mutewatch.compose import PipelineOptions
 from mutewatch.config import StateDirectory, open_state
 from mutewatch.errors import OperatorError
 from mutewatch.history import History
@@ -110,6 +113,25 @@ def test_forget_finds_a_name_whatever_stands_in_it(location: Path | str, state: 
             assert sum(store.verdicts().values()) == len(names) - left
             forget_client(name, location, state, dry_run=False)
         assert (store.verdicts(), list(store.facts_since(NOW - timedelta(days=9999), 9))) == ({}, [])
+
+
+def test_forget_names_the_calls_that_messages_without_an_address_tell_of(
+    tmp_path: Path, state: StateDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.db"
+    scan([SAMPLE / "meeting.har"], ScanOptions(state.root, store=path), PipelineOptions(activity=False))
+    with Store(path) as store:
+        (client,) = {finding.client for finding in store.findings()}
+    names = re.compile(r"(?:client|call|participant)-[0-9a-f]{12,16}")
+    left, forgotten = [client], set()
+    while left:
+        name = left.pop()
+        capsys.readouterr()
+        forget_client(name, path, state, dry_run=False)
+        forgotten.add(name)
+        left += sorted(set(names.findall(capsys.readouterr().out)) - forgotten - {*left})
+    assert {name.partition("-")[0] for name in forgotten} == {"client", "call", "participant"}
+    assert names.findall(path.read_bytes().decode("latin-1")) == []
 
 
 def test_forget_takes_nobody_whose_name_differs_in_a_capital(location: Path | str, state: StateDirectory) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mutewatch.config import StateDirectory
 from mutewatch.errors import OperatorError
-from mutewatch.forget import addresses, count, forget
+from mutewatch.forget import addresses, count, forget, ids_in_calls
 from mutewatch.identity import Names, load_or_create_key
 from mutewatch.store import Store
 
@@ -25,12 +25,15 @@ def forget_client(client: str, location: Path | str, state: StateDirectory, *, d
         if not found:
             print(f"{store.name}: nothing is known of {client}")
         for name in found:
-            others = addresses(store, name)
+            others, ids = addresses(store, name), ids_in_calls(store, name)
             told = count(store, name) if dry_run else forget(store, name)
             rows = ", ".join(f"{number} {table}" for table, number in sorted(told.items()) if number)
             print(f"{store.name}: {'would delete' if dry_run else 'deleted'} {rows} of {name}")
             if others:
                 print(f"Its messages came from {', '.join(others)}: if nobody else uses that, forget it, too.")
+            if ids:
+                told_by = "Messages that tell no address name its calls, and its ids in them"
+                print(f"{told_by}: {', '.join(ids)}: if nobody else is meant, forget these, too.")
         if found and not dry_run:
             _tell_what_may_remain(store)
 
