@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_discover import discover
 from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app
+from mutewatch.cli_help import PLAIN, PlainGroup
 from mutewatch.cli_options import (
     ActivityOption,
     AddressOption,
@@ -39,14 +39,14 @@ from mutewatch.errors import InputError, OperatorError
 ORDER = ("scan", "show", "report", "serve", "export", "discover", "live", "check", "canary", "ca", "convert")
 HELP = """Shows, minute by minute, whether a video-conferencing client sends audio-derived data while it is muted.
 
+\b
 Start here:
-
-- `mutewatch scan FILE --store my.db`
-- `mutewatch report --store my.db -o report.html`
+  mutewatch scan FILE --store my.db
+  mutewatch report --store my.db -o report.html
 """
 
 
-class _InOrder(TyperGroup):
+class _InOrder(PlainGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands as they are listed."""
         return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
@@ -57,7 +57,7 @@ app = typer.Typer(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=PLAIN,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(signatures_app, name="signatures")
@@ -93,6 +93,7 @@ def scan(
             help="Captures (pcap, pcapng, .gz, .zst, - for stdin), HAR files, mitmproxy flow dumps, JSON Lines of "
             "exchanges, API-hook logs.",
             show_default=False,
+            readable=False,
         ),
     ],
     keylog: KeylogOption = None,
@@ -166,7 +167,9 @@ def scan(
 
 @app.command()
 def convert(
-    paths: Annotated[list[Path], typer.Argument(help="Captures: pcap, pcapng, .gz, .zst.", show_default=False)],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Captures: pcap, pcapng, .gz, .zst.", show_default=False, readable=False)
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="What to write: .mitm (mitmproxy flows), .har, or .pcapng.")
     ],

@@ -9,7 +9,9 @@ from mutewatch.cli_options import EngineOption, KeylogOption, SignaturesOption
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="Capture, HAR file, flow dump or log.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="Capture, HAR file, flow dump or log.", show_default=False, readable=False)
+    ],
     keylog: KeylogOption = None,
     frame: Annotated[
         int | None, typer.Option("--frame", help="Only the message that ends with this frame.", show_default=False)

@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from mutewatch.cli_help import PlainGroup
 from mutewatch.cli_options import SignaturesOption, StateOption, WithoutOption
 
-app = typer.Typer(help="The gateway's certificates, which hold for telemetry hosts only.", no_args_is_help=True)
+app = typer.Typer(
+    cls=PlainGroup, help="The gateway's certificates, which hold for telemetry hosts only.", no_args_is_help=True
+)
 
 PassphraseOption = Annotated[
     Path | None,

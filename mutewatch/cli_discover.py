@@ -11,16 +11,14 @@ from mutewatch.cli_options import AddressOption, KeylogOption, RotatedOption
 def discover(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Saved traffic, as for `mutewatch scan`.", show_default=False),
+        typer.Argument(help="Saved traffic, as for `mutewatch scan`.", show_default=False, readable=False),
     ],
     keylog: KeylogOption = None,
     host: Annotated[
         list[str] | None,
         typer.Option("--host", help="Host names to look at, e.g. '*.example.com'. Repeatable. (default: all)"),
     ] = None,
-    answers: Annotated[
-        bool, typer.Option("--answers/--no-answers", help="Look at what servers sent, too.", show_default=False)
-    ] = False,
+    answers: Annotated[bool, typer.Option("--answers", help="Look at what servers sent, too.")] = False,
     audio: Annotated[
         Path | None,
         typer.Option("--audio", help="What was played meanwhile (WAV): rank by what follows it.", show_default=False),
@@ -28,9 +26,8 @@ def discover(
     rtp: Annotated[
         bool,
         typer.Option(
-            "--rtp/--no-rtp",
+            "--rtp",
             help="Rank by what follows the audio level beside the client's own RTP, in the same captures.",
-            show_default=False,
         ),
     ] = False,
     start: Annotated[
@@ -47,9 +44,7 @@ def discover(
             min=0,
         ),
     ] = None,
-    names: Annotated[
-        bool, typer.Option("--names/--no-names", help="Let names count that speak of sound.", show_default=False)
-    ] = False,
+    names: Annotated[bool, typer.Option("--names", help="Let names count that speak of sound.")] = False,
     top: Annotated[int, typer.Option("--top", help="How many fields to show.", min=1)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print all fields, as JSON.")] = False,
     html: Annotated[

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-classifier_app = typer.Typer(help="The model behind the guesses.", no_args_is_help=True)
+from mutewatch.cli_help import PlainGroup
+
+classifier_app = typer.Typer(cls=PlainGroup, help="The model behind the guesses.", no_args_is_help=True)
 
 
 @classifier_app.command("import")

@@ -1,4 +1,7 @@
-"""Options that several commands of the command line have in common."""
+"""Options that several commands of the command line have in common.
+
+`readable=False`: whether a file can be read is found out, and said, by whoever reads it; one of many is no wrong usage.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,11 +24,13 @@ StoreOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings of the gateway, TOML. See docs/gateway.md.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="Settings of the gateway, TOML. See docs/gateway.md.", show_default=False, readable=False
+    ),
 ]
 MuteOption = Annotated[
     Path | None,
-    typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted."),
+    typer.Option("--mute", help="When clients were muted: CSV or JSON Lines of time, client, muted.", readable=False),
 ]
 AssumeOption = Annotated[
     Literal["muted", "unmuted"] | None,
@@ -38,7 +43,8 @@ ShowClientsOption = Annotated[
     bool, typer.Option("--show-clients", help="Show client names as they are on the wire, not pseudonyms.")
 ]
 SignatureOption = Annotated[
-    list[Path] | None, typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False)
+    list[Path] | None,
+    typer.Option("--signature", help="One more signature file. Repeatable.", show_default=False, readable=False),
 ]
 SignaturesOption = Annotated[
     Path | None,
@@ -47,6 +53,7 @@ SignaturesOption = Annotated[
         help="Folder with signatures of your own. (default: $MUTEWATCH_SIGNATURES_FOLDER or "
         "~/.config/mutewatch/signatures)",
         show_default=False,
+        readable=False,
     ),
 ]
 WithoutOption = Annotated[
@@ -60,7 +67,7 @@ WithoutOption = Annotated[
 ]
 KeylogOption = Annotated[
     list[Path] | None,
-    typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False),
+    typer.Option("--keylog", "-k", help="NSS key log for captures. Repeatable.", show_default=False, readable=False),
 ]
 EngineOption = Annotated[
     Literal["native", "tshark"], typer.Option("--engine", help="What decodes captures; tshark is the reference.")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from mutewatch.cli_help import PlainGroup
 from mutewatch.cli_options import ConfigOption, SignaturesOption
 
-app = typer.Typer(help="The endpoints that mutewatch knows, and your own.", no_args_is_help=True)
+app = typer.Typer(cls=PlainGroup, help="The endpoints that mutewatch knows, and your own.", no_args_is_help=True)
 
 FilesArgument = Annotated[
     list[Path] | None, typer.Argument(help="Signature files. (default: all that are known)", show_default=False)
