@@ -1,9 +1,10 @@
 """The command line. Each command imports what it needs when it runs, so that --help answers at once."""
 
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -33,7 +34,7 @@ from mutewatch.cli_serve import serve
 from mutewatch.cli_signatures import app as signatures_app
 from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError, OperatorError, refusal, shown
 
 # As a newcomer needs them; typer lists groups behind all commands. What is not named here comes last.
 ORDER = ("scan", "show", "report", "serve", "export", "discover", "live", "check", "canary", "ca", "convert")
@@ -161,7 +162,7 @@ def scan(
     judging = PipelineOptions(mute, assumed, activity, show_clients, files, asked_without(without))
     code = run(paths, options, judging)
     if store:
-        print(stored(store), file=sys.stderr)
+        print(shown(stored(store)), file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -370,6 +371,15 @@ def doctor(state: StateOption = None) -> None:
     raise typer.Exit(run(state or default_state()))
 
 
+def _end(fault: object, code: int) -> NoReturn:
+    print(f"mutewatch: {shown(fault)}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # said already; Python would say it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
 def main() -> None:
     """Run the command line; an operator's mistake is one line on stderr, without a traceback."""
     if isinstance(sys.stdout, TextIOWrapper):
@@ -377,11 +387,13 @@ def main() -> None:
     try:
         app()
     except OperatorError as error:
-        print(f"mutewatch: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error, 2)
     except InputError as error:
-        print(f"mutewatch: {error}", file=sys.stderr)
-        sys.exit(3)
+        _end(error, 3)
+    except OSError as error:
+        if (told := refusal(error)) is None:
+            raise
+        _end(told, 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

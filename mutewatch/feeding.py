@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mutewatch.config import StateDirectory, default_state, open_state
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError, OperatorError, shown
 from mutewatch.flow_records import Flow, RtpStream, Sender, Unidentified
 from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions
@@ -31,7 +31,7 @@ class Feed:
     def __init__(
         self, paths: Sequence[Path], pipeline: Pipeline, summary: Summary, options: ReadOptions, engine: str = "native"
     ) -> None:
-        self.name = " ".join(map(str, paths))
+        self.name = " ".join(map(shown, paths))
         self.flows: list[Flow] = []
         self.ours: list[Flow] = []
         self.unidentified: Counter[Unidentified] = Counter()

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mutewatch.errors import shown
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
 from pcap_tools.files import open_input
@@ -74,7 +75,7 @@ class ApiLogReader:
         with open_input(path) as handle:
             messages = self._messages(self._pieces(handle, options))
             for ordinal, (line, body, offset) in enumerate(messages, start=1):
-                yield _exchange(line, body, Origin(self.name, str(path), ordinal=ordinal, offset=offset))
+                yield _exchange(line, body, Origin(self.name, shown(path), ordinal=ordinal, offset=offset))
 
     def _messages(self, pieces: Iterator[_Piece]) -> Iterator[tuple[bytes, bytes | None, int]]:
         """Yield (request line, body or None, offset) as the module's rules attribute them."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mutewatch.errors import InputError
+from mutewatch.errors import InputError, shown
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Direction, Exchange, Origin
 from pcap_tools.files import open_input
@@ -51,7 +51,7 @@ class ExchangeLogReader:
                 try:
                     if line is None:
                         raise ValueError(f"longer than {self._limits.line:,} bytes")
-                    origin = Origin(self.name, str(path), ordinal=ordinal + 1, offset=start)
+                    origin = Origin(self.name, shown(path), ordinal=ordinal + 1, offset=start)
                     exchange = parse_exchange(line, origin)
                 except (ValueError, RecursionError) as error:
                     if not bad:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from mutewatch.errors import InputError
+from mutewatch.errors import InputError, shown
 from mutewatch.flow import exchanges_from_flow
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
@@ -49,7 +49,7 @@ class FlowDumpReader:
                         return
                     found: list[Exchange] = []
                     if isinstance(flow, HTTPFlow):
-                        origin = Origin(self.name, str(path), offset=offset)
+                        origin = Origin(self.name, shown(path), offset=offset)
                         found = list(exchanges_from_flow(flow, origin, options))
                         number += 1
                 except Exception as error:

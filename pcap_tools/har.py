@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mutewatch.errors import InputError
+from mutewatch.errors import InputError, shown
 from mutewatch.flow import exchange_from_flow
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
@@ -59,7 +59,7 @@ class HarReader:
         bad: list[int] = []
         faults: list[str] = []
         for number, entry in enumerate(entries, start=1):
-            origin = Origin(self.name, str(path), number)
+            origin = Origin(self.name, shown(path), number)
             try:
                 flow = request_to_flow(_request_only(entry))
                 request = _only_what_was_reported(exchange_from_flow(flow, origin), entry)

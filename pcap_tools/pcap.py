@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import structs
 
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError, OperatorError, shown
 from mutewatch.flow_records import Burst, Flow, FlowOutcome, Sender
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange, Origin
@@ -189,7 +189,7 @@ class _Reading:
             file, frame = self._locate(message.last.frame)
             route = Route(
                 self._door,
-                str(file.path),
+                shown(file.path),
                 _text(connection.client[0]),
                 connection.server[1],
                 sni=connection.server_name,
@@ -209,7 +209,7 @@ class _Reading:
                 answer = answer_exchange(exchange, message.response, self._ordinal)
                 file, frame = self._locate(message.response.last.frame)
                 yield (
-                    structs.replace(answer, origin=structs.replace(answer.origin, file=str(file.path), frame=frame)),
+                    structs.replace(answer, origin=structs.replace(answer.origin, file=shown(file.path), frame=frame)),
                     message,
                 )
 
@@ -223,8 +223,8 @@ class _Reading:
             self._ordinal += 1
             file, frame = self._locate(reading.minute.last_frame)
             first_file, first = self._locate(reading.stream.first_frame)
-            origin = Origin(self._door, str(file.path), self._ordinal, frame)
-            yield to_exchange(reading, origin, f"{first_file.path}#{first}"), None
+            origin = Origin(self._door, shown(file.path), self._ordinal, frame)
+            yield to_exchange(reading, origin, f"{shown(first_file.path)}#{first}"), None
 
     def _account_media(self) -> Iterator[tuple[Exchange, None]]:
         """Give the last minutes of all RTP streams, and say what became of these."""
@@ -235,7 +235,7 @@ class _Reading:
             return
         yield from self._media(media.finish())
         found = sorted(media.told, key=lambda stream: stream.first_frame)
-        streams = [to_record(one, str(self._locate(one.first_frame)[0].path), self._frame, _time) for one in found]
+        streams = [to_record(one, shown(self._locate(one.first_frame)[0].path), self._frame, _time) for one in found]
         self._options.on_streams(streams, media.untold)
 
     def _frame(self, frame: int) -> int:
@@ -243,7 +243,7 @@ class _Reading:
 
     def _name(self, connection: "Connection") -> str:
         file, frame = self._locate(connection.tally.first.frame)
-        return f"{file.path}#{frame}"
+        return f"{shown(file.path)}#{frame}"
 
     def _locate(self, frame: int) -> tuple[_File, int]:
         """Return which file a packet is in, and its number there."""
@@ -284,7 +284,7 @@ class _Reading:
     ) -> Flow:
         file, first = self._locate(one.tally.first.frame)
         return Flow(
-            file=str(file.path),
+            file=shown(file.path),
             client=_text(one.client[0]),
             client_port=one.client[1],
             server=_text(one.server[0]),

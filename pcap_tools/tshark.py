@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError, OperatorError, shown
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
 from pcap_tools.capture.framing import Framing, Wholeness, check_framing
@@ -69,7 +69,7 @@ class TsharkReader:
         tshark = shutil.which("tshark")
         if tshark is None:
             raise OperatorError("tshark is not installed: install it (Debian: apt install tshark) and try again")
-        messages = HttpMessages(self.name, str(path), self._limits)
+        messages = HttpMessages(self.name, shown(path), self._limits)
         with _one_keylog(options.keylogs) as keylog:
             preferences = dict(_PREFERENCES) | ({"tls.keylog_file": str(keylog)} if keylog else {})
             for packet in _packets(path, tshark, preferences, framing, self._limits):

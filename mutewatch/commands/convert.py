@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from mutewatch.commands.output import check_files, replacing
 from mutewatch.commands.scan import Exit
-from mutewatch.errors import InputError, OperatorError
+from mutewatch.errors import InputError, OperatorError, shown
 from mutewatch.flow_records import Flow, Unidentified
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Exchange
@@ -49,7 +49,7 @@ def convert(
     heading = "Flows of telemetry hosts" if hosts else "Flows"
     for line in (*flow_lines(flows, heading, with_files=len(paths) > 1), *unidentified_lines(unidentified)):
         print(line)
-    print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {output}.")
+    print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {shown(output)}.")
     for fault in faults:
         print(f"mutewatch: {fault}", file=sys.stderr)
     return Exit.UNREADABLE if faults or any(not flow.messages for flow in flows) or unidentified else Exit.RAN

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, TextIO
 
 from rich.console import Console
 
-from mutewatch.errors import OperatorError
+from mutewatch.errors import OperatorError, is_full
 from mutewatch.ports import Sink
 from mutewatch.records import Finding
 from mutewatch.sinks.csv_file import CsvSink
@@ -163,5 +163,9 @@ def replacing(path: Path, *, is_live: bool = False) -> Iterator[BinaryIO]:
             yield file
         if not is_live:
             made.replace(path)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise OperatorError(f"cannot write {path}: {error.strerror}") from None
     finally:
         made.unlink(missing_ok=True)
