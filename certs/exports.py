@@ -4,6 +4,7 @@ Never a key: only certificates come in. While two roots overlap, clients are giv
 """
 
 import plistlib
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from certs.profile import common_name
 
 Roots = Sequence[x509.Certificate]
 IDENTIFIER: Final = "org.mutewatch.root"
+_WORD: Final = re.compile(r"\b(?:FILE|NAME|FINGERPRINT|THUMBPRINT)\b")
 
 
 class Format(StrEnum):
@@ -59,10 +61,8 @@ def export(roots: Roots, form: Format, file: str) -> Export:
     thumbprint = roots[-1].fingerprint(SHA1()).hex().upper()  # noqa: S303  what Windows calls a certificate by
 
     def text(pattern: str) -> str:
-        pairs = (("FILE", file), ("NAME", name), ("FINGERPRINT", fingerprint), ("THUMBPRINT", thumbprint))
-        for word, value in pairs:
-            pattern = pattern.replace(word, value)
-        return pattern
+        words = {"FILE": file, "NAME": name, "FINGERPRINT": fingerprint, "THUMBPRINT": thumbprint}
+        return _WORD.sub(lambda found: words[found[0]], pattern)  # at once: a path may have such a word in it
 
     return Export(found.write(roots), text(found.install), text(found.uninstall))
 

@@ -209,6 +209,7 @@ def test_every_export_is_the_root_alone_and_says_how_to_install_and_remove_it(st
     given = state.parent / "given"
     assert {"To install: ", "To remove: "} <= set(re.findall(r"^To \w+: ", said, re.MULTILINE))
     assert stat.S_IMODE(given.stat().st_mode) == 0o644
+    assert form is not Format.PEM or f"SSL_CERT_FILE={given}," in said
     content = given.read_bytes()
     if form in (Format.DER, Format.GPO):
         assert x509.load_der_x509_certificate(content) == root
