@@ -24,7 +24,8 @@ def backup(location: Path | str, destination: Path) -> None:
         try:
             _copy(store, destination)
         except (OSError, sqlite3.Error) as error:
-            raise OperatorError(f"cannot write {destination}: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise OperatorError(f"cannot write {destination}: {reason}") from None
         print(f"{store.name}: copied to {destination}, {destination.stat().st_size:,} bytes, and found whole")
 
 

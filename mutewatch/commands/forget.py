@@ -13,8 +13,10 @@ def forget_client(client: str, location: Path | str, state: StateDirectory, *, d
     """Delete, or with `dry_run` count, what names `client`: a pseudonym, or a name on the wire. Print how many rows.
 
     A name on the wire is looked for as it is, and as the pseudonym that the key in `state` makes of it. OperatorError
-    if there is no store.
+    if there is no store, or no name.
     """
+    if not client.strip():  # an unset variable of a script: some rows name nobody
+        raise OperatorError("name whom to forget: a pseudonym, or a name on the wire")
     if isinstance(location, Path) and not location.is_file():
         raise OperatorError(f"no store at {location}")
     names = [client]
