@@ -123,6 +123,17 @@ def test_where_a_draft_cannot_say_the_way_it_is_said(folder: Path) -> None:
     assert not (folder / "getstats.toml").exists()
 
 
+def test_what_was_replayed_in_an_instant_says_nothing_of_behaviour(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replayed = folder / "replayed.jsonl"
+    write_exchanges(replayed, [post(n / 1000, {"level": n * 7 % 31}) for n in range(60)])
+    with pytest.raises(OperatorError, match="no number behaves like sound"):
+        discover([replayed], DiscoverOptions(draft=folder / "replayed.toml"))
+    assert "Too short to see how a number behaves: all of it came within 1 s" in capsys.readouterr().out
+    assert not (folder / "replayed.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -144,7 +155,9 @@ def test_hosts_are_chosen_and_nothing_found_has_a_code_of_its_own(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert discover([folder / "meter.jsonl"], DiscoverOptions(hosts=("*.other.example",))) == Exit.NOTHING_MATCHED
-    assert "0 numbers found" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "0 numbers found" in told and "Ranked" not in told
+    assert "No message to *.other.example was read; without --host all hosts are looked at." in told
     assert discover([folder / "meter.jsonl"], DiscoverOptions(hosts=("*.meter.example",))) == Exit.RAN
 
 
@@ -192,7 +205,7 @@ def test_a_capture_of_webrtc_stats_with_its_keys_gives_level_and_energy_first(
     told = json.loads(capsys.readouterr().out)
     assert {one["field"].split(".")[-1] for one in told["fields"][:2]} == {"audioLevel", "totalAudioEnergy"}
     assert discover([tmp_path / "stats.pcap"], DiscoverOptions(hosts=("*.meter.example",))) == Exit.NOTHING_MATCHED
-    assert "1 flows not opened: no key in log." in capsys.readouterr().out
+    assert "1 flows not opened: no key in log (set SSLKEYLOGFILE" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("is_off", [False, True])

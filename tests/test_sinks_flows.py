@@ -61,18 +61,18 @@ def test_a_record_holds_all_that_is_known_of_a_flow() -> None:
 
 def test_a_closed_flow_is_told_with_its_rhythm_and_the_next_step() -> None:
     assert list(flow_lines([FLOW])) == [
-        "Flows of telemetry hosts: 1 no key in log.",
+        "Flows looked into: 1 no key in log.",
         "  tsa3.webex.com, frames 4 to 90: no key in log (the log has secrets of 3 other handshakes)",
         "    the client sent 3 times, 3,100 bytes at the median, one every 60 s at the median",
-        "What to do about “no key in log”: set SSLKEYLOGFILE before the client starts, and give that file of the same "
-        "session.",
+        "What to do about “no key in log”: set SSLKEYLOGFILE before the client starts, and give its file of that "
+        "session: --keylog FILE.",
     ]
 
 
 @pytest.mark.parametrize("outcome", [FlowOutcome.DECRYPTED, FlowOutcome.CLEARTEXT])
 def test_an_opened_flow_is_only_counted(outcome: FlowOutcome) -> None:
     opened = replace(FLOW, outcome=outcome, messages=3, detail="")
-    assert list(flow_lines([opened, opened])) == [f"Flows of telemetry hosts: 2 {outcome.value}."]
+    assert list(flow_lines([opened, opened])) == [f"Flows looked into: 2 {outcome.value}."]
 
 
 @pytest.mark.parametrize("outcome", FlowOutcome)

@@ -46,7 +46,7 @@ def convert(
             count = _carve(groups, options, flows, file, faults)
         else:
             count = WRITERS[output.suffix](_messages(groups, options, faults), file)
-    heading = "Flows of telemetry hosts" if hosts else "Flows"
+    heading = "Flows"
     for line in (*flow_lines(flows, heading, with_files=len(paths) > 1), *unidentified_lines(unidentified)):
         print(line)
     print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {shown(output)}.")

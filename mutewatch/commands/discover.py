@@ -29,6 +29,7 @@ from mutewatch.flow_records import Flow, FlowOutcome, RtpStream
 from mutewatch.ports import ReadOptions
 from mutewatch.records import Direction
 from mutewatch.signatures import match_host
+from mutewatch.sinks.flows import NEXT_STEP
 from pcap_tools import read_inputs
 
 _ROUTES: Final = 10  # listed; the others are counted
@@ -172,24 +173,12 @@ def _seconds(text: str) -> float:
 def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[str]:
     """Say how the fields were ranked, and all that was not seen or not looked at."""
     gatherer = read.gatherer
-    left, tested = gatherer.left, ranking.tested
-    by = "behaviour and names" if options.names else "behaviour alone"
-    if options.rtp and tested is None:
+    left = gatherer.left
+    if options.rtp and ranking.tested is None:
         yield "No level of a client travels in clear in these captures: nothing to compare with (docs/rtp.md)."
-    if tested is None:
-        yield f"Ranked by {by}: a reason to look, no proof. Play a recording (--audio) for one."
-    elif not tested.bins:
-        yield "The recording and the messages do not overlap for long enough: is --start right? Ranked by " + by + "."
-    else:
-        significant = sum(one.is_significant for one in ranking.fields)
-        yield (
-            f"{significant} of {len(ranking.fields)} fields follow the recording (p < {SIGNIFICANT}, corrected for "
-            f"their number); {tested.bins} bins of time compared."
-        )
-        if tested.least_p >= SIGNIFICANT:
-            yield f"Not enough time for p < {SIGNIFICANT}: {tested.bins} bins give at least {tested.least_p:.2g}."
-        if any(one.followed and one.followed.is_elsewhere for one in ranking.fields):
-            yield "Some follow the recording at another time better than at this: is --start right? Is it a loop?"
+    if not gatherer.messages and options.hosts:
+        yield f"No message to {' or '.join(options.hosts)} was read; without --host all hosts are looked at."
+    yield from _ranked_by(ranking, "behaviour and names" if options.names else "behaviour alone")
     seen = sum(len(stream.fields) for stream in gatherer.streams.values())
     yield f"{seen} numbers found; {len(ranking.fields)} fields vary, in at least {MIN_READINGS} readings."
     for reason, count in sorted(left.messages.items()):
@@ -204,7 +193,33 @@ def _notes(ranking: Ranking, read: _Read, options: DiscoverOptions) -> Iterator[
     if left.untimed:
         yield f"{left.untimed} messages have no time: placed a minute after the one before."
     for reason, count in sorted(read.closed.items()):
-        yield f"{count} flows not opened: {reason}."
+        step = NEXT_STEP.get(FlowOutcome(reason), "")
+        yield f"{count} flows not opened: {reason}{step and f' ({step})'}."
+
+
+def _ranked_by(ranking: Ranking, by: str) -> Iterator[str]:
+    """Say what the ranking rests on, and what may be wrong with it."""
+    tested = ranking.tested
+    if not ranking.fields:
+        return
+    longest = max((one.panel for one in ranking.fields), key=lambda panel: len(panel.ends))
+    if len(longest.ends) < MIN_READINGS:
+        span = f"{len(longest.ends) * longest.period:.0f} s by the clock of the capture"
+        yield f"Too short to see how a number behaves: all of it came within {span}. Was it replayed?"
+    elif tested is None:
+        yield f"Ranked by {by}: a reason to look, no proof. Play a recording (--audio) for one."
+    elif not tested.bins:
+        yield "The recording and the messages do not overlap for long enough: is --start right? Ranked by " + by + "."
+    else:
+        significant = sum(one.is_significant for one in ranking.fields)
+        yield (
+            f"{significant} of {len(ranking.fields)} fields follow the recording (p < {SIGNIFICANT}, corrected for "
+            f"their number); {tested.bins} bins of time compared."
+        )
+        if tested.least_p >= SIGNIFICANT:
+            yield f"Not enough time for p < {SIGNIFICANT}: {tested.bins} bins give at least {tested.least_p:.2g}."
+        if any(one.followed and one.followed.is_elsewhere for one in ranking.fields):
+            yield "Some follow the recording at another time better than at this: is --start right? Is it a loop?"
 
 
 def _print(ranking: Ranking, read: _Read, notes: list[str], top: int) -> None:

@@ -23,6 +23,7 @@ from mutewatch.signatures.model import Signature
 
 _MOST_FIELDS: Final = 12
 _NEAR_THE_BEST: Final = 0.9  # of the first one's score, without a recording
+_LEAST_SCORE: Final = 0.005  # what is printed as 0.00 is none
 _STEPS: Final = {"{json}": "json", "{base64}": "base64", "{gzip}": "gzip"}
 _METHODS: Final = ("POST", "PUT", "PATCH", "WEBSOCKET", "RTP")
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z0-9-]+\.[a-z]+")
@@ -62,6 +63,8 @@ def _chosen(ranking: Ranking) -> list[Ranked]:
     if not ranking.fields:
         raise OperatorError("--draft: no number varies, so there is nothing to draft")
     first = ranking.fields[0]
+    if not first.is_significant and first.score < _LEAST_SCORE:
+        raise OperatorError("--draft: no number behaves like sound, so there is nothing to draft")
     if first.is_significant:
         fields = [one for one in ranking.fields if one.is_significant]
     else:

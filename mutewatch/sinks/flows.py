@@ -13,8 +13,8 @@ from mutewatch.flow_records import Burst, Flow, FlowOutcome, Unidentified
 from mutewatch.sinks.record import Record
 
 SHOWN = 20  # flows in a text; all are in the JSON Lines
-_NEXT_STEP: Final = {
-    FlowOutcome.NO_KEY: "set SSLKEYLOGFILE before the client starts, and give that file of the same session",
+NEXT_STEP: Final = {
+    FlowOutcome.NO_KEY: "set SSLKEYLOGFILE before the client starts, and give its file of that session: --keylog FILE",
     FlowOutcome.BAD_KEY: "the key log names this session but its secrets do not open it: is the file whole?",
     FlowOutcome.NO_HANDSHAKE: "start the capture before the client connects",
     FlowOutcome.CUT: "capture whole packets (tcpdump -s 0)",
@@ -59,9 +59,7 @@ def beacon_of(flow: Flow) -> Beacon | None:
     return None if flow.messages else find_beacon(flow.bursts)
 
 
-def flow_lines(
-    flows: Sequence[Flow], heading: str = "Flows of telemetry hosts", *, with_files: bool = False
-) -> Iterator[str]:
+def flow_lines(flows: Sequence[Flow], heading: str = "Flows looked into", *, with_files: bool = False) -> Iterator[str]:
     """Say in sentences how many flows were opened, and of each that was not, why and what to do.
 
     `with_files`: the frames are of several files, so each is named.
@@ -81,7 +79,7 @@ def flow_lines(
             yield f"    {rhythm(flow.bursts)}"
     if len(closed) > SHOWN:
         yield f"  and {len(closed) - SHOWN} more (--format jsonl shows all)"
-    for outcome, step in _NEXT_STEP.items():
+    for outcome, step in NEXT_STEP.items():
         if step and counts[outcome]:
             yield f"What to do about “{outcome.value}”: {step}."
 
