@@ -45,6 +45,7 @@ OPTIONS: Mapping[Path_, str] = {
     ("clients", "activity"): "--activity",
     ("certificates", "leaf_dir"): "--leaf-dir",
     ("certificates", "passphrase_file"): "--passphrase-file",
+    ("metrics", "listen"): "--metrics",
     ("signatures", "folder"): "--signatures",
     ("signatures", "without"): "--without",
 }

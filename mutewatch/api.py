@@ -103,8 +103,8 @@ def scan(
     activity: bool = True,
     show_clients: bool = False,
     signatures: Iterable[AnyPath] = (),
-    without: Iterable[str] = (),
-    addresses: Iterable[str] = (),
+    without: str | Iterable[str] = (),
+    addresses: str | Iterable[str] = (),
     engine: Literal["native", "tshark"] = "native",
     rotated: bool = False,
     state: AnyPath | None = None,
@@ -117,11 +117,13 @@ def scan(
     files, keylogs = _paths(paths), _paths(keylog)
     if assume not in (None, "muted", "unmuted"):
         raise OperatorError(f"assume={assume!r}: write 'muted' or 'unmuted', or leave it out")
+    if engine not in ("native", "tshark"):
+        raise OperatorError(f"engine={engine!r}: write 'native' or 'tshark', or leave it out")
     check_files(None, files, keylogs)
     timeline = Path(mute) if mute is not None else None
     assumed = None if assume is None else assume == "muted"
     chosen = (*own_files(), *_paths(signatures))
-    judging = PipelineOptions(timeline, assumed, activity, show_clients, chosen, asked_without(tuple(without)))
+    judging = PipelineOptions(timeline, assumed, activity, show_clients, chosen, asked_without(_texts(without)))
     pipeline = build_pipeline(state_or_none(Path(state) if state is not None else None, lambda _: None), judging)
     summary = Summary(
         counts=pipeline.counts,
@@ -129,7 +131,7 @@ def scan(
         has_several_files=len(files) > 1,
         left_out=judging.choice.left_out_ids,
     )
-    options = ReadOptions(keylogs, addresses=tuple(addresses))
+    options = ReadOptions(keylogs, addresses=_texts(addresses))
     for group in [files] if rotated else [(path,) for path in files]:
         for _ in Feed(group, pipeline, summary, options, engine).run(as_one=rotated):
             pass  # the facts stay in the pipeline
@@ -148,6 +150,10 @@ def open_store(path: AnyPath) -> Found:
 
 def _paths(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, str | PathLike) else tuple(Path(path) for path in given)
+
+
+def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _cell(value: object) -> str:

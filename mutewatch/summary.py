@@ -115,7 +115,7 @@ class Summary:
         counts = self.counts
         flagged = self.verdicts["flagged"]
         if flagged:
-            yield f"FLAGGED: in {_count(flagged, 'minute')} audio-derived data left while the client was muted."
+            yield f"FLAGGED: in {number_of(flagged, 'minute')} audio-derived data left while the client was muted."
         if self.held_back:
             told = ", ".join(f"{sent.value}: {n}" for sent in Sent if (n := self.held_back[sent]))
             yield f"Of {self.held_back.total()} of these the gateway kept the values from leaving ({told})."
@@ -124,14 +124,14 @@ class Summary:
         yield from self._message_lines()
         yield from self._capture_lines()
         if counts.canaries:
-            yield f"{_count(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
+            yield f"{number_of(counts.canaries, 'message')} of the canary passed too, in none of these numbers."
         if counts.dark and not self.flows:
             yield (
-                f"{_count(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "
+                f"{number_of(counts.dark, 'connection')} to telemetry hosts stayed closed: no key for it in the log or "
                 "the capture, or no HTTP in it. What went through it is not known."
             )
         judged = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict if v is not Verdict.UNDECODED)
-        yield f"Minutes of {_count(self.clients, 'client')} in {_count(self.calls, 'call')}: {judged}."
+        yield f"Minutes of {number_of(self.clients, 'client')} in {number_of(self.calls, 'call')}: {judged}."
         if self.expired:
             told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(self.expired.items()))
             yield f"Of older minutes, up to {self.expired_until}, only counts are kept: {told}."
@@ -141,7 +141,7 @@ class Summary:
                 f"stayed as it was; {counts.mute_unanswered} whose answer was not seen."
             )
         if self.left_out:
-            yield f"Left out by the operator, so nothing of it was looked for: {', '.join(self.left_out)}."
+            yield from self._left_out_lines()
         if not counts.exchanges and not counts.dark:
             yield "No message was read, so this says nothing about leaks."
         elif not counts.matched and not counts.dark:
@@ -161,7 +161,7 @@ class Summary:
         counts = self.counts
         by_signature = ", ".join(f"{name}: {n}" for name, n in sorted(counts.signatures.items())) or "none"
         yield (
-            f"Read {_count(len(self.inputs), 'input')}: {_count(counts.exchanges, 'message')}, "
+            f"Read {number_of(len(self.inputs), 'input')}: {number_of(counts.exchanges, 'message')}, "
             f"{counts.matched} from known endpoints ({by_signature})."
         )
         if counts.matched:
@@ -171,16 +171,25 @@ class Summary:
             )
         if counts.unmatched:
             told = f": {counts.unmatched_audio} name audio-derived values" if counts.unmatched_audio else ""
-            yield f"No signature knows {_count(counts.unmatched, 'message')} to telemetry hosts{told}."
+            yield f"No signature knows {number_of(counts.unmatched, 'message')} to telemetry hosts{told}."
+
+    def _left_out_lines(self) -> Iterator[str]:
+        """What was not looked for; in a report perhaps only for a part of the time."""
+        partly = [one for one in self.left_out if self.counts.signatures[one]]
+        if wholly := [one for one in self.left_out if one not in partly]:
+            yield f"Left out by the operator, so nothing of it was looked for: {', '.join(wholly)}."
+        if partly:
+            yield f"Left out by the operator for a part of the time: {', '.join(partly)}."
 
     def _capture_lines(self) -> Iterator[str]:
         """What became of the flows and packets of captures."""
         yield from flow_lines(self.flows, with_files=self.has_several_files)
         if self.other_flows:
-            yield f"{_count(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
+            yield f"{number_of(self.other_flows, 'flow')} of other hosts opened for the keys in the log."
         for reason, number in self.skipped.items():
             if reason.startswith(STRANGE_LINK):
-                yield f"{number:,} packets of {reason} could not be read: that is no IP, or encrypted."
+                packets = f"{number:,} packet{'s' * (number != 1)}"
+                yield f"{packets} of {reason} could not be read: that is no IP, or encrypted."
         yield from unidentified_lines(self.unidentified)
         yield from rtp_lines(self.streams, self.untold_streams, with_files=self.has_several_files)
 
@@ -211,5 +220,6 @@ def difference(after: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count(number: int, noun: str) -> str:
+def number_of(number: int, noun: str) -> str:
+    """Return "1 message" or "2 messages"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

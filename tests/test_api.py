@@ -68,6 +68,9 @@ def test_no_finding_does_not_read_as_clean(tmp_path: Path) -> None:
         ({"keylog": "no-such-log"}, "no-such-log: there is no such key log"),
         ({"mute": "no-such-timeline"}, "no-such-timeline"),
         ({"addresses": ["here"]}, "here: not an IP address, such as 192.0.2.7 or 2001:db8::7"),
+        ({"addresses": "here"}, "here: not an IP address, such as 192.0.2.7 or 2001:db8::7"),
+        ({"without": "Zum"}, "no signature and no app is called 'Zum'"),
+        ({"engine": "fast"}, "engine='fast': write 'native' or 'tshark', or leave it out"),
     ],
 )
 def test_what_the_caller_got_wrong_is_said_in_one_line(options: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_telemetry_at_a_path_that_no_signature_knows_is_not_called_clean(state: 
     run = Run("scan", path, "--format", "jsonl", state=state)
     assert (run.summary["matched"], run.summary["unmatched_audio"], run.code) == (0, 1, 3)
     assert [record["verdict"] for record in run.records[:-1]] == ["undecoded"]
-    assert "1 messages that no signature knows, with names of audio-derived values in them" in run.err
+    assert "1 message that no signature knows, with names of audio-derived values" in run.err
 
 
 def test_without_a_place_for_its_key_it_still_scans_and_says_so(tmp_path: Path) -> None:
@@ -226,6 +226,7 @@ def bad_inputs(folder: Path) -> dict[str, Path]:
         "empty": b"",
         "of no known kind": b"\x00\x01\x02\x03" * 100,
         "truncated capture": (SAMPLE / "meeting.pcapng").read_bytes()[:30_001],
+        "packed capture, cut off early": gzip.compress((SAMPLE / "meeting.pcapng").read_bytes())[:12],
         "truncated flow dump": (SAMPLE / "meeting.mitm").read_bytes()[:30_001],
         "truncated HAR": (SAMPLE / "meeting.har").read_bytes()[:30_001],
         "HAR nested 100,000 deep": b'{"log": {"entries": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
@@ -245,6 +246,7 @@ def bad_inputs(folder: Path) -> dict[str, Path]:
         ("empty", "{path}: is empty"),
         ("of no known kind", "{path}: is of no known kind; known are: pcap, pcapng (also .gz, .zst), HAR"),
         ("truncated capture", "{path}: byte "),
+        ("packed capture, cut off early", "{path}: byte 0: holds nothing: empty, or packed and cut off"),
         ("truncated flow dump", "{path}: byte "),
         ("truncated HAR", "{path}: "),
         ("HAR nested 100,000 deep", "{path}: "),

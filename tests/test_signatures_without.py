@@ -334,6 +334,11 @@ def test_a_scan_says_what_it_left_out_and_so_does_every_report_of_its_store(tmp_
     assert json.loads(lines[-1])["left_out"] == ["webex.tsa.v1"]
     assert not [line for line in lines if '"finding"' in line]
     assert TOLD in run("report", "--store", store, "--state", state).stdout
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(meeting.read_bytes())
+    run("scan", other, "--store", store, "--state", state)
+    told = run("report", "--store", store, "--state", state).stdout
+    assert "Left out by the operator for a part of the time: webex.tsa.v1." in told and TOLD not in told
     with Store(store) as opened, opened.begin() as connection:
         for role in Role:
             (shown,) = overview(History(connection), at(0), at(60), role, names=Names(b"k"))["uninspected"]

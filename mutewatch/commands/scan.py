@@ -23,7 +23,7 @@ from mutewatch.pipeline import Pipeline
 from mutewatch.ports import ReadOptions, Sink
 from mutewatch.records import Decoded, Direction, Exchange, Finding, Verdict
 from mutewatch.store import Store
-from mutewatch.summary import Summary
+from mutewatch.summary import Summary, number_of
 from mutewatch.uninspected import Tally, left_out, of_capture, replace_all
 from pcap_tools import STDIN
 from pcap_tools.files import open_input
@@ -224,12 +224,12 @@ def _dark(summary: Summary) -> str:
     """What is known to have been there and could not be read, in words."""
     counts = summary.counts
     parts = (
-        (counts.undecoded, "messages that did not decode"),
-        (counts.unmatched_audio, "messages that no signature knows, with names of audio-derived values in them"),
-        (counts.unread, "messages without a body"),
-        (counts.dark + summary.hidden, "connections that stayed closed"),
+        (counts.undecoded, "message", "that did not decode"),
+        (counts.unmatched_audio, "message", "that no signature knows, with names of audio-derived values"),
+        (counts.unread, "message", "without a body"),
+        (counts.dark + summary.hidden, "connection", "that stayed closed"),
     )
-    return ", ".join(f"{number} {what}" for number, what in parts if number)
+    return ", ".join(f"{number_of(number, noun)} {rest}" for number, noun, rest in parts if number)
 
 
 def _exit_code(summary: Summary, options: ScanOptions) -> Exit:

@@ -62,7 +62,11 @@ class Chunk:
         """Use up the records that are whole. Return what is wrong with the next one, or None."""
         try:
             if not self._state.magic and not self._take_magic():
-                return "is empty" if is_last and not self._size else self._cut(is_last, "the file header")
+                return (
+                    "holds nothing: empty, or packed and cut off"
+                    if is_last and not self._size
+                    else self._cut(is_last, "the file header")
+                )
             layout = self._state.layout
             what = self._parse_pcap(layout) if layout is not None else self._parse_pcapng()
             return self._cut(is_last, what)

@@ -159,7 +159,10 @@ class TlsSession:
             gave_up = self._recovery.gave_up
             return TlsState.NO_HANDSHAKE, gave_up or ("no key in the log opens it" if len(self.keylog) else "")
         if self.client_random not in self.keylog:
-            others = f"the log has secrets of {self.keylog.sessions:,} other connections" if len(self.keylog) else ""
+            known = self.keylog.sessions
+            others = (
+                f"the log has secrets of {known:,} other connection{'s' * (known != 1)}" if len(self.keylog) else ""
+            )
             ech = "its ClientHello may be ECH's outer one" if hello and hello.has_ech else ""
             return TlsState.NO_KEY, "; ".join(part for part in (others, ech) if part)
         if not any(half.application_records for half in self.halves) and not lost:
