@@ -20,6 +20,8 @@ from enum import StrEnum
 from math import inf
 from queue import Empty, SimpleQueue
 
+from sqlalchemy.exc import OperationalError
+
 from addons.counters import WriterCounters
 from addons.journal import LOG_BYTES, Journal
 from addons.recorder import Recorder
@@ -191,8 +193,7 @@ class Committer:
             self._next_at = min(self._commit_at, 2 * done_at - began_at) if _is_alone(items) else self._commit_at
         except Exception as error:
             self.counters.record_failures += 1
-            # the class only: the text of a database error may quote what a client sent
-            logger.warning("mutewatch: commit of %d exchanges failed: %s", len(items), type(error).__name__)
+            logger.warning("mutewatch: commit of %d exchanges failed: %s", len(items), error_text(error))
             return False
         if items:
             self.counters.commits += 1
@@ -282,7 +283,7 @@ class Committer:
                 tidied = recorder.tidy(self._clock())
             except Exception as error:
                 if not self._tidy_failed:
-                    logger.warning("mutewatch: what is too old could not be deleted: %s", type(error).__name__)
+                    logger.warning("mutewatch: what is too old could not be deleted: %s", error_text(error))
                 self._tidy_failed = True
                 self.counters.tidy_failures += 1
                 return
@@ -330,7 +331,7 @@ class Committer:
         except Exception as error:
             self._noted = False
             self.counters.tidy_failures += 1
-            logger.warning("mutewatch: what was not inspected could not be kept: %s", type(error).__name__)
+            logger.warning("mutewatch: what was not inspected could not be kept: %s", error_text(error))
 
     def _finish(self, recorder: Recorder) -> None:
         """Try what is left once more, as long as there is time; what then is not recorded is lost, and counted."""
@@ -348,6 +349,9 @@ class Committer:
         self._note_passed(recorder)
         try:
             recorder.close()
+        except OperationalError as error:
+            self.counters.record_failures += 1
+            logger.warning("mutewatch: the store could not be brought up to date at the stop: %s", error_text(error))
         except Exception:
             self.counters.record_failures += 1
             logger.exception("mutewatch: the store did not close")
@@ -381,7 +385,12 @@ def _is_alone(items: Iterable[Item]) -> bool:
 
 
 def error_text(error: Exception) -> str:
-    """Return what the system says of a file; of all else the class only: its text may quote what a client sent."""
+    """Return what the system says of a file, and the database of itself: full, locked, away.
+
+    Of all else the class only: its text may quote what a client sent.
+    """
+    if isinstance(error, OperationalError):
+        return str(error.orig).partition("\n")[0]
     return str(error) if isinstance(error, OSError) else type(error).__name__
 
 

@@ -28,17 +28,19 @@ class Remark:
 
 def remarks(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
     """Everything there is to say of these settings on this host. `is_running`: its port is meant to be taken."""
-    yield from _ports(settings, is_running)
+    yield from ports(settings, is_running=is_running)
     yield from _reach(settings)
     yield from _canary(settings)
     yield from _exports(settings)
     yield from _traps(settings)
 
 
-def _ports(settings: Settings, is_running: bool) -> Iterator[Remark]:
+def ports(settings: Settings, *, is_running: bool) -> Iterator[Remark]:
+    """Are the ports free, or taken as they should be?"""
     listen, metrics = settings.listen, settings.metrics.address
     kind = socket.SOCK_DGRAM if listen.mode.startswith("wireguard") else socket.SOCK_STREAM
-    yield _port("port", listen.host, listen.port, kind, is_running=is_running)
+    if not listen.mode.startswith("local"):  # which has none
+        yield _port("port", listen.host, listen.port, kind, is_running=is_running)
     if metrics is not None:
         yield _port("metrics port", *metrics, socket.SOCK_STREAM, is_running=is_running)
 
@@ -55,7 +57,7 @@ def _port(name: str, host: str, port: int, kind: socket.SocketKind, *, is_runnin
         text = f"cannot listen on {host or 'every address'}, port {port}: {error.strerror}"
         if error.errno not in TAKEN:
             return Remark(name, False, text, is_fault=True)
-        hint = "as it should be" if is_running else "if mutewatch runs there: check --running"
+        hint = "as it should be" if is_running else "if that is mutewatch: check --running"
         return Remark(name, is_running, f"{text}; {hint}", is_fault=not is_running)
     return Remark(name, not is_running, f"{port} is free{': nothing runs there' if is_running else ''}")
 

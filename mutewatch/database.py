@@ -67,6 +67,17 @@ def open_engine(location: Path | str, lock_seconds: float) -> Engine:
     return engine
 
 
+def check_answers(location: Path | str) -> None:
+    """Connect, and leave everything as it is. OperatorError if that cannot be done."""
+    engine = open_engine(location, 5.0)
+    try:
+        engine.connect().close()
+    except DBAPIError as error:
+        raise OperatorError(f"{shown(location)}: not a store that can be used: {reason(error)}") from None
+    finally:
+        engine.dispose()
+
+
 def shown(location: Path | str) -> str:
     """Return `location` without its password."""
     if isinstance(location, Path):

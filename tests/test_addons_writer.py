@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from addons.committer import Committer, Fate, Item, WriterLimits
 from addons.counters import HookCounters
@@ -460,6 +461,35 @@ def test_an_export_that_fails_is_counted_tried_again_and_holds_up_nothing(
     told = [message for message in caplog.messages if "could not be exported" in message]
     assert len(told) == 1
     assert "Permission denied: '/var/log/eve.json'" in told[0]
+
+
+def test_what_a_database_says_of_itself_is_told_and_what_may_quote_a_client_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(Fake):
+        def record(self, exchanges: Sequence[Exchange]) -> list[Decision]:
+            if exchanges:
+                raise IntegrityError("INSERT", {}, Exception("Key (client)=(jane) exists"))
+            return []
+
+        def tidy(self, now: datetime) -> Tidied:
+            raise OperationalError("DELETE", {}, Exception("database or disk is full\nCONTEXT: jane"))
+
+        def close(self) -> None:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    async def scenario() -> None:
+        writer = make(tmp_path, Full())
+        await until(lambda: "could not be deleted" in caplog.text)
+        await writer.put_and_wait(exchange(b"a"), 20)
+        assert writer.stop(20)
+        assert writer.status()["record_failures"] >= 1
+
+    run(scenario)
+    assert "mutewatch: commit of 1 exchanges failed: IntegrityError" in caplog.messages
+    assert "mutewatch: what is too old could not be deleted: database or disk is full" in caplog.messages
+    assert "at the stop: database or disk is full" in caplog.text
+    assert "Traceback" not in caplog.text and "jane" not in caplog.text
 
 
 def test_while_a_message_waits_one_step_of_export_is_done_and_no_more(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from mutewatch.identity import Names, load_or_create_key
 from mutewatch.report.payload import SAMPLE
 from mutewatch.store import Store
 from mutewatch.uninspected import Passed, Tally, add_to
+from tests.live_support import free_port
 from tests.postgres_support import PostgreSQL
 from tests.test_store_databases import FACTS, FINDING, named
 from tests.test_store_hours import check
@@ -226,6 +227,7 @@ def command(state: Path, *words: str, **environment: str) -> str:
 
 def test_commands_take_a_url_as_option_and_from_the_environment(postgresql: PostgreSQL, tmp_path: Path) -> None:
     url, state = postgresql.new_place(), tmp_path / "state"
+    assert "answers" in command(state, "check", MUTEWATCH_STORE_URL=url, MUTEWATCH_LISTEN_PORT=str(free_port()))
     command(state, "scan", str(SAMPLE / "meeting.har"), "--store", url, "--no-activity")
     by_option = command(state, "report", "--store", url, "--format", "jsonl")
     by_environment = command(state, "report", "--format", "jsonl", MUTEWATCH_STORE_URL=url)

@@ -117,6 +117,23 @@ def test_check_finds_a_state_directory_that_is_open_to_others(folder: Path) -> N
     assert "open to others: chmod go=" in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "postgresql://u:secret@127.0.0.1:1/x",
+            "postgresql+psycopg://u:***@127.0.0.1:1/x: not a store that can be used",
+        ),
+        ("here", "write postgresql+psycopg://user@host/database"),
+    ],
+)
+def test_check_finds_a_database_that_does_not_answer(folder: Path, url: str, said: str) -> None:
+    variables = {"MUTEWATCH_LISTEN_PORT": str(free_port()), "MUTEWATCH_STORE_URL": url}
+    told = run("mutewatch check --state state", folder, **variables)
+    assert (told.returncode, "secret" in told.stdout) == (2, False)
+    assert said in " ".join(told.stdout.split())
+
+
 def test_check_finds_a_port_that_is_taken_unless_it_runs_already(folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -125,6 +142,9 @@ def test_check_finds_a_port_that_is_taken_unless_it_runs_already(folder: Path) -
         command = "mutewatch check --state state"
         assert run(command, folder, MUTEWATCH_LISTEN_PORT=port).returncode == 2
         assert run(f"{command} --running", folder, MUTEWATCH_LISTEN_PORT=port).returncode == 0
+        started = run("mutewatch live --state state", folder, MUTEWATCH_LISTEN_PORT=port)
+        told = f"cannot listen on 127.0.0.1, port {port}: Address already in use; if that is mutewatch: check --running"
+        assert (started.returncode, started.stderr) == (2, f"mutewatch: {told}\n")
         metrics = {"MUTEWATCH_METRICS_LISTEN": f"127.0.0.1:{port}", "MUTEWATCH_LISTEN_PORT": str(free_port())}
         assert run(command, folder, **metrics).returncode == 2
         assert run(f"{command} --running", folder, **metrics).returncode == 0

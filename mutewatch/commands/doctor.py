@@ -142,6 +142,20 @@ def _store(state: StateDirectory) -> Iterator[Check]:
         yield Check("store", False, str(error), is_fault=True)
 
 
+def _database(state: StateDirectory) -> Iterator[Check]:
+    """Does PostgreSQL answer? Its tables stay as they are: a gateway of an older version may be at work in them."""
+    from mutewatch.database import check_answers, shown
+
+    where = state.store_location
+    if isinstance(where, Path):
+        return
+    try:
+        check_answers(where)
+        yield Check("store", True, f"{shown(where)} answers")
+    except OperatorError as error:
+        yield Check("store", False, str(error), is_fault=True)
+
+
 def _authority(state: StateDirectory) -> Iterator[Check]:
     from certs.authority import Authority
     from certs.names import CertificateError
@@ -190,4 +204,4 @@ CHECKS: tuple[Callable[[StateDirectory], Iterator[Check]], ...] = (
     _package_names,
 )
 # Those that a gateway stands on, for `mutewatch check`, beside its signatures.
-GATEWAY_CHECKS = (_model, _state_directory, _authority)
+GATEWAY_CHECKS = (_model, _state_directory, _database, _authority)

@@ -28,9 +28,12 @@ def live(
     if wanted:
         print(printed(wanted[0], loaded), end="")
         return 0
+    from addons.gateway_remarks import ports
     from addons.launch import run
     from addons.launched import Launched
 
+    if taken := next((one.text for one in ports(loaded.settings, is_running=False) if one.is_fault), None):
+        raise OperatorError(taken)  # mitmproxy would say it later, in its own words
     return run(launch_settings(loaded.settings, extra), Launched(loaded, values, extra))
 
 
