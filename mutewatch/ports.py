@@ -21,6 +21,7 @@ class ReadOptions:
     keylogs: tuple[Path, ...] = ()
     is_host: Callable[[str], bool] = field(default=lambda _name: True)
     addresses: tuple[str, ...] = ()
+    others_by_key: bool = True  # also flows that name another host, if their key is in the log
     follow: bool = False
     wants_answer: Callable[[str, str | None, str], bool] = field(default=lambda _method, _host, _path: False)
     on_bytes: Callable[[int], None] = field(default=lambda _count: None)  # progress: bytes consumed so far

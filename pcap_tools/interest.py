@@ -18,6 +18,7 @@ class Interest:
     addresses: dict[bytes, str | None] = field(default_factory=dict)  # and whose they are
     keeps: Keeps = keep_none  # the bodies of which responses are wanted too?
     media: bool = False  # and RTP streams?
+    others_by_key: bool = True  # and flows that name another host, if their key is in the log?
 
 
 class Known:
@@ -47,9 +48,9 @@ class Known:
         """Why a TLS flow is ours; None: it is not."""
         if hello.sni is not None and self.is_host(hello.sni):
             return Basis.SNI
-        if hello.random in self._keylog:
-            return Basis.KEY
         is_hidden = hello.sni is None or hello.has_ech
+        if hello.random in self._keylog and (is_hidden or self._interest.others_by_key):
+            return Basis.KEY
         if server in self._interest.addresses or (server in self.addresses and is_hidden):
             return Basis.ADDRESS
         return None

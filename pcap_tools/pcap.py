@@ -110,7 +110,7 @@ class _Reading:
         addresses = {_address(text): None for text in options.addresses}
         keeps = keep_all if keep_responses else partial(is_wanted, options.wants_answer)
         self._table = FlowTable(
-            Interest(options.is_host, dict(addresses), keeps, media=options.on_streams is not None),
+            Interest(options.is_host, dict(addresses), keeps, options.on_streams is not None, options.others_by_key),
             self._keylog,
             limits,
             reads_once=self._reads_once,

@@ -259,8 +259,21 @@ def test_a_conversion_on_the_command_line(state: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mitm"
     run = Run("convert", *paths, "-k", keylogs[0], "--host", "*.webex.com", "-o", out, state=state)
     assert (run.code, run.err) == (0, "")
-    assert run.out == f"Flows of telemetry hosts: 2 decrypted.\nWrote 60 messages to {out}.\n"
+    assert run.out == f"Flows: 2 decrypted.\nWrote 60 messages to {out}.\n"
     assert len(list(read_inputs([out], ReadOptions()))) == 60
+
+
+@pytest.mark.parametrize(("suffix", "wrote"), [(".mitm", 21), (".har", 21), (".pcapng", None)])
+def test_of_a_capture_with_all_keys_only_the_hosts_that_were_asked_for_are_converted(
+    suffix: str, wrote: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    assert convert([CAPTURE], out, (), ("tsa*.webex.com",), (), False) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Flows: 1 decrypted.\n") and (wrote is None or f"Wrote {wrote} messages" in told)
+    assert {exchange.host for exchange in read_inputs([out], ReadOptions())} == {"tsa3.webex.com"}
+    assert convert([CAPTURE], out, (), ("nobody.example",), (), False) == 0
+    assert capsys.readouterr().out.startswith("Wrote 0 ")
 
 
 def test_a_conversion_says_what_stayed_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

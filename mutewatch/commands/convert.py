@@ -38,7 +38,12 @@ def convert(
         raise OperatorError(f"for {CAPTURE} a capture is read twice, and standard input can be read once: name a file")
     flows: list[Flow] = []
     unidentified: Counter[Unidentified] = Counter()
-    options = ReadOptions(keylogs, _chosen(hosts), addresses, on_flow=flows.append, on_unidentified=unidentified.update)
+    options = ReadOptions(
+        *(keylogs, _chosen(hosts), addresses),
+        others_by_key=not hosts,  # a capture for somebody else must not hold what was not asked for
+        on_flow=flows.append,
+        on_unidentified=unidentified.update,
+    )
     faults: list[InputError] = []
     groups = [tuple(paths)] if rotated else [(path,) for path in paths]
     with replacing(output) as file:
@@ -46,8 +51,7 @@ def convert(
             count = _carve(groups, options, flows, file, faults)
         else:
             count = WRITERS[output.suffix](_messages(groups, options, faults), file)
-    heading = "Flows"
-    for line in (*flow_lines(flows, heading, with_files=len(paths) > 1), *unidentified_lines(unidentified)):
+    for line in (*flow_lines(flows, "Flows", with_files=len(paths) > 1), *unidentified_lines(unidentified)):
         print(line)
     print(f"Wrote {count} {'packets' if output.suffix == CAPTURE else 'messages'} to {shown(output)}.")
     for fault in faults:
@@ -69,7 +73,10 @@ def _messages(
         try:
             for path in paths:
                 _check_kind(path)
-            yield from CaptureReader(keep_responses=True).read_messages(paths, options)
+            for exchange, message in CaptureReader(keep_responses=True).read_messages(paths, options):
+                # of a flow whose beginning is missing only its messages tell the host
+                if exchange.host is None or options.addresses or options.is_host(exchange.host):
+                    yield exchange, message
         except InputError as fault:
             faults.append(fault)
 
