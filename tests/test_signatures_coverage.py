@@ -7,7 +7,7 @@ import pytest
 
 from mutewatch.commands.signatures import list_signatures, show
 from mutewatch.errors import OperatorError
-from mutewatch.signatures import FOLDER, Signature, load_signature, load_signatures
+from mutewatch.signatures import FOLDER, Signature, known_signatures, load_signature, load_signatures
 from mutewatch.signatures.coverage import coverage_page, known_apps
 from mutewatch.signatures.described import WIDTH, describe
 
@@ -90,6 +90,10 @@ def test_the_list_points_to_the_page_and_names_own_files(tmp_path: Path, capsys:
     assert "docs/coverage.md" in told
     assert "mine.toml" in told
     assert f"Your own are in {tmp_path}." in told
+    lines = told.partition("Your own")[0].splitlines()
+    assert [line for line in lines if len(line) > WIDTH] == []
+    hosts = {host for signature in known_signatures(tmp_path) for host in signature.hosts}
+    assert hosts <= set(told.replace(",", " ").split())  # whole, to be copied
     show("example.tsa", tmp_path)
     assert str(tmp_path / "mine.toml") in capsys.readouterr().out
 

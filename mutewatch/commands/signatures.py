@@ -1,19 +1,17 @@
 """`mutewatch signatures`: what is known, whether it holds, and the beginnings of more."""
 
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 from mutewatch.errors import OperatorError
 from mutewatch.signatures import Signature, known_signatures, load_signature, load_signatures, own_files, schema
 from mutewatch.signatures.choice import asked_without, choose
 from mutewatch.signatures.coverage import coverage_page
-from mutewatch.signatures.described import describe
+from mutewatch.signatures.described import WIDTH, describe
 from mutewatch.signatures.draft import skeleton, unfinished
 from mutewatch.signatures.fixtures import run_fixtures
 from mutewatch.signatures.lint import Remark, lint
@@ -34,15 +32,18 @@ def list_signatures(folder: Path | None, config: Path | None = None) -> None:
         folder, without = chosen.folder, chosen.without
     left_out = choose(known_signatures(folder), without).left_out_ids
     own = {load_signature(path).id: path for path in own_files(folder)}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("signature", "says", "confidence", "hosts", "from"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "signature")
+    rows = [("signature", "says", "confidence", "from; hosts below")]
+    hosts: list[Sequence[str]] = [()]
     for signature in known_signatures(folder):
         where = own[signature.id].name if signature.id in own else BUNDLED
-        where += "\nLEFT OUT" if signature.id in left_out else ""
-        hosts = "\n".join(signature.hosts) or "any"
-        table.add_row(signature.id, _says(signature), signature.confidence, hosts, where)
-    Console(highlight=False).print(table)
+        where += ", LEFT OUT" if signature.id in left_out else ""
+        rows.append((signature.id, _says(signature), signature.confidence, where))
+        hosts.append(signature.hosts or ["any"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, names in zip(rows, hosts, strict=True):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for line in textwrap.wrap(", ".join(names), WIDTH - 4, break_on_hyphens=False, break_long_words=False):
+            print(f"    {line}")
     yours = f"Your own are in {own_files(folder)[0].parent}.\n" if own else ""
     print(
         f"\n{yours}One of them: mutewatch signatures show ID. Which app tells what, and what nobody\n"
