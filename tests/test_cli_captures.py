@@ -82,6 +82,13 @@ def capture(tmp_path: Path) -> Path:
 # -- scan -------------------------------------------------------------------------------------------------------
 
 
+def test_verify_of_what_is_no_capture_says_that_nobody_was_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Here([Path(shutil.copy(SAMPLE / "meeting.har", tmp_path))], ScanOptions(verify=True), capsys)
+    assert (run.code, "tshark was not asked, as no flow of a capture was looked into" in run.err) == (0, True)
+
+
 @pytest.mark.tshark
 @pytest.mark.usefixtures("tshark")
 def test_verify_asks_tshark_and_says_what_it_thinks(

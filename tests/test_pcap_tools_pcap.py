@@ -123,7 +123,7 @@ def test_a_key_log_of_another_session_is_told_from_one_that_is_none(tmp_path: Pa
     other.write_bytes(converse(Settings(), count=1, flows=1).keylog)
     reading = read(without_keys(), tmp_path, keylog=other)
     assert reading.error == ""
-    assert "other connections" in reading.flows[0].detail
+    assert "secrets of 1 other connection" in reading.flows[0].detail
     none = tmp_path / "none.keys"
     none.write_text("this is a letter\n")
     assert "no TLS secrets in it; a key log has lines such as" in read(without_keys(), tmp_path, keylog=none).error

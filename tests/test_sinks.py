@@ -112,6 +112,28 @@ def test_the_table_fits_eighty_columns() -> None:
     assert any(line.startswith("undecoded: ") for line in lines)
 
 
+def read_from(finding: Finding, file: str, frame: int) -> Finding:
+    assert finding.source
+    origin = replace(finding.source.origin, file=file, frame=frame)
+    return replace(finding, source=replace(finding.source, origin=origin))
+
+
+def test_of_several_files_the_table_says_in_which_a_frame_is() -> None:
+    one = findings()[0]
+    first, second = read_from(one, "a.pcap", 54), read_from(replace(one, call="C2"), "b.pcap", 54)
+    assert "a.pcap" not in shown([first])
+    lines = shown([first, second]).splitlines()
+    assert [line for line in lines if "pcap" in line] == ["a.pcap:", "b.pcap:"]
+    assert lines[lines.index("b.pcap:") + 1].startswith("C1 in call C2")
+
+
+def test_of_a_call_in_several_files_each_frame_has_the_number_of_its_own() -> None:
+    one = findings()[0]
+    screen = shown([read_from(one, "b.pcap", 3), read_from(replace(one, minute="9"), "a.pcap", 54)])
+    assert "2: frame 3" in screen and "1: frame 54" in screen
+    assert "\n1 : a.pcap\n2 : b.pcap\n" in screen
+
+
 @pytest.mark.parametrize("early", [0.001, 0.4, -0.001, -0.4])
 def test_a_minute_has_the_same_name_as_on_the_page(early: float) -> None:
     finding = findings()[0]

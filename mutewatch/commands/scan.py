@@ -201,6 +201,8 @@ def _scan_group(
         opinion = second_opinion(paths, feed.flows, bodies, feed.reading)
         summary.opinions.append(str(opinion))
         summary.is_doubted |= opinion.is_doubt
+    elif options.verify:
+        summary.opinions.append(f"{feed.name}: tshark was not asked, as no flow of a capture was looked into")
 
 
 def _is_request(exchange: Exchange) -> bool:

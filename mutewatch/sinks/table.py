@@ -33,9 +33,10 @@ class TableSink:
         self._findings += findings
 
     def flush(self) -> None:
+        several = len(_files(self._findings)) > 1
         readable = [finding for finding in self._findings if finding.verdict is not Verdict.UNDECODED]
         for _key, call in groupby(readable, lambda f: (f.client, f.call, f.signature.id)):
-            self._print_call(list(call))
+            self._print_call(list(call), with_files=several)
         for finding in self._findings:
             if finding.verdict is Verdict.UNDECODED:
                 self._console.print(_undecoded_line(finding), soft_wrap=True)
@@ -44,15 +45,25 @@ class TableSink:
     def close(self) -> None:
         self.flush()
 
-    def _print_call(self, findings: Sequence[Finding]) -> None:
-        self._console.print(_call_table(findings))
+    def _print_call(self, findings: Sequence[Finding], *, with_files: bool) -> None:
+        files = _files(findings) if with_files else []
+        if len(files) == 1:
+            self._console.print(Text(f"{files.pop()}:"), soft_wrap=True)
+        self._console.print(_call_table(findings, files))
+        for number, file in enumerate(files, 1):
+            self._console.print(Text(f"{number} : {file}"), soft_wrap=True)
         if any(_muted(finding).endswith(UNKNOWN_PART) for finding in findings):
             self._console.print(
                 f"{UNKNOWN_PART} : for a part of the minute it is not known whether the client was muted"
             )
 
 
-def _call_table(findings: Sequence[Finding]) -> Table:
+def _files(findings: Iterable[Finding]) -> list[str]:
+    """Where the evidence is: frames count in one of these files."""
+    return sorted({file for finding in findings if finding.source and (file := finding.source.origin.file)})
+
+
+def _call_table(findings: Sequence[Finding], files: Sequence[str]) -> Table:
     first = findings[0]
     signature = first.signature
     title = (
@@ -69,18 +80,18 @@ def _call_table(findings: Sequence[Finding]) -> Table:
         if start and start.date() != day:
             day = start.date()
             table.add_row(Text(str(day), style="dim"))
-        table.add_row(*_cells(finding))
+        table.add_row(*_cells(finding, files))
     return table
 
 
-def _cells(finding: Finding) -> tuple[Text, ...]:
+def _cells(finding: Finding, files: Sequence[str]) -> tuple[Text, ...]:
     return (
         Text(f"{start:%H:%M:%S}" if (start := _start(finding)) else ""),
         Text(finding.verdict, style=STYLES[finding.verdict]),
         Text(_muted(finding)),
         Text(_values(finding)),
         Text(_guess(finding.guess)),
-        Text(_where(finding.source.origin) if finding.source else ""),
+        Text(_where(finding.source.origin, files) if finding.source else ""),
     )
 
 
@@ -126,7 +137,10 @@ def _guess(guess: ActivityGuess | None) -> str:
     return f"{guess.label} {'>99%' if share > 0.99 else f'{share:.0%}'}{gaps}"
 
 
-def _where(origin: Origin) -> str:
+def _where(origin: Origin, files: Sequence[str] = ()) -> str:
+    """Where a message is, in which of `files`, counted from 1, if there are several."""
+    if files and origin.file:
+        return f"{files.index(origin.file) + 1}: {_where(origin)}"
     if origin.frame is not None:
         return f"frame {origin.frame}"
     if origin.offset is not None:
