@@ -152,6 +152,32 @@ def test_the_start_names_the_store_and_the_way_in(
 
 
 @pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("text.db", "text.db cannot be read now: file is not a database\n"),
+        (
+            "postgresql://u:secret@127.0.0.1:1/x",
+            "postgresql+psycopg://u:***@127.0.0.1:1/x cannot be read now: connection",
+        ),
+    ],
+)
+def test_the_terminal_is_told_why_a_store_cannot_be_read(tmp_path: Path, store: str, said: str) -> None:
+    state, text = make_private(tmp_path / "state"), tmp_path / "text.db"
+    text.write_text("no database, and long enough to be looked at as one would be")
+    place = str(text) if store == text.name else store
+    with subprocess.Popen(
+        command(state, "--listen", "127.0.0.1:0", "--store", place), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr
+            told = process.stderr.readline()
+            assert said in told and "secret" not in told
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda folder: (folder / "key.pem").chmod(0o644), "is open to everybody: chmod o="),

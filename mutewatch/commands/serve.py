@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from mutewatch.serve.desk import Settings
+    from mutewatch.serve.reading import ReadOnlyStore
     from mutewatch.serve.tokens import TokenFile
 
 CONNECTIONS = 64  # at a time; a browser opens six
@@ -86,9 +87,10 @@ def serve(root: Path, options: ServeOptions) -> int:
     check_reach(options, host, tokens)
     context = _tls(options)
     access = Access(tokens, anonymous=None if options.needs_token else Role.VIEWER)
+    store = ReadOnlyStore(options.store)
     desk = Desk(
         _settings(options, host),
-        ReadOnlyStore(options.store),
+        store,
         access,
         Names(load_or_create_key(state.client_key)),
         partial(audit, state.root),
@@ -119,11 +121,29 @@ def serve(root: Path, options: ServeOptions) -> int:
             await super().startup(sockets)
             url = _url(self.servers[0].sockets[0].getsockname(), has_tls=context is not None)
             print(*_greeting(url, link, options), sep="\n", flush=True)
-            if isinstance(options.store, Path) and not options.store.is_file():
-                print(f"mutewatch: there is no store at {options.store} yet", file=sys.stderr)
 
-    Server(config).run(sockets=[_bound(config)])
+    bound = _bound(config)
+    if told := _why_away(store, options.store):
+        print(f"mutewatch: {told}", file=sys.stderr)
+    Server(config).run(sockets=[bound])
     return 0
+
+
+def _why_away(store: "ReadOnlyStore", location: Path | str) -> str | None:
+    """Say why the store cannot be read now, to whoever may know paths and hosts; None if it can be."""
+    from sqlalchemy.exc import DBAPIError
+
+    from mutewatch.database import reason, shown
+    from mutewatch.serve.reading import StoreAwayError
+
+    if isinstance(location, Path) and not location.is_file():
+        return f"there is no store at {location} yet"
+    try:
+        with store.look():
+            return None
+    except StoreAwayError as away:
+        why = reason(away.__cause__) if isinstance(away.__cause__, DBAPIError) else away
+        return f"{shown(location)} cannot be read now: {why}"
 
 
 def parse_listen(text: str) -> tuple[str, int]:
