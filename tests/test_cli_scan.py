@@ -326,6 +326,12 @@ def test_an_interrupted_scan_keeps_what_it_found(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["minutes"]["flagged"] == 16
 
 
+def test_a_minus_is_standard_output(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Run("scan", SAMPLE / "meeting.har", "--format", "csv", "--output", "-", state=state)
+    assert (run.code, run.out.startswith("verdict,"), (tmp_path / "-").exists()) == (0, True, False)
+
+
 def test_a_body_has_one_hash_however_it_was_packed_and_whatever_memory_was_left_behind_it(
     state: Path, tmp_path: Path
 ) -> None:

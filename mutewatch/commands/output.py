@@ -129,8 +129,8 @@ def check_files(output: Path | None, inputs: Iterable[Path], keylogs: Iterable[P
 
 @contextmanager
 def open_output(path: Path | None, *, is_live: bool = False) -> Iterator[TextIO]:
-    """Yield stdout, or what becomes the file at `path` (`replacing`)."""
-    if path is None:
+    """Yield stdout, also for `-`, or what becomes the file at `path` (`replacing`)."""
+    if path is None or path == Path("-"):
         yield sys.stdout
         return
     with replacing(path, is_live=is_live) as file, TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
