@@ -393,7 +393,7 @@ def main() -> None:
     except OSError as error:
         if (told := refusal(error)) is None:
             raise
-        _end(told, 2)
+        _end(told, 3)  # not 2, with which a service is not started again
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -67,13 +67,14 @@ def open_engine(location: Path | str, lock_seconds: float) -> Engine:
     return engine
 
 
-def check_answers(location: Path | str) -> None:
-    """Connect, and leave everything as it is. OperatorError if that cannot be done."""
+def why_silent(location: Path | str) -> str | None:
+    """Connect, and leave everything as it is; return why that fails, or None. OperatorError for a wrong URL."""
     engine = open_engine(location, 5.0)
     try:
         engine.connect().close()
+        return None
     except DBAPIError as error:
-        raise OperatorError(f"{shown(location)}: not a store that can be used: {reason(error)}") from None
+        return reason(error)
     finally:
         engine.dispose()
 

@@ -35,7 +35,7 @@ def run(*arguments: object, state: Path, out: Path | None = None) -> subprocess.
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
 def test_an_output_without_space_is_told_in_one_line(form: str, tmp_path: Path) -> None:
     done = run("scan", CAPTURE, "--format", form, state=tmp_path, out=FULL)
-    assert (done.returncode, done.stderr) == (2, f"mutewatch: cannot write: {os.strerror(errno.ENOSPC)}\n")
+    assert (done.returncode, done.stderr) == (3, f"mutewatch: cannot write: {os.strerror(errno.ENOSPC)}\n")
 
 
 def test_a_file_that_finds_no_space_is_named_and_what_was_there_stays(
@@ -64,7 +64,7 @@ def test_a_folder_that_may_not_be_looked_into_is_no_fault_of_ours(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/var/lib/mutewatch/mutewatch.db")
 
     monkeypatch.setattr(cli, "app", closed)
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="3"):
         cli.main()
     told = f"mutewatch: /var/lib/mutewatch/mutewatch.db: {os.strerror(errno.EACCES)}\n"
     assert capsys.readouterr().err == told

@@ -143,15 +143,19 @@ def _store(state: StateDirectory) -> Iterator[Check]:
 
 
 def _database(state: StateDirectory) -> Iterator[Check]:
-    """Does PostgreSQL answer? Its tables stay as they are: a gateway of an older version may be at work in them."""
-    from mutewatch.database import check_answers, shown
+    """Does PostgreSQL answer? Its tables stay as they are: a gateway of an older version may be at work in them.
+
+    That it does not is no fault of the settings: at a boot it may come later, and a service is then started again.
+    """
+    from mutewatch.database import shown, why_silent
 
     where = state.store_location
     if isinstance(where, Path):
         return
     try:
-        check_answers(where)
-        yield Check("store", True, f"{shown(where)} answers")
+        why = why_silent(where)
+        told = "answers" if why is None else f"does not answer, and the proxy starts only once it does: {why}"
+        yield Check("store", why is None, f"{shown(where)} {told}")
     except OperatorError as error:
         yield Check("store", False, str(error), is_fault=True)
 
