@@ -282,7 +282,7 @@ def test_a_file_that_may_not_be_read_says_so(state: Path, tmp_path: Path) -> Non
     path.write_bytes(b"x")
     path.chmod(0)
     run = Run("scan", path, state=state)
-    assert (run.code, run.err) == (3, f"mutewatch: {path}: cannot be read: Permission denied\n")
+    assert (run.code, run.err) == (3, f"mutewatch: {path}: no permission to read it\n")
 
 
 def peak_mebibytes(path: Path, state: Path) -> float:
