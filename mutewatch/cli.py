@@ -1,16 +1,15 @@
 """The command line. Each command imports what it needs when it runs, so that --help answers at once."""
 
-import os
 import sys
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mutewatch.cli_analysts import show
 from mutewatch.cli_ca import app as ca_app
 from mutewatch.cli_discover import discover
+from mutewatch.cli_end import run
 from mutewatch.cli_export import export
 from mutewatch.cli_groups import classifier_app
 from mutewatch.cli_help import PLAIN, PlainGroup
@@ -34,7 +33,7 @@ from mutewatch.cli_serve import serve
 from mutewatch.cli_signatures import app as signatures_app
 from mutewatch.cli_store import backup, forget, prune
 from mutewatch.config import default_state, store_location
-from mutewatch.errors import InputError, OperatorError, refusal, shown
+from mutewatch.errors import shown
 
 # As a newcomer needs them; typer lists groups behind all commands. What is not named here comes last.
 ORDER = ("scan", "show", "report", "serve", "export", "discover", "live", "check", "canary", "ca", "convert")
@@ -371,44 +370,9 @@ def doctor(state: StateOption = None) -> None:
     raise typer.Exit(run(state or default_state()))
 
 
-def _end(fault: object, code: int) -> NoReturn:
-    print(f"mutewatch: {shown(fault)}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:  # said already; Python would say it again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
-
-
 def main() -> None:
     """Run the command line; an operator's mistake is one line on stderr, without a traceback."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # bytes of a file's name, say, that are no text
-    try:
-        app()
-    except OperatorError as error:
-        _end(error, 2)
-    except InputError as error:
-        _end(error, 3)
-    except OSError as error:
-        if (told := refusal(error)) is None:
-            raise
-        _end(told, 3)  # not 2, with which a service is not started again
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if (reason := _store_reason(error)) is None:
-            raise
-        print(f"mutewatch: the store cannot be read or written: {reason}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _store_reason(error: Exception) -> str | None:
-    """Return what the database says of itself if `error` is its own: locked, full, damaged, away."""
-    from sqlalchemy.exc import DBAPIError
-
-    # the first line only: PostgreSQL's next ones quote what is in the rows
-    return (str(error.orig).splitlines() or [""])[0] if isinstance(error, DBAPIError) else None
+    run(app)
 
 
 if __name__ == "__main__":
