@@ -21,7 +21,7 @@ from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
 from mutewatch.history import History
 from mutewatch.identity import Names
-from mutewatch.records import Finding, Origin, Verdict
+from mutewatch.records import Finding, Origin, SignatureRef, Verdict
 from mutewatch.report.build import ReportOptions, static_report
 from mutewatch.report.payload import Role
 from mutewatch.sinks.record import wireshark_filter
@@ -245,8 +245,17 @@ def test_apps_that_count_no_minutes_are_not_said_to_miss_none(it: Watched, folde
     store = write_store(folder / "uncounted.db", [sampled("a", 1, 0.1, 0.2, 0.4)])
     it.open(page_of(store, folder / "uncounted.html"))
     unseen = it.page.locator("#unseen").inner_text()
-    assert "Jitsi Meet: 1 minute seen, which this app does not count: whether any is missing cannot be known." in unseen
+    assert "Jitsi Meet: 1 minute seen that the client does not count: whether any is missing cannot be known." in unseen
     assert "Missing: none" not in unseen
+
+
+def test_an_app_that_counts_some_minutes_is_not_said_to_count_none(it: Watched, folder: Path) -> None:
+    statistics = SignatureRef("webex.rtcmetrics.v2", 1, "Webex", "code")
+    rows = [replace(sampled("a", 1, 0.1, 0.2, 0.4), signature=statistics), finding("b", 1)]
+    it.open(page_of(write_store(folder / "both.db", rows), folder / "both.html"))
+    unseen = it.page.locator("#unseen").inner_text()
+    assert "1 of 1 minute that clients counted were seen" in unseen
+    assert "Webex: 1 minute seen that the client does not count" in unseen
 
 
 def test_clients_of_several_apps_say_of_which(it: Watched, meeting: Path, folder: Path) -> None:

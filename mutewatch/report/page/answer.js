@@ -107,7 +107,7 @@ function unseen(told) {
   const totals = told.totals;
   const apps = Object.keys(uncounted);
   if (counted) lines.push(`${seen.toLocaleString("en-GB")} of ${count(counted, "minute")} that clients counted were seen (${percent(seen, counted)}).`);
-  if (apps.length) lines.push(`${apps.join(", ")}: ${count(sum(uncounted), "minute")} seen, which ${apps.length === 1 ? "this app does" : "these apps do"} not count: whether any is missing cannot be known.`);
+  if (apps.length) lines.push(`${apps.join(", ")}: ${count(sum(uncounted), "minute")} seen that the client does not count: whether any is missing cannot be known.`);
   lines.push(counted || apps.length ? `Judged: ${count(judged, "minute")} of those seen.` : "No minute of this time is in the store.");
   if (counted) lines.push(totals.missing ? `Missing: ${count(totals.missing, "minute")}${mutedOfMissing(told)}; counted by the client, but the report was not seen.` : "Missing: none.");
   lines.push(totals["mute-unknown"] ? `Mute state unknown: ${count(totals["mute-unknown"], "minute")}. Not clean.` : "Mute state unknown: none.");

@@ -65,7 +65,7 @@ function guessesInWords(minutes) {
 function missingWords(client, minutes) {
   const told = ["missing", "undecoded"].filter((name) => client.minutes[name]).map((name) => `${client.minutes[name]} ${name}, ${stretchesOf(minutes, name)}`);
   const isCounted = client.apps.every((app) => !(app in state.all.coverage.uncounted));
-  return `Not seen: ${told.join("; ") || "none"}${isCounted ? "" : "; these minutes are counted by nobody, so what is missing is not known"}`;
+  return `Not seen: ${told.join("; ") || "none"}${isCounted ? "" : "; of minutes that the client does not count it is not known whether any is missing"}`;
 }
 
 const closedWords = (minutes) => `Not inspected: ${minutes.closed.map(([from, to, reason]) => `${clock(from)} to ${clock(to)}, ${reason}`).join("; ") || "nothing known"}`;
