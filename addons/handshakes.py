@@ -18,6 +18,7 @@ from certs.names import CertificateError
 from mutewatch.uninspected import Reason
 
 REFUSED = "The client does not trust the proxy's certificate"  # in mitmproxy's words: the client sent such an alert
+UNSEEN = "connection closed early"  # ... it left while we waited for the server, and was shown no certificate
 ECH = 0xFE0D  # encrypted_client_hello
 
 
@@ -98,11 +99,17 @@ class Handshakes:
             self._note(data.context.client, address[0], Reason.ECH if has_ech else Reason.NO_NAME)
             self._warn("uninspected", "a connection to a telemetry host did not name it, and passed through")
 
+    def stood(self, data: tls.TlsData) -> None:
+        """Note a client that has gone on: it does not refuse our certificate."""
+        sni = data.context.client.sni
+        if sni is not None:
+            self._pins.trust(client_address(data.context), sni.lower())
+
     def failed(self, data: tls.TlsData) -> None:
         """Note a client that did not go on: who refuses our certificate passes from now on, or is refused each time.
 
         Whoever fails for another reason (goes away, sends another alert, knows no cipher or version of ours) may do so
-        once: a client that cannot be opened must not be kept from its server for good.
+        once at a time: a client that cannot be opened must not be kept from its server for good.
         """
         client = data.context.client
         if client.sni is None or not self._gate.inspects(client.sni):
@@ -113,7 +120,7 @@ class Handshakes:
         error = data.conn.error or ""
         if REFUSED in error:
             self._pins.add(address, host, now)
-        elif not self._leaves.has_given(client.sni) or not self._pins.suspect(address, host, now):
+        elif error == UNSEEN or not self._leaves.has_given(client.sni) or not self._pins.suspect(address, host, now):
             self._counters.handshakes_failed += 1
             return
         self._counters.refused_by_client += 1

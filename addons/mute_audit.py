@@ -212,6 +212,10 @@ class MuteAudit:
         if self._live is not None:
             self._live.handshakes.start(data)
 
+    def tls_established_client(self, data: tls.TlsData) -> None:
+        if self._live is not None:
+            self._live.handshakes.stood(data)
+
     def tls_failed_client(self, data: tls.TlsData) -> None:
         if self._live is not None:
             self._live.handshakes.failed(data)

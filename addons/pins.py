@@ -40,6 +40,10 @@ class Pins:
             self._suspected.popitem(last=False)
         return False
 
+    def trust(self, client: str, host: str) -> None:
+        """`client` accepted our certificate for `host`: what failed before was no refusal."""
+        self._suspected.pop((client, host), None)
+
     def add(self, client: str, host: str, now: float) -> None:
         """`client` refused our certificate for `host`."""
         self._expiry[client, host] = now + self.ttl_seconds

@@ -1,15 +1,19 @@
 """Clients that do not accept our certificate: remembered, let through or refused, and always counted."""
 
+import contextlib
+import socket
 import ssl
+import threading
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 import trustme
 
 from addons.pins import SUSPICION_SECONDS, Pins
 from tests.live_recorder import recorded
-from tests.live_support import OTHER, TELEMETRY, Scene, sha256
+from tests.live_support import OTHER, TELEMETRY, Proxy, Scene, sha256
 
 CLIENT, HOST = "192.0.2.7", "tsa3.webex.com"
 
@@ -41,6 +45,15 @@ def test_and_not_if_the_first_time_is_long_ago() -> None:
     pins = Pins(ttl_seconds=3_600)
     assert not pins.suspect(CLIENT, HOST, now=0)
     assert not pins.suspect(CLIENT, HOST, now=SUSPICION_SECONDS + 1)
+
+
+def test_and_not_if_our_certificate_was_accepted_in_between() -> None:
+    pins = Pins(ttl_seconds=3_600)
+    assert not pins.suspect(CLIENT, HOST, now=0)
+    pins.trust("192.0.2.8", HOST)
+    pins.trust(CLIENT, HOST)
+    assert not pins.suspect(CLIENT, HOST, now=1)
+    assert pins.suspect(CLIENT, HOST, now=2)
 
 
 def test_the_stalest_is_forgotten_first() -> None:
@@ -80,6 +93,50 @@ def test_a_client_that_knows_no_cipher_of_ours_fails_twice_and_is_then_let_throu
             secure.sendall(b"POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % TELEMETRY.encode())
             assert secure.recv(12) == b"HTTP/1.1 204"
         proxy.wait_status(handshakes_failed=1, refused_by_client=1, pinned=1, messages=0)
+
+
+def say_hello(proxy: Proxy) -> socket.socket:
+    """A client that has asked for a telemetry host, and does not go on."""
+    plain = socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+    plain.sendall(f"CONNECT {TELEMETRY}:443 HTTP/1.1\r\n\r\n".encode())
+    assert b" 200 " in plain.recv(4096)
+    outgoing = ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=TELEMETRY)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    plain.sendall(outgoing.read())
+    return plain
+
+
+@pytest.mark.live
+def test_a_client_that_is_served_may_go_away_again_and_again(live: Scene) -> None:
+    with live.proxy() as proxy:
+        for turn in range(1, 4):
+            with say_hello(proxy) as plain:
+                assert plain.recv(100)  # our certificate
+            proxy.wait_status(handshakes_failed=turn)
+            assert proxy.post(TELEMETRY, b"{}") == 204
+        proxy.wait_status(refused_by_client=0, pinned=0, messages=3)
+
+
+@pytest.mark.live
+def test_a_client_that_tires_of_waiting_for_the_server_has_refused_nothing(live: Scene) -> None:
+    may_go_on = threading.Event()
+    shake_hands = live.upstream.server.finish_request
+
+    def finish_request(request: Any, client_address: Any) -> None:
+        may_go_on.wait(20)
+        shake_hands(request, client_address)
+
+    live.upstream.server.finish_request = finish_request  # type: ignore[method-assign]
+    with live.proxy() as proxy:
+        for _ in range(2):
+            say_hello(proxy).close()
+        proxy.wait_status(intercepted=2)
+        may_go_on.set()
+        proxy.wait_status(handshakes_failed=2)
+        assert proxy.post(TELEMETRY, b"{}") == 204
+        proxy.wait_status(refused_by_client=0, pinned=0, messages=1)
 
 
 @pytest.mark.live
