@@ -42,9 +42,10 @@ class Live:
         if settings.without != before.without:
             choice, hosts = settings.choice, settings.hosts
             self.matcher = Matcher(choice.used, choice.left_out)
+            opened = Gate(self.gate.patterns)
             self.gate.use(hosts)
             self.leaves.use(hosts)
-            cut(lambda name: not self.gate.inspects(name))
+            cut(lambda name: opened.inspects(name) and not self.gate.inspects(name))
         self.writer.use(settings.policies, settings.periods, self.matcher)
 
     @property

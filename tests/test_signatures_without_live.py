@@ -21,7 +21,7 @@ from mutewatch.config import open_state
 from mutewatch.history import History
 from mutewatch.store import Store
 from tests.canary_support import gateway, run_canary
-from tests.live_support import METRICS, TELEMETRY, Proxy, Scene, wait_until
+from tests.live_support import METRICS, OTHER, TELEMETRY, Proxy, Scene, wait_until
 
 
 @pytest.fixture
@@ -168,6 +168,18 @@ def test_a_host_that_is_left_out_keeps_its_certificate_and_a_reload_changes_whic
         told = History(connection).uninspected(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     kept = [(one.host, one.address) for one in told if one.reason == "left out by the operator"]
     assert set(kept) == {("webex.clientmetrics", None), ("webex.tsa.v1", None)}
+
+
+@pytest.mark.live
+def test_a_reload_cuts_nothing_that_was_not_opened(live: Scene) -> None:
+    context = ssl.create_default_context(cafile=str(live.upstream.ca_file))
+    with started(live, "") as proxy, proxy.tunnel(TELEMETRY, OTHER, context) as passing:
+        for settings in ("", 'signatures.without = ["Discord"]'):
+            if settings:
+                reload(proxy, settings, reloads=1)
+            passing.sendall(f"POST /x HTTP/1.1\r\nHost: {OTHER}\r\nContent-Length: 0\r\n\r\n".encode())
+            assert passing.recv(4096).startswith(b"HTTP/1.1 204")
+        assert "connections that were cut" not in proxy.text()
 
 
 @pytest.mark.live
