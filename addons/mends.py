@@ -6,7 +6,9 @@
 | an interim response over HTTP/1.1 | is taken for the response, which never comes | left out, as over HTTP/2 |
 | a head, or a line between chunks, without an end | is held, whatever its length | ends the connection after 1 MiB |
 | a message over `body_size_limit` that nobody holds | 413; a response, 502 | passes |
-| a websocket message of any length, packed or in pieces | is held whole | ends the websocket (1009) after 16 MiB |
+| a long body of a request that is answered at its head | NotImplementedError at each piece, or it is kept | let go |
+| a long websocket message | is held, in 1.1 s of CPU for 16 MiB, four times that for 32 | ends it (1009) at 16 MiB |
+| ... 512 KiB that unpack to 512 MiB | 1.1 GiB of memory | the same |
 | a ping between the pieces of a packed message | ends the websocket (1007) | passes |
 | a changed text message of more than 4 kB | cut into frames, perhaps within a character | one frame |
 """
@@ -47,6 +49,9 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
     """Mend all of it, for good. `holds`: is the request of this flow one whose body may be held?"""
 
     def check_body_size(self: HttpStream, request: bool) -> CommandGenerator[bool]:
+        if request and self.flow.response is not None:
+            self.request_body_buf.clear()
+            return False
         return (yield from _check_body_size(self, request)) if request and holds(self.flow) else False
 
     first_bytes.bound()
@@ -71,7 +76,7 @@ def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGe
 def read_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> CommandGenerator[None]:
     """Leave out interim responses, then read the head of the response."""
     if isinstance(event, events.DataReceived) and self.request:
-        while INTERIM.match(bytes(self.buf)):
+        while INTERIM.match(self.buf._data):  # not a copy of all that there is, at each piece
             if self.buf.maybe_extract_lines() is None:
                 return
     yield from _read_headers(self, event)
@@ -103,9 +108,7 @@ class BoundedConnection(websocket.WebsocketConnection):
 
 
 class BoundedDeflate(PerMessageDeflate):
-    """The websocket's compression: of a message, no more than LONGEST_MESSAGE bytes are unpacked."""
-
-    _unpacked = 0  # bytes of the message so far
+    """The websocket's compression, of which no piece unpacks to much more than LONGEST_MESSAGE."""
 
     def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: Any, payload_length: int) -> Any:
         message = self._inbound_compressed
@@ -118,15 +121,9 @@ class BoundedDeflate(PerMessageDeflate):
         if not self._inbound_compressed or not self._inbound_is_compressible or self._decompressor is None:
             return data
         try:
-            unpacked = self._decompressor.decompress(bytes(data), LONGEST_MESSAGE - self._unpacked + 1)
+            return self._decompressor.decompress(bytes(data), LONGEST_MESSAGE + 1)  # one more than may be
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self._unpacked += len(unpacked)
-        return unpacked if self._unpacked <= LONGEST_MESSAGE else CloseReason.MESSAGE_TOO_BIG
 
     def frame_inbound_complete(self, proto: Any, fin: bool) -> bytes | CloseReason | None:
-        if not self._inbound_is_compressible:
-            return None
-        if fin:
-            self._unpacked = 0
-        return super().frame_inbound_complete(proto, fin)
+        return super().frame_inbound_complete(proto, fin) if self._inbound_is_compressible else None

@@ -225,12 +225,14 @@ class MuteAudit:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Record a message that is too large to be read at its headers, and let its body through unread."""
         live = self._live
-        if flow.response is not None:  # somebody answered already (proxy authentication)
-            return
         with self._guard(partial(kill, flow)):
-            if live is None or not live.inspects(flow):
-                if live is None or not live.is_misdirected(flow):
-                    flow.request.stream = True  # messages to other hosts are not ours to hold
+            if live is not None and flow.response is None and live.is_misdirected(flow):
+                self.counters.misdirected += 1
+                send_elsewhere(flow)
+            if flow.response is not None:  # answered here, or by somebody before us (proxy authentication)
+                flow.request.stream = False
+            elif live is None or not live.inspects(flow):
+                flow.request.stream = True  # messages to other hosts are not ours to hold
             elif live.holds_back:
                 flow.request.stream = False  # whoever else wants it streamed
             elif flow.request.stream or announced_length(flow.request) > live.settings.max_body:
@@ -246,9 +248,6 @@ class MuteAudit:
             if live.inspects(flow):
                 exchange = self._exchange(live, flow, live.settings.max_body)
                 await self._record(live, flow, exchange, has_left=bool(flow.request.stream))
-            elif live.is_misdirected(flow):
-                self.counters.misdirected += 1
-                send_elsewhere(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record a message that broke off while its body was leaving unread, or that was too large to be held."""

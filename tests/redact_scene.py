@@ -46,6 +46,7 @@ class Sending:
     way: str
     content_encoding: str | None = None
     path: str = PATH
+    authority: str = TELEMETRY  # of HTTP/2
 
 
 def on_the_wire(sending: Sending) -> bytes:
@@ -120,7 +121,7 @@ class Client:
         """Return the status of the answer."""
         headers = {"Content-Encoding": sending.content_encoding} if sending.content_encoding else {}
         if sending.way == "h2":
-            return self._send_http2(sending.path + sending.name, sending.body, headers)
+            return self._send_http2(sending.authority, sending.path + sending.name, sending.body, headers)
         body = on_the_wire(sending)
         if sending.way == "gzip":
             headers = {"Content-Encoding": "gzip"}
@@ -135,10 +136,10 @@ class Client:
             response.read()
             return response.status
 
-    def _send_http2(self, path: str, body: bytes, more: dict[str, str]) -> int:
+    def _send_http2(self, authority: str, path: str, body: bytes, more: dict[str, str]) -> int:
         connection, tls = self._http2, self._opened()
         stream = connection.get_next_available_stream_id()
-        head = [(":method", "POST"), (":scheme", "https"), (":authority", TELEMETRY), (":path", path)]
+        head = [(":method", "POST"), (":scheme", "https"), (":authority", authority), (":path", path)]
         connection.send_headers(stream, [*head, *((key.lower(), value) for key, value in more.items())])
         for start in range(0, len(body), CHUNK):
             connection.send_data(stream, body[start : start + CHUNK])

@@ -6,20 +6,28 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mitmproxy.connection import Server
+from mitmproxy.options import Options
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.events import DataReceived
+from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.test.tflow import tclient_conn
+from mitmproxy.test.tutils import treq
 from wsproto.events import BytesMessage, Ping, TextMessage
 
 from addons.launch import addon_path
-from addons.mends import LONGEST_MESSAGE, MOST_UNREAD, PIECE
+from addons.mends import LONGEST_MESSAGE, MOST_UNREAD, PIECE, read_headers
 from mutewatch.mitigate import Action, Policies, Policy, When
 from tests.client_websocket import WebSocket, serve_echo
-from tests.live_support import SECONDS, TELEMETRY, Proxy, Scene, sha256
-from tests.redact_scene import redacting
+from tests.live_support import OTHER, SECONDS, TELEMETRY, Proxy, Scene, sha256
+from tests.redact_scene import Client, Sending, redacting
 from tests.sockets.scene import sockets
 from tests.sockets.talk import HOST, PATH, Said, level
 from tests.test_gateway_clients import resident_bytes
@@ -65,6 +73,19 @@ def post(proxy: Proxy) -> tuple[int, bytes]:
 def test_after_an_interim_response_comes_the_response(tmp_path: Path, confdir: Path, pieces: tuple[bytes]) -> None:
     with redacting(tmp_path, confdir, OBSERVE, answer=answering(*pieces)) as (proxy, _):
         assert post(proxy) == (200, b"{}")
+
+
+def test_a_long_head_is_not_copied_at_each_piece() -> None:
+    server = Server(address=(TELEMETRY, 443))
+    client = _http1.Http1Client(Context(tclient_conn(), Options()))
+    client.conn, client.request, client.stream_id = server, treq(), 1
+    client.buf += b"HTTP/1.1 200 OK\r\nA: " + bytes(1 << 20)
+    tracemalloc.start()
+    try:
+        assert list(read_headers(client, DataReceived(server, b"b"))) == []
+        assert tracemalloc.get_traced_memory()[1] < 1 << 16
+    finally:
+        tracemalloc.stop()
 
 
 def test_trailers_of_a_response_are_left_out(tmp_path: Path, confdir: Path) -> None:
@@ -171,6 +192,35 @@ def test_a_response_without_an_end_to_its_head_is_none(tmp_path: Path, confdir: 
         assert post(proxy)[0] == 502
 
 
+# -- what is answered at its head: the rest is let go ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chosen", [OBSERVE, REDACT])
+def test_a_long_misdirected_request_goes_nowhere(tmp_path: Path, confdir: Path, chosen: Policy) -> None:
+    with redacting(tmp_path, confdir, chosen) as (proxy, far_end):
+        client = Client(proxy)
+        assert client.send(Sending("ours", b"", "h2", path="/")) == 200
+        assert client.send(Sending("theirs", bytes(2 << 20), "h2", authority=OTHER)) == 421
+        assert client.send(Sending("ours", b"", "h2", path="/")) == 200
+        client.close()
+        proxy.wait_status(misdirected=1, messages=2)
+        assert [request.path for request in far_end.received] == ["/ours", "/ours"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("host", [TELEMETRY, OTHER])
+def test_who_has_not_said_the_password_fills_neither_memory_nor_log(live: Scene, host: str, chunked: bool) -> None:
+    with live.proxy(mode="regular", extra=["proxyauth=somebody:secret"]) as proxy:
+        before = resident_bytes(proxy.process.pid)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
+        body = iter([bytes(1 << 20)] * 64)
+        length = {} if chunked else {"Content-Length": str(64 << 20)}
+        connection.request("POST", f"http://{host}/", body, length, encode_chunked=chunked)
+        assert connection.getresponse().status == 407
+        assert resident_bytes(proxy.process.pid) - before < 32 << 20
+        assert "crashed" not in proxy.text()
+
+
 # -- websockets -------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +251,22 @@ def test_a_packed_websocket_message_takes_no_more_memory_than_its_limit(tmp_path
         end.send(bytes(16 * LONGEST_MESSAGE))  # a quarter of a MiB on the wire
         assert end.receive() is None
         assert resident_bytes(proxy.process.pid) - before < 4 * LONGEST_MESSAGE
+        proxy.wait_status(too_large=1, websocket_messages=2)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_websocket_message_ends_its_websocket_once_its_pieces_are_too_long(
+    tmp_path: Path, confdir: Path, is_packed: bool
+) -> None:
+    piece = BytesMessage(bytes(LONGEST_MESSAGE // 5), message_finished=False)
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy, is_packed=is_packed) as end:
+        end.put(piece, Ping(), piece, BytesMessage(bytes(LONGEST_MESSAGE // 2)))
+        received = end.receive()
+        assert isinstance(received, bytes)
+        assert len(received) == 2 * (LONGEST_MESSAGE // 5) + LONGEST_MESSAGE // 2
+        with suppress(OSError):  # it ends before all is said
+            end.put(*[piece, Ping()] * 5, BytesMessage(b"1"))
+        assert end.receive() is None
         proxy.wait_status(too_large=1, websocket_messages=2)
 
 
