@@ -10,7 +10,8 @@ from mitmproxy.tools.dump import DumpMaster
 
 from addons.launch import addon_path
 from addons.lean import WORKS_IN, WORKS_WITH, dismiss_idle
-from tests.live_support import TELEMETRY, Scene
+from tests.live_support import TELEMETRY, Received, Scene
+from tests.test_gateway_clients import resident_bytes
 
 COUNTING = """
 import gc
@@ -88,3 +89,30 @@ def test_no_message_waits_for_the_garbage_collector(live: Scene, tmp_path: Path,
                 connection.getresponse().read()
         assert proxy.stop() == 0
         assert "flows left: 1\n" in proxy.text()  # the CONNECT
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("end", ["answered", "reset", "unreachable", "broken off"])
+def test_no_body_waits_for_the_garbage_collector(live: Scene, end: str) -> None:
+    body = bytes(15 << 20)
+
+    def reset(_request: Received) -> None:
+        raise ConnectionResetError
+
+    with live.proxy(live={"strict": True}) as proxy:
+        assert proxy.post(TELEMETRY, b"first") == 204
+        before = resident_bytes(proxy.process.pid)
+        if end == "reset":
+            live.upstream.on_request = reset
+        live.relay.away = end == "unreachable"
+        for _ in range(12):
+            if end == "broken off":
+                connection = proxy.connect(TELEMETRY)
+                connection.putrequest("POST", "/")
+                connection.putheader("Content-Length", str(len(body) + 1))
+                connection.endheaders(body)
+                connection.close()
+            else:
+                assert proxy.post(TELEMETRY, body) == (204 if end == "answered" else 502)
+            live.upstream.received.clear()
+            assert resident_bytes(proxy.process.pid) - before < 6 * len(body)
