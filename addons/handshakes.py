@@ -1,5 +1,6 @@
 """Each TLS connection when it begins: opened with a leaf of ours, or passed on as it came, and counted."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -122,11 +123,20 @@ class Handshakes:
             self._pins.add(address, host, now)
         elif error == UNSEEN or not self._leaves.has_given(client.sni) or not self._pins.suspect(address, host, now):
             self._counters.handshakes_failed += 1
+            if error != UNSEEN:
+                self._warn("handshakes_failed", f"a TLS handshake with a client failed: {error}")
             return
         self._counters.refused_by_client += 1
         self._note(client, host, Reason.REFUSED)
         what = "is refused each time" if self._current().refuses_pinned else "is let through for a while"
         self._warn("refused_by_client", f"a client refused our certificate for {client.sni}: it {what}")
+
+
+def quieten(record: logging.LogRecord) -> bool:
+    """A filter: that a handshake failed, which mitmproxy says each time, with the client's address, is no warning."""
+    if record.levelno == logging.WARNING and record.getMessage().startswith("Client TLS handshake failed"):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
 
 
 def client_address(context: context.Context) -> str:

@@ -32,7 +32,7 @@ from addons.canary_route import LIVE_DOOR, CanaryRoutes
 from addons.committer import Fate, WriterLimits
 from addons.counters import HookCounters
 from addons.gate import Gate, allow_hosts
-from addons.handshakes import Handshakes
+from addons.handshakes import Handshakes, quieten
 from addons.journal import Journal
 from addons.leaf_source import LeafSource
 from addons.lean import make_lean
@@ -128,6 +128,7 @@ class MuteAudit:
 
     async def running(self) -> None:
         self.configure(set())
+        logging.getLogger("mitmproxy.proxy.server").addFilter(quieten)
         if self._live is not None:
             self._reloads.begin(self._live.leaves.look)
             self._watching = asyncio.create_task(self._live.leaves.watch(), name="mutewatch-leaves")

@@ -93,6 +93,7 @@ def test_a_client_that_knows_no_cipher_of_ours_fails_twice_and_is_then_let_throu
             secure.sendall(b"POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % TELEMETRY.encode())
             assert secure.recv(12) == b"HTTP/1.1 204"
         proxy.wait_status(handshakes_failed=1, refused_by_client=1, pinned=1, messages=0)
+        assert "a TLS handshake with a client failed: " in proxy.text()
 
 
 def say_hello(proxy: Proxy) -> socket.socket:
@@ -147,6 +148,8 @@ def test_or_it_fails_each_time(live: Scene) -> None:
                 proxy.post(TELEMETRY, b"never", trusting=live.upstream.ca_file)
         assert proxy.post(OTHER, b"others", trusting=live.upstream.ca_file) == 204
         proxy.wait_status(refused_by_client=3, pinned=0, messages=0)
+        said = proxy.text()
+        assert (said.count("refused our certificate"), said.count("handshake failed")) == (1, 0)
     assert live.upstream.hashes == [sha256(b"others")]
 
 
