@@ -51,9 +51,20 @@ class _Waited:
     """For how long messages seem to have waited, at least; and when those were sent that waited so."""
 
     least: timedelta
-    first: datetime
-    last: datetime
-    times: int = 1
+    longest: timedelta  # for which they may wait, though the clocks agree
+    sent: list[datetime] = field(default_factory=list)  # the first, the last, and two others
+
+    def add(self, wait: timedelta, sent_at: datetime, longest: timedelta) -> None:
+        self.least, self.longest = min(self.least, wait), min(self.longest, longest)
+        if sent_at not in self.sent:
+            insort(self.sent, sent_at)
+            del self.sent[SAME_WAITS - 1 : -1]
+
+    @property
+    def offset(self) -> timedelta | None:
+        """How far a clock is behind, if that is why they seem to have waited."""
+        is_always = len(self.sent) == SAME_WAITS and self.sent[-1] - self.sent[0] >= WAITED_FOR
+        return self.least if is_always and self.least > self.longest else None
 
 
 @dataclass(slots=True)
@@ -62,9 +73,15 @@ class _Call:
 
     changes: dict[Scope, list[Change]] = field(default_factory=lambda: {scope: [] for scope in Scope})
     participants: set[str] = field(default_factory=set)
-    clock_offset: timedelta | None = None  # capturing clock minus client clock, at its smallest
+    difference: timedelta | None = None  # capturing clock minus client clock, at its smallest
+    waited: _Waited | None = None
     clock_changes: int = 0
-    waited: "_Waited | None" = None
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """How far the capturing clock is ahead of the client's, as far as is known."""
+        found = (self.difference, self.waited.offset if self.waited else None)
+        return min((one for one in found if one is not None), default=None)
 
 
 class MuteTracker:
@@ -109,29 +126,25 @@ class MuteTracker:
         if seen_at is None:
             return False
         known, offset = self._call(call), seen_at - client_time
-        if known.clock_offset is not None and offset >= known.clock_offset:
-            return False
-        before, known.clock_offset = known.clock_offset, offset
-        if abs(offset - (before or timedelta())) <= CLOCK_JITTER:
-            return False
-        known.clock_changes += 1  # a client whose clock races must not make us judge its call at each message
-        return known.clock_changes <= self._limits.clock_changes_per_call
+        before = known.clock_offset
+        known.difference = offset if known.difference is None else min(known.difference, offset)
+        return self._has_changed(known, before)
 
     def observe_wait(self, call: str, client_time: datetime, seen_at: datetime, longest: timedelta) -> bool:
         """As `observe_clocks`, on a message that may have waited before it was sent, usually up to `longest`."""
         known, wait = self._call(call), seen_at - client_time
-        waited = known.waited
-        if waited is None or wait < waited.least - CLOCK_JITTER:
-            known.waited = _Waited(wait, seen_at, seen_at)
+        before = known.clock_offset
+        if known.waited is None or wait < known.waited.least - CLOCK_JITTER:  # those before did wait
+            known.waited = _Waited(wait, longest)
+        if wait <= known.waited.least + CLOCK_JITTER:
+            known.waited.add(wait, seen_at, longest)
+        return self._has_changed(known, before)
+
+    def _has_changed(self, known: _Call, before: timedelta | None) -> bool:
+        if abs((known.clock_offset or timedelta()) - (before or timedelta())) <= CLOCK_JITTER:
             return False
-        if wait > waited.least + CLOCK_JITTER:
-            return False
-        waited.times += not waited.first <= seen_at <= waited.last
-        waited.least = min(waited.least, wait)
-        waited.first, waited.last = min(waited.first, seen_at), max(waited.last, seen_at)
-        if waited.least <= longest or waited.times < SAME_WAITS or waited.last - waited.first < WAITED_FOR:
-            return False
-        return self.observe_clocks(call, seen_at - waited.least, seen_at)
+        known.clock_changes += 1  # a client whose clock races must not make us judge its call at each message
+        return known.clock_changes <= self._limits.clock_changes_per_call
 
     def clock_offset(self, call: str) -> timedelta:
         """How far the capturing clock is ahead of the client's, zero where they agree within the jitter."""
