@@ -231,7 +231,7 @@ class CallSamples:
         """The position before which, at latest at `until`, each of `names` has been read as often as one may need."""
         wanted = dict.fromkeys(names, CONSTANT_READINGS - 1)
         position = end
-        while position < len(self._samples) and wanted and self._samples[position].ends_at <= until:
+        while position < len(self._samples) and wanted and self._samples[position].ends_at < until:
             for field in self._samples[position].fields:
                 if field.name in wanted:
                     wanted[field.name] -= 1
