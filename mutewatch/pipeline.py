@@ -5,7 +5,7 @@ the facts since have touched. So the same facts give the same findings in whatev
 they came. Nothing here opens a socket, reads a clock or knows a vendor.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,16 +28,7 @@ from mutewatch.mitigate import Mitigation, with_sent
 from mutewatch.mute import MuteTracker, Stretch
 from mutewatch.places import NEARBY
 from mutewatch.ports import ActivityModel
-from mutewatch.records import (
-    AudioReport,
-    Decoded,
-    Direction,
-    Exchange,
-    Finding,
-    MuteEvent,
-    MuteSummary,
-    Verdict,
-)
+from mutewatch.records import AudioReport, Decoded, Direction, Exchange, Finding, MuteEvent, MuteSummary, Verdict
 from mutewatch.samples import AHEAD, CallSamples
 from mutewatch.signatures.matcher import Matcher
 from mutewatch.signatures.model import Signature, matched_pattern
@@ -206,16 +197,20 @@ class Pipeline:
         return findings
 
     def take_as_judged(self, now: datetime) -> None:
-        """What was absorbed so far was judged before: from here on only what is touched is judged again."""
+        """What was absorbed was judged when it was heard: from here on only what is touched is judged again.
+
+        But for minutes that may not have been over when something was heard for the last time.
+        """
+        heard = min(now, max((group.last_heard for group in self._groups.values()), default=now))
         for group_id in self._dirty:
+            since = heard - self._mute.clock_offset(group_id) - AHEAD - 2 * TIDY_EVERY
             group = self._groups.get(group_id)
             for call in group.calls.values() if group else ():
-                by_client = now - self._mute.clock_offset(group_id)
-                self._await_end(group_id, call, by_client)
-                deque(self._judge_call(group_id, call, by_client - AHEAD, by_client), 0)  # what was open stays so
                 call.is_inherited = True
+                call.dirty_after = since if call.minutes.open_since(since) is not None else None
+                if call.dirty_after is not None:
+                    self._open[group_id] = None
         self._dirty, self._ready = {}, []
-        self._tidy(now)
 
     def finish(self) -> list[Finding]:
         """Return what is newly known; there is no more to come."""

@@ -77,8 +77,10 @@ class Store:
         """Keep facts and findings in one transaction, durable on return. Raises sqlalchemy's DBAPIError.
 
         `counts`: what inputs that go on have given so far, by name. `inherited`: keys of findings that rest on what
-        another process has recorded alone. These, and missing minutes, take the place of nothing that was seen.
+        another process has recorded alone. These take the place of nothing that rests on as many samples, and missing
+        minutes of nothing that was seen.
         """
+        found = list(found)
         message_rows = last_by_key([_message_row(fact) for fact in facts], messages)
         self._newest_us = max((row["seen_at_us"] for row in message_rows), default=0) or self._newest_us
         finding_rows = last_by_key([finding_row(one, self._newest_us, self._kinds.number) for one in found], findings)
@@ -87,8 +89,9 @@ class Store:
             return
         used = {row["kind"] for row in finding_rows} - {None}
         with self._engine.begin() as connection:
-            known = _seen(connection, [_key(row) for row in finding_rows if _is_weak(row, inherited)])
-            finding_rows = [row for row in finding_rows if _key(row) not in known] if known else finding_rows
+            weak = [one for one in found if one.verdict is Verdict.MISSING or one.key in inherited]
+            if known := _better_known(connection, weak):
+                finding_rows = [row for row in finding_rows if _key(row) not in known]
             upsert(connection, messages, message_rows)
             # of the connection: whoever restores an older database, ends it
             stored: set[int] = connection.info.setdefault(_STORED_KINDS, set())
@@ -186,19 +189,20 @@ class Store:
 _key: Final = itemgetter(*key_names(findings))
 
 
-def _is_weak(row: Record, inherited: Collection[Hashable]) -> bool:
-    """May it be that another process knows more of this minute?"""
-    return row["verdict"] == Verdict.MISSING or (bool(inherited) and _key(row) in inherited)
-
-
-def _seen(connection: Connection, keys: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """Return those of `keys` under which a minute that was seen is stored."""
-    columns, found = tuple(findings.primary_key), set()
+def _better_known(connection: Connection, weak: Sequence[Finding]) -> set[Hashable]:
+    """Return the keys of those of `weak` in whose place a minute is stored that was seen, of no fewer samples."""
+    by_key = {one.key: one for one in weak}
+    keys, columns, known = list(by_key), tuple_(*findings.primary_key), set[Hashable]()
     for start in range(0, len(keys), _AT_ONCE):
-        these = tuple_(*columns).in_(keys[start : start + _AT_ONCE])
-        query = select(*columns).where(these, findings.c.verdict != Verdict.MISSING.value)
-        found |= {tuple(row) for row in connection.execute(query)}
-    return found
+        these = columns.in_(keys[start : start + _AT_ONCE])
+        query = select(*STORED).where(these, findings.c.verdict != Verdict.MISSING.value)
+        stored = read(connection, connection.execute(query))
+        known |= {one.key for one in stored if _samples(one) >= _samples(by_key[one.key])}
+    return known
+
+
+def _samples(finding: Finding) -> int:
+    return finding.samples.number if finding.samples else 0
 
 
 def _message_row(decoded: Decoded) -> Record:

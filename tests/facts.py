@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from mutewatch.records import (
     AudioReport,
     AudioValue,
@@ -164,6 +166,16 @@ def tsa_exchange(number: int, ends: float | None = None, **values: int) -> Excha
     ends_at = at(number if ends is None else ends)
     sent_at = ends_at + timedelta(milliseconds=5)
     return exchange(tsa_body(tsa_event(number, ends_at, **values)), sent_at=sent_at)
+
+
+def level_exchange(seconds: float, level: float) -> Exchange:
+    """What a Whereby client says of its microphone on its websocket, so many seconds after START."""
+    sent_at = START + timedelta(seconds=seconds)
+    report = {"SA1": {"type": "media-source", "kind": "audio", "audioLevel": level, "totalAudioEnergy": 0}}
+    body = json.dumps(["getstats", "PC_0", report, int(sent_at.timestamp() * 1000)]).encode()
+    host = "rtcstats.srv.whereby.com"
+    sent = exchange(body, method="WEBSOCKET", path="/room", host=host, sent_at=sent_at, status=None)
+    return replace(sent, connection="1", client_port=50_000)
 
 
 def locus_exchange(minutes: float, muted: bool, status: int | None = 200) -> Exchange:

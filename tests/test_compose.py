@@ -20,7 +20,7 @@ from mutewatch.retention import Periods
 from mutewatch.signatures import load_signatures
 from mutewatch.signatures.matcher import Matcher
 from mutewatch.store import Store
-from tests.facts import at, locus_exchange, tsa_exchange
+from tests.facts import at, level_exchange, locus_exchange, tsa_exchange
 
 NO_GUESSES = PipelineOptions(activity=False, show_clients=True)
 
@@ -143,6 +143,21 @@ def test_a_restart_that_finds_only_half_of_a_long_call_leaves_its_findings_alone
     with_all.close()
     build_recorder(state, NO_GUESSES, at(12 * 60 + 0.5)).close()  # the press of the button is too long ago
     assert kept(state) == (2, {"flagged": 1})
+
+
+def test_a_restart_after_a_crash_judges_the_minutes_that_were_not_over(state: StateDirectory) -> None:
+    muted = PipelineOptions(activity=False, show_clients=True, assume_muted=True)
+    first = build_recorder(state, muted, at(0))
+    first.record([level_exchange(seconds, seconds / 100) for seconds in (35, 45, 55, 65, 75)])
+    first.store.close()
+    assert kept(state)[1] == {"flagged": 1}
+    second = build_recorder(state, muted, at(60))
+    second.tick(at(60))
+    assert kept(state)[1] == {"flagged": 2}
+    second.close()
+    third = build_recorder(state, NO_GUESSES, at(120))  # which would say "mute-unknown" of them
+    third.close()
+    assert kept(state)[1] == {"flagged": 2}
 
 
 def test_a_restart_takes_no_longer_than_it_may(

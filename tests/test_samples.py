@@ -235,8 +235,20 @@ def test_after_a_restart_the_minute_that_went_on_is_judged() -> None:
     for one in decoded(MUTED, sample(55, 0.2), sample(65, 0.3)):
         through.absorb(one)
     through.take_as_judged(at(1.2))
-    assert through.advance(at(3)) == []  # another gateway may still hear the client: it judges first
+    assert [f.starts_at for f in through.advance(at(3))] == [at(0)]  # again: the store keeps what it has
+    # of what went on another gateway may hear more: it judges first
     assert [f.starts_at for f in through.advance(at(4.1))] == [at(1)]
+
+
+@pytest.mark.parametrize("back_at", [1.6, 2.5, 90])
+def test_after_a_crash_what_was_over_meanwhile_is_judged(back_at: float) -> None:
+    through = pipeline()
+    for one in decoded(MUTED, sample(5, 0.2), sample(15, 0.4), sample(65, 0.3), sample(75, 0.4)):
+        through.absorb(one)
+    through.take_as_judged(at(back_at))
+    found = [one for minute in (0.1, 1.2, 2.3, 3.4) for one in through.advance(at(back_at + minute))]
+    assert [(f.starts_at, f.rule) for f in found] == [(at(0), "MW-MUTED"), (at(1), "MW-MUTED")]
+    assert through.inherited == {one.key for one in found}
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -252,6 +264,18 @@ def test_a_minute_with_one_reading_waits_for_those_after_it(level: float, rule: 
         through.absorb(one)
     assert [f.rule for f in through.advance(at(1.95))] == [rule]
     assert [(f.starts_at, f.rule) for f in through.advance(at(2.3))] == [(at(1), rule)]
+
+
+def test_a_reading_two_minutes_after_a_minute_is_too_far_on_whenever_it_comes() -> None:
+    first, second, third = decoded(sample(5, 0.2), sample(125, 0.3), sample(180, 0.2))
+    through = pipeline()
+    last: dict[Hashable, Finding] = {}
+    for one in [*decoded(MUTED), first, second, third]:
+        through.absorb(one)
+        last |= {finding.key: finding for finding in through.advance(at(3))}
+    last |= {finding.key: finding for finding in through.finish()}
+    assert [f.information[0].readings for f in sorted(last.values(), key=lambda f: f.minute)] == [2, 3, 3]
+    assert list(last.values()) == findings([MUTED, sample(5, 0.2), sample(125, 0.3), sample(180, 0.2)])
 
 
 def test_a_minute_with_one_reading_does_not_wait_for_ever() -> None:
@@ -339,6 +363,26 @@ def test_batches_that_wait_for_each_other_tell_of_no_clock() -> None:
                 "C1", at(minute) + timedelta(seconds=seconds), sent_at, timedelta(seconds=5)
             )
     assert tracker.clock_offset("C1") == timedelta()
+
+
+@pytest.mark.parametrize("longest", [0, 10])
+def test_a_clock_is_not_behind_by_more_than_one_message_waited(longest: float) -> None:
+    tracker = MuteTracker()
+    for n in range(9):
+        taken = at(n / 2)
+        is_news = tracker.observe_wait("C1", taken, taken + timedelta(seconds=30), timedelta(seconds=longest))
+        assert is_news is (n == 3)
+    assert tracker.clock_offset("C1") == timedelta(seconds=30)
+    assert tracker.observe_wait("C1", at(5), at(5) + timedelta(seconds=0.1), timedelta(seconds=longest))
+    assert tracker.clock_offset("C1") == timedelta()
+
+
+@given(st.permutations([*range(8), 0, 3]))
+def test_a_clock_that_is_behind_is_found_in_whatever_order_the_messages_come(order: list[int]) -> None:
+    tracker = MuteTracker()
+    for n in order:
+        tracker.observe_wait("C1", at(n), at(n + 7) + timedelta(seconds=n % 3 / 2), timedelta(seconds=10))
+    assert tracker.clock_offset("C1") == timedelta(minutes=7)
 
 
 @pytest.mark.parametrize("number", [1e308, -1e308, 10**31])

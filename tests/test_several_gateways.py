@@ -23,7 +23,7 @@ from mutewatch.store import Store
 from mutewatch.stored import finding_row
 from mutewatch.tables import findings
 from mutewatch.upsert import upsert
-from tests.facts import at, decoded, exchange, press, sample
+from tests.facts import at, decoded, exchange, level_exchange, press, sample
 from tests.postgres_support import PostgreSQL
 from tests.report_scene import DAY, finding
 
@@ -220,3 +220,19 @@ def test_a_minute_that_one_gateway_saw_is_not_missing_because_another_did_not(
     other.record([message(1, 1, 8)])  # its clients go through the other now; 6 and 7 nobody saw
     assert other.store.verdicts() == {"flagged": 6, "missing": 2}
     other.close()
+
+
+@pytest.mark.usefixtures("url")
+def test_a_gateway_that_comes_back_leaves_a_minute_that_goes_on_to_the_one_that_hears_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (gateway(tmp_path, host, monkeypatch) for host in ("gw-1", "gw-2"))
+    levels = [level_exchange(seconds, seconds / 100) for seconds in (5, 15, 25, 35, 45)]
+    other.record(levels[:2])
+    one.close()
+    again = gateway(tmp_path, "gw-1", monkeypatch)
+    other.record(levels[2:])
+    for recorder in (other, again):
+        recorder.tick(at(5))
+        assert [found.samples and found.samples.number for found in recorder.store.findings()] == [5]
+        recorder.close()
