@@ -38,7 +38,7 @@ class Limits:
     minutes_per_call: int = 2_880  # held in memory: two days
     samples_per_minute: int = 600  # of one call, the newest: ten a second; Chime's clients, the busiest, send one
     samples_per_call: int = 20_000  # held in memory: five hours of one a second; Teams tells 4,000 at once
-    neighbours: int = 64  # calls, and as many mute sessions, told apart at one address
+    neighbours: int = 64  # calls, and mute sessions, of one address; addresses and participants of one call
     runs_per_call: int = 1_000  # of consecutive numbers let go; 202 in the 21 hours of the longest call seen
     mute_events_per_call: int = 10_000  # held in memory
 

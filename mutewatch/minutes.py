@@ -144,7 +144,7 @@ class CallMinutes:
 
     def add(self, report: AudioReport) -> datetime | None:
         """Take in a report; return the time after which minutes may have changed, None for a repeat."""
-        if report.source.address:
+        if report.source.address and len(self.addresses) < self._limits.neighbours:
             self.addresses.add(report.source.address)
         known = self._same_minute(report)
         if known is None and self._gone.holds(report):

@@ -72,7 +72,7 @@ class _Call:
     """What is known of one call: its own changes, and under which participant ids others may mute it."""
 
     changes: dict[Scope, list[Change]] = field(default_factory=lambda: {scope: [] for scope in Scope})
-    participants: set[str] = field(default_factory=set)
+    participants: OrderedDict[str, bool] = field(default_factory=OrderedDict)
     difference: timedelta | None = None  # capturing clock minus client clock, at its smallest
     waited: _Waited | None = None
     clock_changes: int = 0
@@ -102,7 +102,7 @@ class MuteTracker:
         self._limits = limits
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._participants: OrderedDict[str, dict[Scope, list[Change]]] = OrderedDict()
-        self._calls_of: dict[str, set[str]] = {}
+        self._calls_of: OrderedDict[str, OrderedDict[str, bool]] = OrderedDict()  # by participant
         self._places = Places(limits)
 
     def add(self, event: MuteEvent) -> set[str]:
@@ -111,7 +111,7 @@ class MuteTracker:
         if event.effective is True:
             change = Change(event.at, event.muted, event.basis, event.by_client_clock)
             is_new |= self._insert(self._changes(event), change)
-        calls = {event.call} if event.call else self._calls_of.get(event.participant or "", set())
+        calls = {event.call} if event.call else set(self._calls_of.get(event.participant or "", ()))
         return self._places.hear_event(event) | (calls if is_new else set())
 
     def hear(self, app: str, call: str, address: str | None, at: datetime) -> set[str]:
@@ -221,14 +221,12 @@ class MuteTracker:
 
     def _link(self, call: str, participant: str) -> bool:
         """Note under which id others may mute this call's client; return whether that is news."""
-        if participant in self._call(call).participants:
-            return False
-        self._call(call).participants.add(participant)
-        self._calls_of.setdefault(participant, set()).add(call)
-        if len(self._calls_of) > 2 * self._limits.calls:
-            self._calls_of = {p: {c for c in calls if c in self._calls} for p, calls in self._calls_of.items()}
-            self._calls_of = {p: calls for p, calls in self._calls_of.items() if calls}
-        return True
+        participants, most = self._call(call).participants, self._limits.neighbours
+        is_news = participant not in participants
+        touch(participants, participant, bool, most)
+        calls: OrderedDict[str, bool] = touch(self._calls_of, participant, OrderedDict, 2 * self._limits.calls)
+        touch(calls, call, bool, most)
+        return is_news
 
     def _insert(self, changes: list[Change], change: Change) -> bool:
         position = bisect_left(changes, change)

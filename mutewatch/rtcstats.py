@@ -136,7 +136,7 @@ class StatsStates:
         self, known: _Connection, state: _Peer, name: str, report: Mapping[str, Any], wanted: Collection[str]
     ) -> str | None:
         """Take in one report, whole or changed; return why it could not be used, if it could not."""
-        readings = {key: report[key] for key in wanted if key in report}
+        readings = {key: _kept(report[key]) for key in wanted if key in report}
         kind = report.get("type")
         if name in state.sources:
             state.sources[name].update(readings)
@@ -178,6 +178,11 @@ def _is_change(report: Mapping[str, Any], dialect: Dialect) -> bool:
     if dialect is Dialect.WEBEX:
         return "kind" not in report and report.get("type") in _OF_A_KIND
     return "type" not in report
+
+
+def _kept(value: Any) -> Any:
+    """Return what is remembered of a reading: of one that is no number, of what type it was."""
+    return type(value)() if isinstance(value, str | list | dict) else value
 
 
 def _placed(known: _Connection, peer: str, state: _Peer, limit: int) -> list[dict[str, Any] | None]:

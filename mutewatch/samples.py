@@ -78,7 +78,7 @@ class CallSamples:
 
     def add(self, report: AudioReport) -> datetime | None:
         """Take in a sample; return the time after which minutes may have changed, None for a repeat."""
-        if report.source.address:
+        if report.source.address and len(self.addresses) < self._limits.neighbours:
             self.addresses.add(report.source.address)
         start = minute_of(report.ends_at)
         if start in self._gone:

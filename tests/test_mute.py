@@ -206,3 +206,17 @@ def test_a_racing_clock_is_corrected_a_bounded_number_of_times() -> None:
     tracker = MuteTracker(limits=Limits(clock_changes_per_call=3))
     news = [tracker.observe_clocks("C1", at(n), at(0)) for n in range(1, 9)]
     assert news == [True] * 3 + [False] * 5
+
+
+def test_of_many_participants_of_one_call_and_calls_of_one_participant_the_newest_count() -> None:
+    tracker = MuteTracker(limits=Limits(neighbours=2))
+    for number in range(3):
+        tracker.add(mute_event(0, False, participant=f"P{number}"))
+        tracker.add(mute_event(0, False, call=f"C{number + 1}", participant="P"))
+    assert tracker.add(mute_event(1, True, call=None, participant="P", scope=Scope.REMOTE)) == {"C2", "C3"}
+    for number, muted in enumerate((0, 60, 60)):
+        tracker = MuteTracker(limits=Limits(neighbours=2))
+        for other in range(3):
+            tracker.add(mute_event(0, False, participant=f"P{other}"))
+        tracker.add(mute_event(1, True, call=None, participant=f"P{number}", scope=Scope.REMOTE))
+        assert tracker.summary("C1", (), at(1), at(2)).muted_seconds == muted

@@ -152,3 +152,9 @@ def test_sources_and_peers_that_come_and_go_are_read_and_do_not_grow_without_end
 def test_reports_of_another_shape_are_refused(dialect: Dialect, sent: Any) -> None:
     with pytest.raises(DecodeError, match="stats: "):
         fill_in(StatsStates(2, 2), sent, dialect)
+
+
+@pytest.mark.parametrize("strange", ["x" * 100_000, [0] * 1_000, {"a": 1}])
+def test_of_a_reading_that_is_no_number_nothing_but_its_type_is_remembered(strange: Any) -> None:
+    found, _ = fill_in(StatsStates(10, 8), {"SA1": {**MICROPHONE, "audioLevel": strange}}, Dialect.WHEREBY)
+    assert found == [{"audioLevel": type(strange)()}]

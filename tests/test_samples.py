@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mutewatch.identity import Names
 from mutewatch.limits import Limits
+from mutewatch.minutes import CallMinutes
 from mutewatch.mute import MuteTracker
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import AudioReport, AudioValue, Basis, Decoded, Finding, MuteEvent, Samples, Verdict
@@ -287,6 +288,16 @@ def test_a_minute_with_one_reading_does_not_wait_for_ever() -> None:
     for one in decoded(sample(175, 0.2), sample(176, 0.2)):  # late on their way, and before others that were
         through.absorb(one)
     assert [f.rule for f in through.finish()] == ["MW-STILL", "MW-STILL"]
+
+
+@pytest.mark.parametrize("kind", [CallSamples, CallMinutes])
+def test_of_a_call_that_comes_from_very_many_addresses_some_are_remembered(
+    kind: type[CallSamples] | type[CallMinutes],
+) -> None:
+    call = kind("U1", "C1", STATS, Limits(neighbours=3))
+    for number in range(9):
+        call.add(sample(number, 0.1, address=f"A{number}"))
+    assert call.addresses == {"A0", "A1", "A2"}
 
 
 def test_a_minute_that_was_let_go_stays_as_it_was_judged() -> None:
