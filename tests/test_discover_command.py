@@ -208,6 +208,16 @@ def test_a_capture_of_webrtc_stats_with_its_keys_gives_level_and_energy_first(
     assert "1 flows not opened: no key in log (set SSLKEYLOGFILE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"starts_at": "2026-03-02T09:00:00Z", "seconds": [NaN]}', b"\xff"])
+def test_what_only_looks_like_a_level_beside_rtp_is_not_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    sent = [message(1, body, method="RTP"), *(post(60 * n, {"a": n % 7}) for n in range(9))]
+    write_exchanges(tmp_path / "sent.jsonl", sent)
+    assert discover([tmp_path / "sent.jsonl"], DiscoverOptions(rtp=True)) == Exit.RAN
+    assert "nothing to compare with" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("is_off", [False, True])
 def test_what_follows_the_level_beside_the_clients_own_rtp_comes_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], is_off: bool

@@ -13,8 +13,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from mutewatch.client_time import time_or_none
+from mutewatch.decode import Budget, parse_json
 from mutewatch.discover.panel import Array
 from mutewatch.discover.reference import FRAME, Recording
+from mutewatch.errors import DecodeError
+from mutewatch.limits import DEFAULT_LIMITS
 from mutewatch.records import Exchange
 
 METHOD: Final = "RTP"
@@ -33,9 +36,9 @@ class Heard:
         if exchange.method != METHOD:
             return exchange
         try:
-            said = json.loads(exchange.body or b"")
+            said = parse_json(exchange.body or b"", Budget(DEFAULT_LIMITS))
             starts_at, seconds = time_or_none(said["starts_at"]), said.pop("seconds")
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (DecodeError, TypeError, KeyError, AttributeError):
             return exchange
         if starts_at is not None and isinstance(seconds, list):
             self._take(exchange.client or "", int(starts_at.timestamp()), seconds)
