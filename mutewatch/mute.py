@@ -51,11 +51,11 @@ class _Waited:
     """For how long messages seem to have waited, at least; and when those were sent that waited so."""
 
     least: timedelta
-    longest: timedelta  # for which they may wait, though the clocks agree
+    longest: timedelta  # for which one of them may wait, though the clocks agree
     sent: list[datetime] = field(default_factory=list)  # the first, the last, and two others
 
     def add(self, wait: timedelta, sent_at: datetime, longest: timedelta) -> None:
-        self.least, self.longest = min(self.least, wait), min(self.longest, longest)
+        self.least, self.longest = min(self.least, wait), max(self.longest, longest)
         if sent_at not in self.sent:
             insort(self.sent, sent_at)
             del self.sent[SAME_WAITS - 1 : -1]

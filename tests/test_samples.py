@@ -388,6 +388,14 @@ def test_a_clock_is_not_behind_by_more_than_one_message_waited(longest: float) -
     assert tracker.clock_offset("C1") == timedelta()
 
 
+def test_one_reading_sent_alone_does_not_make_batches_that_wait_tell_of_a_clock() -> None:
+    tracker = MuteTracker()
+    for n in range(9):
+        longest = timedelta(seconds=0 if n == 0 else 60)
+        assert not tracker.observe_wait("C1", at(n), at(n) + timedelta(seconds=30), longest)
+    assert tracker.clock_offset("C1") == timedelta()
+
+
 @given(st.permutations([*range(8), 0, 3]))
 def test_a_clock_that_is_behind_is_found_in_whatever_order_the_messages_come(order: list[int]) -> None:
     tracker = MuteTracker()
