@@ -160,6 +160,20 @@ def test_a_restart_after_a_crash_judges_the_minutes_that_were_not_over(state: St
     assert kept(state)[1] == {"flagged": 2}
 
 
+def test_a_minute_that_was_judged_too_early_is_judged_again_after_a_crash(state: StateDirectory) -> None:
+    muted = PipelineOptions(activity=False, show_clients=True, assume_muted=True)
+    for begins, levels in ((0, [(5, 0.0), (15, 0.0)]), (0.5, [(35, 0.3), (45, 0.2)])):
+        recorder = build_recorder(state, muted, at(begins))
+        recorder.record([level_exchange(seconds, level) for seconds, level in levels])
+        if begins == 0:
+            recorder.close()  # an orderly stop judges what goes on
+            assert kept(state)[1] == {"inert": 1}
+        else:
+            recorder.store.close()
+    build_recorder(state, muted, at(5)).close()
+    assert kept(state)[1] == {"flagged": 1}
+
+
 def test_a_restart_takes_no_longer_than_it_may(
     state: StateDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
