@@ -20,7 +20,7 @@ _GZIP: Final = b"\x1f\x8b\x08"  # RFC 1952, 2.3, with deflate in it
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{32,}")  # shorter texts hold no name and its value
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_ESCAPED: Final = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
+_ESCAPED: Final = re.compile(rb"(?<!\\)\\++u00([2-7][0-9A-Fa-f])")  # a run is tried once, from its first
 
 
 def name_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
