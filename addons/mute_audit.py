@@ -298,9 +298,12 @@ class MuteAudit:
     def _exchange(self, live: Live, flow: http.HTTPFlow, max_body: int) -> Exchange:
         """Return the request of `flow`, to the telemetry host that its connection was opened for.
 
-        Its Host may name another: then nobody would know the message, though it goes where the others go.
+        Its Host may name another: then nobody would know the message, though it goes where the others go. `body` is
+        None if it was streamed or is longer than `max_body`.
         """
-        exchange = exchange_of(flow, max_body, self._canaries.door(flow.client_conn))
+        exchange = exchange_from_flow(flow, Origin(self._canaries.door(flow.client_conn)))
+        if exchange.body is not None and len(exchange.body) > max_body:
+            exchange = structs.replace(exchange, body=None)
         names = (exchange.host, flow.client_conn.sni, flow.request.host)
         host = next((name for name in names if live.gate.inspects(name)), None)
         return exchange if host is None else structs.replace(exchange, host=host.lower().rstrip("."))
@@ -385,13 +388,6 @@ class MuteAudit:
         if now - self._warned.get(kind, -WARN_SECONDS) >= WARN_SECONDS:
             self._warned[kind] = now
             logger.warning("mutewatch: %s", text, exc_info=with_traceback)
-
-
-def exchange_of(flow: http.HTTPFlow, max_body: int, door: str = LIVE_DOOR) -> Exchange:
-    """Return the request of `flow`. `body` is None if it was streamed or is longer than `max_body`."""
-    exchange = exchange_from_flow(flow, Origin(door))
-    is_read = exchange.body is not None and len(exchange.body) <= max_body
-    return exchange if is_read else structs.replace(exchange, body=None)
 
 
 def tells_more_than_the_stop(record: logging.LogRecord) -> bool:
