@@ -53,6 +53,7 @@ from addons.metrics_server import MetricsServer
 from addons.pins import Pins
 from addons.recorder import BuildRecorder, LiveSettings, build_recorder
 from addons.reload import Reloads
+from addons.signals import end_when_told
 from addons.standing import Live
 from addons.writer import Writer
 from addons.ws_messages import Websockets
@@ -134,6 +135,7 @@ class MuteAudit:
             self._watching = asyncio.create_task(self._live.leaves.watch(), name="mutewatch-leaves")
         logger.info("mutewatch: inspecting %d host patterns and nothing else", len(ctx.options.allow_hosts))
         if ctx.options.mutewatch_serve:
+            end_when_told()
             make_lean()
             mend(lambda flow: self._live is not None and self._live.holds(flow))
             await start_listening()

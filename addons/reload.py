@@ -23,6 +23,7 @@ from addons.live_options import neighbours
 from addons.settings_changes import changes
 from addons.settings_launch import launch_settings
 from addons.settings_sources import Loaded, WrongSettingsError, load
+from addons.signals import answer
 from mutewatch.errors import OperatorError
 
 logger = logging.getLogger("mutewatch.live")
@@ -49,8 +50,8 @@ class Reloads:
         self._look = look
         self._launched = ctx.master.addons.get(Launched.name)
         try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
-        except (RuntimeError, ValueError) as error:  # a proxy on a thread of somebody else's process
+            answer(signal.SIGHUP, self.ask)
+        except ValueError as error:  # a proxy on a thread of somebody else's process
             logger.info("mutewatch: SIGHUP is not ours to answer here: %s", error)
         if self._launched is not None and self._launched.is_asked_early:
             self._launched.is_asked_early = False
