@@ -1,8 +1,8 @@
 """Signals that arrive whatever else waits.
 
-asyncio has a signal's number written into the pipe that also wakes its loop. That takes some 280 wake-ups: where several
-hundred connections come at once while the loop is busy, it is full, and the signal is gone. So a proxy went on after its
-SIGTERM, once in some stops under such load.
+asyncio has a signal's number written into the pipe that also wakes its loop. That takes some 280 wake-ups: where
+several hundred connections come at once while the loop is busy, it is full, and the signal is gone. So a proxy went
+on after its SIGTERM, once in some stops under such load.
 """
 
 import asyncio
