@@ -98,7 +98,8 @@ class BoundedConnection(websocket.WebsocketConnection):
     def events(self) -> Iterator[Event]:
         for event in super().events():
             if isinstance(event, Message):
-                self._held += len(event.data) + PIECE
+                data = event.data.encode() if isinstance(event.data, str) else event.data
+                self._held += len(data) + PIECE
                 if self._held > LONGEST_MESSAGE:
                     yield CloseConnection(*TOO_LONG)
                     return
@@ -121,9 +122,10 @@ class BoundedDeflate(PerMessageDeflate):
         if not self._inbound_compressed or not self._inbound_is_compressible or self._decompressor is None:
             return data
         try:
-            return self._decompressor.decompress(bytes(data), LONGEST_MESSAGE + 1)  # one more than may be
+            unpacked = self._decompressor.decompress(bytes(data), LONGEST_MESSAGE + 1)  # what is cut off is lost
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        return unpacked if len(unpacked) <= LONGEST_MESSAGE else CloseReason.MESSAGE_TOO_BIG
 
     def frame_inbound_complete(self, proto: Any, fin: bool) -> bytes | CloseReason | None:
         return super().frame_inbound_complete(proto, fin) if self._inbound_is_compressible else None

@@ -289,6 +289,16 @@ def test_nor_does_a_plain_one_however_it_comes(tmp_path: Path, confdir: Path, pi
         proxy.wait_status(too_large=1)
 
 
+@pytest.mark.parametrize(("is_packed", "frames"), [(True, 1), (False, 32)])
+def test_a_text_is_as_long_as_its_bytes(tmp_path: Path, confdir: Path, is_packed: bool, frames: int) -> None:
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy, is_packed=is_packed) as end:
+        with suppress(OSError):
+            for _ in range(frames):
+                end.put(TextMessage("€" * (LONGEST_MESSAGE // 2 // frames), message_finished=frames == 1))
+        assert end.receive() is None
+        proxy.wait_status(too_large=1)
+
+
 def test_a_plain_message_as_long_as_a_body_may_be_passes(tmp_path: Path, confdir: Path) -> None:
     with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), opened(proxy, is_packed=False) as end:
         for _ in range(2):
