@@ -2,6 +2,7 @@
 
 | what comes | without this | with it |
 |---|---|---|
+| the end of a connection whose bytes wait for their turn | it is never closed, nor read | is closed |
 | trailers over HTTP/1.1 | NotImplementedError, and the message hangs | left out (RFC 9110, 6.5.1, allows that) |
 | an interim response over HTTP/1.1 | is taken for the response, which never comes | left out, as over HTTP/2 |
 | a head, or a line between chunks, without an end | is held, whatever its length | ends the connection after 1 MiB |
@@ -17,17 +18,20 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import wsproto.extensions
 from h11 import Data, EndOfMessage
 from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
+from mitmproxy.connection import Connection
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpStream, _http1
+from mitmproxy.proxy.server import ConnectionHandler
 from wsproto.events import CloseConnection, Event, Message
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Opcode
@@ -41,6 +45,7 @@ TOO_LONG: Final = (1009, "error in extension")  # code and reason of the end, in
 INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r\n]")  # after 101 nothing comes that is a response
 
 _check_body_size = HttpStream.check_body_size
+_handle_connection = ConnectionHandler.handle_connection
 _handle_event = _http1.Http1Connection._handle_event
 _read_headers = _http1.Http1Client.read_headers
 
@@ -55,6 +60,7 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
         return (yield from _check_body_size(self, request)) if request and holds(self.flow) else False
 
     first_bytes.bound()
+    ConnectionHandler.handle_connection = handle_connection  # type: ignore[method-assign]
     HttpStream.check_body_size = check_body_size  # type: ignore[method-assign]
     _http1.Http1Connection._handle_event = handle_event  # type: ignore[method-assign]
     _http1.Http1Client.read_headers = read_headers  # type: ignore[method-assign]
@@ -62,6 +68,17 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
     wsproto.extensions.PerMessageDeflate = BoundedDeflate  # type: ignore[misc]
     websocket.WebsocketConnection = BoundedConnection  # type: ignore[misc]
     websocket.Fragmentizer.FRAGMENT_SIZE = sys.maxsize
+
+
+async def handle_connection(self: ConnectionHandler, connection: Connection) -> None:
+    """Read until it ends, and close it then, whatever it was doing."""
+    try:
+        await _handle_connection(self, connection)
+    finally:
+        left = self.transports.pop(connection, None)
+        if left is not None and left.writer is not None:
+            with suppress(OSError):
+                left.writer.close()
 
 
 def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LIVE = (
     *("tests/test_addons_live.py", "tests/test_gateway_clients.py", "tests/test_gateway_browser.py"),
     *("tests/test_same_door_websocket.py", "tests/test_addons_websocket.py", "tests/test_apps_end_to_end.py"),
-    *("tests/test_addons_lean.py", "tests/test_addons_first_bytes.py"),
+    *("tests/test_addons_lean.py", "tests/test_addons_first_bytes.py", "tests/test_addons_mends.py"),
 )
 
 
