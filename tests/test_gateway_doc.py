@@ -147,7 +147,7 @@ def test_check_finds_a_port_that_is_taken_unless_it_runs_already(folder: Path) -
         assert run(f"{command} --running", folder, MUTEWATCH_LISTEN_PORT=port).returncode == 0
         started = run("mutewatch live --state state", folder, MUTEWATCH_LISTEN_PORT=port)
         told = f"cannot listen on 127.0.0.1, port {port}: Address already in use; if that is mutewatch: check --running"
-        assert (started.returncode, started.stderr) == (2, f"mutewatch: {told}\n")
+        assert (started.returncode, started.stderr) == (3, f"mutewatch: {told}\n")  # 2: it would not be started again
         metrics = {"MUTEWATCH_METRICS_LISTEN": f"127.0.0.1:{port}", "MUTEWATCH_LISTEN_PORT": str(free_port())}
         assert run(command, folder, **metrics).returncode == 2
         assert run(f"{command} --running", folder, **metrics).returncode == 0

@@ -33,7 +33,9 @@ def live(
     from addons.launched import Launched
 
     if taken := next((one.text for one in ports(loaded.settings, is_running=False) if one.is_fault), None):
-        raise OperatorError(taken)  # mitmproxy would say it later, in its own words
+        # mitmproxy would say it later, in its own words; no fault of the settings: it may be free when started again
+        print(f"mutewatch: {taken}", file=sys.stderr)
+        return 3
     return run(launch_settings(loaded.settings, extra), Launched(loaded, values, extra))
 
 
