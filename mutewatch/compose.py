@@ -123,7 +123,7 @@ class Recorder:
     ) -> None:
         self.pipeline, self.store, self.name = pipeline, store, name
         self.policies = policies
-        self.retention = Retention(store, periods)
+        self.retention = Retention(store, periods, waits=False)
         self.judged = Judged(pipeline.apps)
         self._export = export
         if export is not None:

@@ -7,17 +7,18 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, tuple_
 
 from mutewatch.identity import CANARY
-from mutewatch.rollup import KEYS, take_away, wait_for_others
+from mutewatch.rollup import KEYS, is_my_turn, take_away
 from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
 from mutewatch.upsert import Insert, upsert
 
 COUNTED: Final = (findings.c.seen_at_us, findings.c.ends_at_us, *KEYS)
 
 
-def expire(connection: Connection, before: datetime, counts_before: datetime, limit: int) -> int:
+def expire(connection: Connection, before: datetime, counts_before: datetime, limit: int, *, waits: bool = True) -> int:
     """Delete at most `limit` rows of each table from before `before`; return how many went.
 
-    Counts of days before that of `counts_before` go too. Nothing is written where nothing is due.
+    Counts of days before that of `counts_before` go too. Nothing is written where nothing is due, or where somebody
+    else counts or deletes and this one does not wait.
     """
     stale = daily.c.day < _day(microseconds(counts_before))
     unseen = uninspected.c.ended_at_us.between(1, microseconds(before) - 1)
@@ -25,9 +26,9 @@ def expire(connection: Connection, before: datetime, counts_before: datetime, li
         *((messages, _old_messages(before)), (findings, _old_findings(before))),
         *((uninspected, unseen), (daily, stale)),
     ]
-    if not any(connection.execute(select(1).select_from(table).where(old).limit(1)).first() for table, old in due):
+    is_due = any(connection.execute(select(1).select_from(table).where(old).limit(1)).first() for table, old in due)
+    if not is_due or not is_my_turn(connection, waits=waits):
         return 0
-    wait_for_others(connection)
     rows = len(_delete_some(connection, messages, _old_messages(before), limit, (messages.c.seen_at_us,)))
     rows += len(_delete_some(connection, uninspected, unseen, limit, (uninspected.c.hour,)))
     gone = _delete_some(connection, findings, _old_findings(before), limit, COUNTED)

@@ -66,11 +66,14 @@ class Clock:
 
 
 class Retention:
-    """Deletes from one store what is older than its time. For the store's thread."""
+    """Deletes from one store what is older than its time. For the store's thread.
 
-    def __init__(self, store: Store, periods: Periods) -> None:
+    Who does not wait leaves the work to another gateway that is just doing it.
+    """
+
+    def __init__(self, store: Store, periods: Periods, *, waits: bool = True) -> None:
         self.periods = periods
-        self._store = store
+        self._store, self._waits = store, waits
         self._clock: Clock | None = None
         self._remembered: tuple[datetime, datetime | None] | None = None  # of the clock, as the store has it
         self._is_log_dirty, self._emptied_at = True, datetime(1970, 1, 1, tzinfo=UTC)  # who knows who was here before
@@ -83,8 +86,8 @@ class Retention:
         if not self.believes(now):
             return Tidied(is_clock_doubted=True)
         with self._store.begin() as connection:
-            rows = expire(connection, now - self._minutes, now - self._counts, STEP_ROWS)
-            roll_up(connection, now)
+            rows = expire(connection, now - self._minutes, now - self._counts, STEP_ROWS, waits=self._waits)
+            roll_up(connection, now, waits=self._waits)
         self._is_log_dirty |= rows > 0
         if self._is_log_dirty and not timedelta(0) <= now - self._emptied_at < EMPTIED_EVERY:
             self._emptied_at = now

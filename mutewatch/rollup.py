@@ -49,14 +49,13 @@ def open_again(connection: Connection, written: Iterable[int]) -> None:
     upsert(connection, open_hours, [{"hour": hour} for hour in sorted(hours.union(left))])
 
 
-def roll_up(connection: Connection, now: datetime) -> bool:
-    """Count one hour that is over at `now`; False if there is none to count."""
+def roll_up(connection: Connection, now: datetime, *, waits: bool = True) -> bool:
+    """Count one hour that is over at `now`; False if there is none to count, or who does not wait would have to."""
     last = (microseconds(now - LATE)) // HOUR_US - 1
     due = select(open_hours.c.hour).where(open_hours.c.hour <= last).order_by(open_hours.c.hour).limit(1)
     hour = connection.execute(due).scalar()
-    if hour is None:
+    if hour is None or not is_my_turn(connection, waits=waits):
         return False
-    wait_for_others(connection)
     connection.execute(delete(open_hours).where(open_hours.c.hour == hour))
     connection.execute(delete(hourly).where(hourly.c.hour == hour))
     of_hour = findings.c.ends_at_us.between(max(1, hour * HOUR_US), (hour + 1) * HOUR_US - 1)
@@ -78,12 +77,16 @@ def take_away(connection: Connection, gone: Iterable[Counted]) -> None:
     ]
     if not rows:
         return
-    wait_for_others(connection)
+    is_my_turn(connection)
     this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in names))
     connection.execute(update(hourly).where(this).values(number=hourly.c.number - bindparam("fewer")), rows)
     connection.execute(delete(hourly).where(this, hourly.c.number <= 0), rows)
 
 
-def wait_for_others(connection: Connection) -> None:
-    """One at a time counts or deletes: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)"""
-    connection.execute(select(meta.c.value).where(meta.c.name == "schema_version").with_for_update())
+def is_my_turn(connection: Connection, *, waits: bool = True) -> bool:
+    """One at a time counts or deletes: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)
+
+    Who `waits` has the turn at last, or an error. It lasts as long as the transaction.
+    """
+    turn = select(meta.c.value).where(meta.c.name == "schema_version").with_for_update(skip_locked=not waits)
+    return connection.execute(turn).first() is not None

@@ -24,6 +24,7 @@ from tests.client_websocket import WebSocket
 
 PROGRAMS = ("chromium", "google-chrome")  # chromium-headless-shell is smaller, but knows no PAC files
 SECONDS = 30.0
+LOADS = 5  # at most: networks come and go with the tests, and the browser drops what it loads when it sees that
 # No sandbox: its namespaces are not to be had in ours. No shared memory: /dev/shm is small in containers.
 SWITCHES = (
     "--headless",
@@ -68,8 +69,11 @@ class Chromium:
 
     def open(self, url: str) -> None:
         """Return once the page is loaded. Raises PageError, with a code such as net::ERR_CERT_AUTHORITY_INVALID."""
-        found = self.call("Page.navigate", url=url)
-        if error := found.get("errorText"):
+        for _ in range(LOADS):
+            error = self.call("Page.navigate", url=url).get("errorText")
+            if error != "net::ERR_NETWORK_CHANGED":
+                break
+        if error:
             raise PageError(error)
         is_loaded = "document.readyState === 'complete'"
         self.evaluate(f"new Promise(done => {is_loaded} ? done() : addEventListener('load', () => done()))")

@@ -390,7 +390,8 @@ def test_an_answer_that_says_nothing_is_no_message(status: int, body: bytes) -> 
     assert (pipeline.feed(answer), pipeline.finish(), pipeline.counts.exchanges) == ([], [], 0)
 
 
-def test_the_garbage_collector_does_not_look_at_what_was_reported() -> None:
+def more_to_look_at() -> int:
+    """How many objects more has the garbage collector to look at after ten reports of one call?"""
     through = pipeline()
     through.absorb(decoded(report(1))[0])
     gc.collect()
@@ -398,7 +399,12 @@ def test_the_garbage_collector_does_not_look_at_what_was_reported() -> None:
     for minute in range(2, 12):
         through.absorb(decoded(report(minute))[0])
     gc.collect()
-    assert len(gc.get_objects()) - before <= 2, "ten reports more, one call: a look at each would stop a busy gateway"
+    return len(gc.get_objects()) - before
+
+
+def test_the_garbage_collector_does_not_look_at_what_was_reported() -> None:
+    least = min(more_to_look_at() for _ in range(5))  # threads that other tests left behind make objects now and then
+    assert least <= 2, "ten reports more, one call: a look at each would stop a busy gateway"
 
 
 @pytest.mark.parametrize("is_named", [True, False])
