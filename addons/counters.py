@@ -39,6 +39,7 @@ class HookCounters:
     cut: int = 0  # messages refused because the proxy was stopping
     websocket_messages: int = 0  # on telemetry hosts, that no signature knows: not read
     raw_messages: int = 0  # neither TLS nor HTTP inside a telemetry connection; not read
+    endless: int = 0  # connections that were ended, as too much came that is neither a whole head nor of a body
     hook_errors: int = 0  # our own faults in a hook; the message was forwarded
     canaries: int = 0  # connections of the canary, led to its own far end
     reloads: int = 0  # settings files that were read again and taken

@@ -57,6 +57,7 @@ MEANINGS = {
     "cut": "Messages refused because the proxy was stopping",
     "websocket_messages": "Websocket messages on telemetry hosts that no signature knows, not read",
     "raw_messages": "Messages that are neither TLS nor HTTP inside a telemetry connection, not read",
+    "endless": "Connections ended, as too much came that is neither a whole head nor of a body",
     "hook_errors": "Faults of our own in a hook; the message was forwarded",
     "canaries": "Connections of the canary, led to its own far end",
     "reloads": "Settings files that were read again and taken",

@@ -37,6 +37,7 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from addons import first_bytes
+from addons.counters import HookCounters
 
 LONGEST_MESSAGE: Final = 16 << 20  # bytes of a websocket message; as of a body that is held
 MOST_UNREAD: Final = 1 << 20  # bytes over HTTP/1.1 that are neither a whole head nor of a body; heads have some KiB
@@ -50,7 +51,7 @@ _handle_event = _http1.Http1Connection._handle_event
 _read_headers = _http1.Http1Client.read_headers
 
 
-def mend(holds: Callable[[HTTPFlow], bool]) -> None:
+def mend(holds: Callable[[HTTPFlow], bool], counters: HookCounters) -> None:
     """Mend all of it, for good. `holds`: is the request of this flow one whose body may be held?"""
 
     def check_body_size(self: HttpStream, request: bool) -> CommandGenerator[bool]:
@@ -58,6 +59,14 @@ def mend(holds: Callable[[HTTPFlow], bool]) -> None:
             self.request_body_buf.clear()
             return False
         return (yield from _check_body_size(self, request)) if request and holds(self.flow) else False
+
+    def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:
+        yield from _handle_event(self, event)
+        if len(self.buf) > MOST_UNREAD:
+            counters.endless += 1
+            self.buf = ReceiveBuffer()
+            yield from self.state(events.ConnectionClosed(self.conn))
+            self.state = self.done
 
     first_bytes.bound()
     ConnectionHandler.handle_connection = handle_connection  # type: ignore[method-assign]
@@ -79,15 +88,6 @@ async def handle_connection(self: ConnectionHandler, connection: Connection) -> 
         if left is not None and left.writer is not None:
             with suppress(OSError):
                 left.writer.close()
-
-
-def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:
-    """Take what comes; of too much that cannot be read yet, do as if the peer had gone."""
-    yield from _handle_event(self, event)
-    if len(self.buf) > MOST_UNREAD:
-        self.buf = ReceiveBuffer()
-        yield from self.state(events.ConnectionClosed(self.conn))
-        self.state = self.done
 
 
 def read_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> CommandGenerator[None]:

@@ -137,7 +137,7 @@ class MuteAudit:
         if ctx.options.mutewatch_serve:
             end_when_told()
             make_lean()
-            mend(lambda flow: self._live is not None and self._live.holds(flow))
+            mend(lambda flow: self._live is not None and self._live.holds(flow), self.counters)
             await start_listening()
 
     def _start(self, settings: LiveSettings) -> Live:

@@ -14,7 +14,8 @@ from mutewatch.sinks.rtp import rtp_counts, rtp_lines
 # Counters of the live door that say that something was not inspected, or not recorded in time.
 LIVE_LOSSES: Final = (
     *("uninspected", "refused_by_client", "gate_errors", "unrecorded", "dropped", "answers_dropped", "too_large"),
-    *("streamed", "cut", "websocket_messages", "raw_messages", "hook_errors", "lost", "answers_lost"),
+    *("streamed", "cut", "websocket_messages", "raw_messages", "endless", "hook_errors", "lost"),
+    "answers_lost",
 )
 
 

@@ -185,6 +185,7 @@ def test_what_has_no_end_is_not_held_whatever_its_length(live: Scene, beginning:
                 end.sendall(b"0" * (1 << 16))
             raise AssertionError("all of it was taken")
         assert resident_bytes(proxy.process.pid) - before < 16 * MOST_UNREAD
+        assert proxy.wait_status(endless=1)["hook_errors"] == 0
 
 
 def test_a_response_without_an_end_to_its_head_is_none(tmp_path: Path, confdir: Path) -> None:
