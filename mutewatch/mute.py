@@ -17,7 +17,7 @@ It reads no clock; it matches, decodes and judges nothing.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -98,6 +98,7 @@ class MuteTracker:
             name: sorted(Change(at, muted, Basis.OPERATOR) for at, muted in entries)
             for name, entries in (timeline or {}).items()
         }
+        self.unmet = set(self._timeline) - {EVERYONE}  # of its names those of nobody who was asked about
         self._assume = assume
         self._limits = limits
         self._calls: OrderedDict[str, _Call] = OrderedDict()
@@ -153,16 +154,17 @@ class MuteTracker:
         return offset if offset is not None and abs(offset) > CLOCK_JITTER else timedelta()
 
     def summary(
-        self, call: str, names: Iterable[str], start: datetime, end: datetime, app: str | None = None
+        self, call: str, names: Collection[str], start: datetime, end: datetime, app: str | None = None
     ) -> MuteSummary:
         """Divide [start, end), in the client's clock, by mute state. `names`: the client's, for the timeline."""
         return summed(self.stretches(call, names, start, end, app), start, end)
 
     def stretches(
-        self, call: str, names: Iterable[str], start: datetime, end: datetime, app: str | None = None
+        self, call: str, names: Collection[str], start: datetime, end: datetime, app: str | None = None
     ) -> list[Stretch]:
         """Return how [start, end), in the client's clock, divides. Without an `app` no address is asked."""
         own, remote, hints = self._switches(call)
+        self.unmet.difference_update(names)
         operator = sorted(change for name in (*names, EVERYONE) for change in self._timeline.get(name, ()))
         offset = self.clock_offset(call)
         claim = self._places.claim(app, call, end + offset) if app is not None else Claim()

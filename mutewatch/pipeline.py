@@ -320,6 +320,12 @@ class Pipeline:
                 if since != call.dirty_after:
                     yield from self._judge_call(group_id, call, since, by_client)
 
+    @property
+    def unmet(self) -> list[str]:
+        """Return the clients of the operator's record of mute states of whom no minute was judged, as it names them."""
+        unmet = self._mute.unmet
+        return sorted(name for name in unmet if self.names.pseudonym(name) in unmet)  # it stands there in both forms
+
     def _await_end(self, group_id: str, call: Call, now: datetime | None) -> None:
         """Have a call wait for the end of its newest minute, if that still goes on by the client's clock.
 

@@ -110,6 +110,19 @@ def test_an_operators_timeline_decides_where_no_message_does(state: Path, tmp_pa
     ]
 
 
+@pytest.mark.parametrize("options", [(), ("--show-clients",)])
+def test_an_operator_is_told_whom_a_timeline_names_and_nobody_is(
+    state: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    log, mute = tmp_path / "a.jsonl", tmp_path / "mute.csv"
+    log.write_text(report_line(1))
+    names = ("U1", "*", "\x1b1", *(f"192.0.2.9{number}" for number in range(6)))
+    mute.write_text("time,client,muted\n" + "".join(f"{START.isoformat()},{name},true\n" for name in names))
+    told = Run("scan", log, "--mute", mute, *options, state=state).err
+    unmet = r"\x1b1, 192.0.2.90, 192.0.2.91, 192.0.2.92, 192.0.2.93 and 2 more"
+    assert told == f"mutewatch: {mute}: no minute was found of {unmet}\n"
+
+
 def test_no_activity_means_no_guess_and_the_same_verdicts(state: Path) -> None:
     with_guesses = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", state=state).records
     without = Run("scan", SAMPLE / "meeting.har", "--format", "jsonl", "--no-activity", state=state).records

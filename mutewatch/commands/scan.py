@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mutewatch.commands.output import Format, check_files, check_format, line_sink, open_output, print_findings
 from mutewatch.compose import PipelineOptions, build_pipeline
-from mutewatch.errors import OperatorError
+from mutewatch.errors import OperatorError, shown
 from mutewatch.feeding import Feed, in_order, state_or_none
 from mutewatch.messages import WEBSOCKET
 from mutewatch.pipeline import Pipeline
@@ -29,6 +29,7 @@ from pcap_tools import STDIN
 from pcap_tools.files import open_input
 
 FACTS_AT_ONCE = 1000  # messages held before they are committed to the store
+UNMET_TOLD = 5  # names of a --mute file that are nobody's
 
 
 class Exit(IntEnum):
@@ -91,6 +92,10 @@ def scan(paths: Sequence[Path], options: ScanOptions, judging: PipelineOptions) 
         print(f"mutewatch: {error}", file=sys.stderr)
     for opinion in summary.opinions:
         print(f"mutewatch: {opinion}", file=sys.stderr)
+    if unmet := pipeline.unmet:
+        more = f" and {len(unmet) - UNMET_TOLD:,} more" if len(unmet) > UNMET_TOLD else ""
+        names = ", ".join(map(shown, unmet[:UNMET_TOLD]))
+        print(f"mutewatch: {judging.mute_file}: no minute was found of {names}{more}", file=sys.stderr)
     if dark := _dark(summary):
         print(f"mutewatch: from known endpoints, but not readable: {dark}", file=sys.stderr)
     return _exit_code(summary, options) if is_whole else Exit.INTERRUPTED
