@@ -7,6 +7,7 @@
 | an interim response over HTTP/1.1 | is taken for the response, which never comes | left out, as over HTTP/2 |
 | a head, or a line between chunks, without an end | is held, whatever its length | ends the connection after 1 MiB |
 | a message over `body_size_limit` that nobody holds | 413; a response, 502 | passes |
+| long messages of many connections at once | are held, each up to its limit | past 256 MiB: as if over it |
 | a long body of a request that is answered at its head | NotImplementedError at each piece, or it is kept | let go |
 | a long websocket message | is held, in 1.1 s of CPU for 16 MiB, four times that for 32 | ends it (1009) at 16 MiB |
 | ... 512 KiB that unpack to 512 MiB | 1.1 GiB of memory | the same |
@@ -38,11 +39,13 @@ from wsproto.frame_protocol import CloseReason, Opcode
 
 from addons import first_bytes
 from addons.counters import HookCounters
+from addons.held import HoldingNothing, Room
 
 LONGEST_MESSAGE: Final = 16 << 20  # bytes of a websocket message; as of a body that is held
 MOST_UNREAD: Final = 1 << 20  # bytes over HTTP/1.1 that are neither a whole head nor of a body; heads have some KiB
 PIECE: Final = 1024  # bytes that a piece of one counts for beside its own
 TOO_LONG: Final = (1009, "error in extension")  # code and reason of the end, in the words of wsproto
+ROOM: Final = Room()
 INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r\n]")  # after 101 nothing comes that is a response
 
 _check_body_size = HttpStream.check_body_size
@@ -58,7 +61,15 @@ def mend(holds: Callable[[HTTPFlow], bool], counters: HookCounters) -> None:
         if request and self.flow.response is not None:
             self.request_body_buf.clear()
             return False
-        return (yield from _check_body_size(self, request)) if request and holds(self.flow) else False
+        if not request or not holds(self.flow):
+            return False
+        if not ROOM.fits(self, len(self.request_body_buf)):
+            self.context.options = HoldingNothing(self.context.options)  # type: ignore[assignment]
+        is_refused = yield from _check_body_size(self, request)
+        if is_refused:
+            self.request_body_buf.clear()
+        ROOM.fits(self, len(self.request_body_buf))
+        return is_refused
 
     def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:
         yield from _handle_event(self, event)
@@ -117,11 +128,12 @@ class BoundedConnection(websocket.WebsocketConnection):
             if isinstance(event, Message):
                 data = event.data.encode() if isinstance(event.data, str) else event.data
                 self._held += len(data) + PIECE
-                if self._held > LONGEST_MESSAGE:
+                if self._held > LONGEST_MESSAGE or not ROOM.fits(self, self._held):
                     yield CloseConnection(*TOO_LONG)
                     return
                 if event.message_finished:
                     self._held = 0
+                    ROOM.fits(self, 0)
             yield event
 
 

@@ -7,8 +7,9 @@ import ssl
 import threading
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mitmproxy.test.tflow import tclient_conn
 from mitmproxy.test.tutils import treq
 from wsproto.events import BytesMessage, Ping, TextMessage
 
+from addons.held import MOST_HELD
 from addons.launch import addon_path
 from addons.mends import LONGEST_MESSAGE, MOST_UNREAD, PIECE, read_headers
 from mutewatch.mitigate import Action, Policies, Policy, When
@@ -51,9 +53,9 @@ def answering(*pieces: bytes) -> Answer:
     return answer
 
 
-def post(proxy: Proxy) -> tuple[int, bytes]:
+def post(proxy: Proxy, body: bytes = b"{}") -> tuple[int, bytes]:
     connection = proxy.connect(TELEMETRY)
-    connection.request("POST", "/metrics", b"{}")
+    connection.request("POST", "/metrics", body)
     with connection.getresponse() as response:
         return response.status, response.read()
 
@@ -194,6 +196,37 @@ def test_a_response_without_an_end_to_its_head_is_none(tmp_path: Path, confdir: 
         assert post(proxy)[0] == 502
 
 
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chosen", "number", "size"), [(OBSERVE, 300, 1000 << 10), (REDACT, 20, 15 << 20)])
+def test_long_messages_of_many_connections_take_bounded_memory_together(
+    tmp_path: Path, confdir: Path, chosen: Policy, number: int, size: int
+) -> None:
+    with redacting(tmp_path, confdir, chosen) as (proxy, far_end), ExitStack() as stack:
+        before, statuses = resident_bytes(proxy.process.pid), Counter[int]()
+        connections = [stack.enter_context(closing(proxy.connect(TELEMETRY))) for _ in range(number)]
+        for connection in connections:
+            connection.putrequest("POST", "/long")
+            connection.putheader("Content-Length", str(size))
+            with suppress(OSError):  # it is already refused
+                connection.endheaders(bytes(size - 1))
+        assert resident_bytes(proxy.process.pid) - before < 1.5 * MOST_HELD
+        for connection in connections:
+            try:
+                connection.send(b"0")
+                statuses[connection.getresponse().status] += 1
+            except OSError:  # closed while it was still sending, its answer lost
+                statuses[413] += 1
+        passed, left = (200, number) if chosen is OBSERVE else (403, 0)  # what is not read cannot be redacted
+        status = proxy.wait_status(messages=number, recorded=number, pending=0)
+        assert statuses[passed] + statuses[413] == number
+        assert 0 < status["streamed"] + statuses[413] < number / 2
+        assert len(far_end.received) == left
+        assert post(proxy, bytes(size))[0] == passed  # there is room again
+        assert proxy.wait_status(messages=number + 1, pending=0)["streamed"] == status["streamed"]
+
+
 # -- what is answered at its head: the rest is let go ------------------------------------------------------------------
 
 
@@ -289,6 +322,23 @@ def test_nor_does_a_plain_one_however_it_comes(tmp_path: Path, confdir: Path, pi
         assert end.receive() is None
         assert resident_bytes(proxy.process.pid) - before < 4 * LONGEST_MESSAGE
         proxy.wait_status(too_large=1)
+
+
+def test_long_messages_of_many_websockets_take_bounded_memory_together(tmp_path: Path, confdir: Path) -> None:
+    number, piece = 24, BytesMessage(bytes(14 << 20), message_finished=False)
+    with redacting(tmp_path, confdir, OBSERVE, answer=echo) as (proxy, _), ExitStack() as stack:
+        before = resident_bytes(proxy.process.pid)
+        ends = [stack.enter_context(opened(proxy)) for _ in range(number)]
+        for end in ends:
+            end.put(piece)
+        received = Counter[bool]()
+        for end in ends:
+            with suppress(OSError):
+                end.put(BytesMessage(b"."))
+            received[end.receive() is not None] += 1
+        assert resident_bytes(proxy.process.pid) - before < 2 * MOST_HELD
+        assert 0 < received[False] < number / 2
+        proxy.wait_status(too_large=received[False])
 
 
 @pytest.mark.parametrize(("is_packed", "frames"), [(True, 1), (False, 32)])
