@@ -11,6 +11,7 @@ body: thirty of 15 MiB were a gigabyte before the collector came.
 
 import gc
 import re
+from asyncio.selector_events import _SelectorTransport  # type: ignore[attr-defined]
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ WORKS_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "updatealtsvc": ("reverse",),
 }
 
-PIECE: Final = 1 << 16  # bytes that TLS is given at once; as many as mitmproxy takes from it at once
+PIECE: Final = 1 << 16  # bytes that TLS is given at once, or a connection asked for; as many as mitmproxy takes
 
 _flow_done, _handle_protocol_error = HttpStream.flow_done, HttpStream.handle_protocol_error
 _send_data = TLSLayer.send_data
@@ -65,6 +66,7 @@ def make_lean() -> None:
     dismiss_idle()
     undo_cycles()
     let_bodies_go()
+    read_less_at_once()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 50)
@@ -91,6 +93,12 @@ def let_bodies_go() -> None:
     """Have none wait in a message that failed, nor in a TLS connection, whose buffer stays as long as it ever was."""
     HttpStream.handle_protocol_error = handle_protocol_error  # type: ignore[method-assign]
     TLSLayer.send_data = send_data  # type: ignore[method-assign]
+
+
+def read_less_at_once() -> None:
+    """Have asyncio ask for no more than is taken. It asks for 256 KiB, and what is not filled leaves holes in the heap:
+    a message that stays a moment longer lies in one, the next read finds no room in it, and the process grows."""
+    _SelectorTransport.max_size = PIECE
 
 
 def state_done(_event: HttpEvent) -> CommandGenerator[None]:
