@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+from asyncio.selector_events import _SelectorTransport  # type: ignore[attr-defined]
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from mitmproxy import ctx, options
 from mitmproxy.tools.dump import DumpMaster
 
 from addons.launch import addon_path
-from addons.lean import WORKS_IN, WORKS_WITH, dismiss_idle
+from addons.lean import PIECE, WORKS_IN, WORKS_WITH, dismiss_idle, read_less_at_once
 from tests.live_support import TELEMETRY, Received, Scene
 from tests.test_gateway_clients import resident_bytes
 
@@ -75,6 +77,28 @@ def test_an_option_of_mitmproxys_that_is_passed_on_still_works(live: Scene) -> N
     with live.proxy(extra=["modify_body=/~q/was/is"]) as proxy:
         proxy.post(TELEMETRY, b"it was so")
         assert [received.body for received in live.upstream.received] == [b"it is so"]
+
+
+def test_a_connection_is_asked_for_no_more_than_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Noting(socket.socket):
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            asked.append(size)
+            return super().recv(size, flags)
+
+    async def read() -> bytes:
+        here, there = socket.socketpair()
+        with there:
+            there.send(b"{}")
+            reader, writer = await asyncio.open_connection(sock=Noting(fileno=here.detach()))
+            with contextlib.closing(writer):
+                return await reader.read(PIECE)
+
+    monkeypatch.setattr(_SelectorTransport, "max_size", _SelectorTransport.max_size)
+    read_less_at_once()
+    assert asyncio.run(read()) == b"{}"
+    assert asked == [PIECE]
 
 
 @pytest.mark.live
