@@ -118,10 +118,14 @@ class Handshakes:
         if self._canaries.door(client) != LIVE_DOOR:  # our own test: it says itself what was wrong
             return
         address, host, now = client_address(data.context), client.sni.lower(), time.monotonic()
-        error = data.conn.error or ""
+        error, began = data.conn.error or "", now - (time.time() - client.timestamp_start)
         if REFUSED in error:
             self._pins.add(address, host, now)
-        elif error == UNSEEN or not self._leaves.has_given(client.sni) or not self._pins.suspect(address, host, now):
+        elif (
+            error == UNSEEN
+            or not self._leaves.has_given(client.sni)
+            or not self._pins.suspect(address, host, began, now)
+        ):
             self._counters.handshakes_failed += 1
             if error != UNSEEN:
                 self._warn("handshakes_failed", f"a TLS handshake with a client failed: {error}")

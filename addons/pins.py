@@ -27,15 +27,18 @@ class Pins:
     def __init__(self, ttl_seconds: float, most: int = MOST) -> None:
         self.ttl_seconds, self._most = ttl_seconds, most
         self._expiry: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._suspected: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._suspected: OrderedDict[tuple[str, str], float] = OrderedDict()  # when a handshake failed
 
-    def suspect(self, client: str, host: str, now: float) -> bool:
-        """The handshake with `client` failed. The second time that counts as a refusal: then True."""
-        suspected = self._suspected.pop((client, host), None)
-        if suspected is not None and suspected > now:
+    def suspect(self, client: str, host: str, began: float, now: float) -> bool:
+        """A handshake with `client`, of a connection that `began` then, has failed. Is that the second time?
+
+        Then it counts as a refusal. Connections that fail together, as the network goes, have failed once.
+        """
+        failed = self._suspected.pop((client, host), None)
+        if failed is not None and failed <= began and now < failed + SUSPICION_SECONDS:
             self.add(client, host, now)
             return True
-        self._suspected[client, host] = now + SUSPICION_SECONDS
+        self._suspected[client, host] = now
         if len(self._suspected) > self._most:
             self._suspected.popitem(last=False)
         return False

@@ -35,32 +35,38 @@ def test_it_counts_for_that_client_and_that_host_only() -> None:
 
 def test_who_goes_away_in_the_handshake_is_taken_to_refuse_only_the_second_time() -> None:
     pins = Pins(ttl_seconds=3_600)
-    assert not pins.suspect(CLIENT, HOST, now=0)
+    assert not pins.suspect(CLIENT, HOST, began=0, now=0)
     assert not pins.holds(CLIENT, HOST, now=1)
-    assert pins.suspect(CLIENT, HOST, now=2)
+    assert pins.suspect(CLIENT, HOST, began=2, now=2)
     assert pins.holds(CLIENT, HOST, now=3)
+
+
+def test_connections_that_fail_together_have_failed_once() -> None:
+    pins = Pins(ttl_seconds=3_600)
+    assert not any(pins.suspect(CLIENT, HOST, began=now - 1, now=now) for now in (10, 10.1, 10.9))
+    assert pins.suspect(CLIENT, HOST, began=11, now=12)
 
 
 def test_and_not_if_the_first_time_is_long_ago() -> None:
     pins = Pins(ttl_seconds=3_600)
-    assert not pins.suspect(CLIENT, HOST, now=0)
-    assert not pins.suspect(CLIENT, HOST, now=SUSPICION_SECONDS + 1)
+    assert not pins.suspect(CLIENT, HOST, began=0, now=0)
+    assert not pins.suspect(CLIENT, HOST, began=SUSPICION_SECONDS + 1, now=SUSPICION_SECONDS + 1)
 
 
 def test_and_not_if_our_certificate_was_accepted_in_between() -> None:
     pins = Pins(ttl_seconds=3_600)
-    assert not pins.suspect(CLIENT, HOST, now=0)
+    assert not pins.suspect(CLIENT, HOST, began=0, now=0)
     pins.trust("192.0.2.8", HOST)
     pins.trust(CLIENT, HOST)
-    assert not pins.suspect(CLIENT, HOST, now=1)
-    assert pins.suspect(CLIENT, HOST, now=2)
+    assert not pins.suspect(CLIENT, HOST, began=1, now=1)
+    assert pins.suspect(CLIENT, HOST, began=2, now=2)
 
 
 def test_the_stalest_is_forgotten_first() -> None:
     pins, clock = Pins(ttl_seconds=60, most=2), count()
     for client in ("a", "b", "a", "c"):
         pins.add(client, HOST, next(clock))
-        pins.suspect(client, "other", next(clock))
+        pins.suspect(client, "other", next(clock), next(clock))
     assert [pin.client for pin in pins.list(next(clock))] == ["a", "c"]
     assert pins.clear() == 2
     assert pins.list(next(clock)) == []
