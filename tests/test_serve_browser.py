@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mutewatch.commands.scan import ScanOptions, scan
 from mutewatch.compose import PipelineOptions
@@ -96,6 +97,18 @@ def test_the_link_opens_the_page_which_shows_what_is_recorded_meanwhile(
     secret = server.link.partition("#")[2]
     assert [url for url in browser.requests if secret in url.partition("#")[0]] == []
     assert secret not in (tmp_path / "audit.log").read_text()
+
+
+def test_the_page_shows_a_minute_that_is_corrected_while_the_counts_stay(
+    server: Server, browser: Watched, tmp_path: Path
+) -> None:
+    browser.page.goto(server.link)
+    browser.page.wait_for_selector("body[data-ready]")
+    flagged(browser, 5)
+    browser.page.wait_for_selector("#evidence >> text=left while the client was muted")
+    record(tmp_path / "mutewatch.db", replace(finding(1), reason="a better reason"))
+    browser.page.wait_for_selector("#evidence >> text=a better reason")
+    assert browser.faults == []
 
 
 def test_the_page_says_who_looks_as_what_and_how_fresh_it_is(office: Office, browser: Watched) -> None:

@@ -105,7 +105,7 @@ function inlined() {
   return { isLive: false, now, minutes: async (client, day) => now(client, day), overview: async () => read("overview"), summary: async () => read("summary"), about: read("about") };
 }
 
-/** The same from the server, a day at a time; a day's minutes are asked for again when the overview has changed. */
+/** The same from the server, a day at a time. */
 function served() {
   const known = new Map();
   const last = {}; // what was answered to the newest request of each kind: the browser is told to keep nothing
@@ -113,26 +113,30 @@ function served() {
     const address = `api/${what}?${new URLSearchParams(query)}`;
     const before = last[what]?.address === address ? last[what] : null;
     const answer = await fetch(address, { headers: before ? { "If-None-Match": before.tag } : {} });
-    if (answer.status === 304) return before.payload;
+    if (answer.status === 304) return before;
     if (answer.status === 401) location.assign("/login");
     if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
-    const payload = await answer.json();
-    last[what] = { address, tag: answer.headers.get("ETag"), payload };
-    return payload;
+    last[what] = { address, tag: answer.headers.get("ETag"), payload: await answer.json() };
+    return last[what];
   };
   const key = (client, day) => `${client.name} ${day} ${JSON.stringify(client.minutes)}`;
+  const now = (client, day) => known.get(key(client, day))?.minutes || null;
+  /** Ask for a day's minutes, though they may be known; is there anything new? */
+  const renew = async (client, day) => {
+    const { tag, payload } = await get("minutes", { client: client.name, since: day, until: day + DAY });
+    const name = key(client, day);
+    if (known.get(name)?.tag === tag) return false;
+    if (known.size > 400) known.clear();
+    known.set(name, { tag, minutes: unfold(payload) });
+    return true;
+  };
   return {
-    isLive: true, about: null,
-    now: (client, day) => known.get(key(client, day)) || null,
+    isLive: true, about: null, now, renew,
     async minutes(client, day) {
-      const name = key(client, day);
-      if (!known.has(name)) {
-        if (known.size > 400) known.clear();
-        known.set(name, unfold(await get("minutes", { client: client.name, since: day, until: day + DAY })));
-      }
-      return known.get(name);
+      if (!known.has(key(client, day))) await renew(client, day);
+      return now(client, day);
     },
-    overview: (day) => get("overview", day === null ? {} : { since: day, until: day + DAY }),
-    summary: (month) => get("summary", month ? { month } : {}),
+    overview: async (day) => (await get("overview", day === null ? {} : { since: day, until: day + DAY })).payload,
+    summary: async (month) => (await get("summary", month ? { month } : {})).payload,
   };
 }

@@ -68,7 +68,6 @@ function tellVisit(all) {
 
 async function poll() {
   if (document.hidden || state.day === null) return;
-  const before = JSON.stringify(state.clients);
   const chosen = timeline.chosen();
   const flagged = state.all.totals.flagged || 0;
   await load(state.day);
@@ -76,11 +75,17 @@ async function poll() {
   if (more > 0) byId("heard").textContent = `${count(more, "flagged minute")} more: ${byId("lead").firstChild.textContent}.`;
   drawSwatches();
   drawTotals(byId("totals"), state.all.totals);
-  state.clients = clientsOf(state.all, state.day);
-  if (JSON.stringify(state.clients) === before) return;
-  listClients();
-  const same = state.clients.find((client) => client.name === state.client?.name);
-  if (same && JSON.stringify(same.minutes) === JSON.stringify(state.client.minutes)) { state.client = same; return; }
+  const clients = clientsOf(state.all, state.day);
+  if (JSON.stringify(clients) !== JSON.stringify(state.clients)) {
+    state.clients = clients;
+    listClients();
+  }
+  const shown = state.client;
+  const same = state.clients.find((client) => client.name === shown?.name);
+  // A minute may be corrected while the counts stay as they are.
+  const isNew = same ? await source.renew(same, state.day) : Boolean(shown || state.clients.length);
+  if (state.client !== shown) return; // another one was chosen meanwhile
+  if (!isNew) { state.client = same; return; }
   await chooseClient(same || state.clients[0] || null);
   if (chosen !== null) timeline.choose(chosen, true);
 }
