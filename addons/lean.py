@@ -9,6 +9,8 @@ check and with the cycles undone, nothing of a message does. Connections, and wh
 body: thirty of 15 MiB were a gigabyte before the collector came.
 """
 
+import asyncio
+import ctypes
 import gc
 import re
 from asyncio.selector_events import _SelectorTransport  # type: ignore[attr-defined]
@@ -55,18 +57,21 @@ WORKS_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "updatealtsvc": ("reverse",),
 }
 
+GIVE_BACK_SECONDS: Final = 60.0
 PIECE: Final = 1 << 16  # bytes that TLS is given at once, or a connection asked for; as many as mitmproxy takes
 
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; others do so by themselves, or cannot
 _flow_done, _handle_protocol_error = HttpStream.flow_done, HttpStream.handle_protocol_error
 _send_data = TLSLayer.send_data
 
 
 def make_lean() -> None:
-    """Do without idle addons and cycles; have the garbage collector leave out what was loaded, and look less often."""
+    """Do without idle addons, cycles and free memory; have the garbage collector look at less, and less often."""
     dismiss_idle()
     undo_cycles()
     let_bodies_go()
     read_less_at_once()
+    give_memory_back()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 50)
@@ -99,6 +104,13 @@ def read_less_at_once() -> None:
     """Have asyncio ask for no more than is taken. It asks for 256 KiB, and what is not filled leaves holes in the heap:
     a message that stays a moment longer lies in one, the next read finds no room in it, and the process grows."""
     _SelectorTransport.max_size = PIECE
+
+
+def give_memory_back() -> None:
+    """Give the system what is free within the heap, now and each minute: it takes a millisecond or two."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+        asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_memory_back)
 
 
 def state_done(_event: HttpEvent) -> CommandGenerator[None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from asyncio.selector_events import _SelectorTransport  # type: ignore[attr-defined]
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from mitmproxy import ctx, options
 from mitmproxy.tools.dump import DumpMaster
 
+from addons import lean
 from addons.launch import addon_path
-from addons.lean import PIECE, WORKS_IN, WORKS_WITH, dismiss_idle, read_less_at_once
+from addons.lean import PIECE, WORKS_IN, WORKS_WITH, dismiss_idle, give_memory_back, read_less_at_once
 from tests.live_support import TELEMETRY, Received, Scene
 from tests.test_gateway_clients import resident_bytes
 
@@ -99,6 +101,19 @@ def test_a_connection_is_asked_for_no_more_than_is_taken(monkeypatch: pytest.Mon
     read_less_at_once()
     assert asyncio.run(read()) == b"{}"
     assert asked == [PIECE]
+
+
+def test_memory_that_is_free_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def let_go() -> int:
+        give_memory_back()
+        pieces = [bytes(1000) for _ in range(100_000)]
+        before = resident_bytes(os.getpid())
+        del pieces[:-1:2], pieces[:-1:2], pieces[:-1:2], pieces[:-1:2]  # what is left lies between
+        await asyncio.sleep(0.3)
+        return before - resident_bytes(os.getpid())
+
+    monkeypatch.setattr(lean, "GIVE_BACK_SECONDS", 0.1)
+    assert asyncio.run(let_go()) > 50_000_000
 
 
 @pytest.mark.live
