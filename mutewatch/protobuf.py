@@ -122,11 +122,16 @@ class _Parser:
         if field.type == "bytes":
             return raw
         if field.type == "string":
-            try:
-                return raw.decode("utf-8")
-            except UnicodeDecodeError:
-                raise DecodeError(f"protobuf: field {field.number} ({name}): not UTF-8") from None
+            return text_of(raw, field.number, name)
         return self.parse(raw, field.type, depth - 1)
+
+
+def text_of(raw: bytes, number: int, name: str) -> str:
+    """Return what field `number` says, a text. DecodeError."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DecodeError(f"protobuf: field {number} ({name}): not UTF-8") from None
 
 
 def merged(before: Any, value: Any) -> Any:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from mutewatch.errors import DecodeError
 from mutewatch.limits import Limits
-from mutewatch.protobuf import DELIMITED, FIXED32, FIXED64, SCALARS, VARINT, Messages, merged
+from mutewatch.protobuf import DELIMITED, FIXED32, FIXED64, SCALARS, VARINT, Messages, merged, text_of
 
 _LONGEST_VARINT: Final = 10  # bytes
+_LONGEST_TAG: Final = 5  # bytes; of a length, too
+_HIGHEST_NUMBER: Final = (1 << 29) - 1  # of a field
 _FIXED: Final = {FIXED64: 8, FIXED32: 4}
 _NO_NUMBERS: Final = ("bool", "enum")
 
@@ -83,6 +85,7 @@ class _Walk:
                 value = self._number(field.type, Place(at, length, kind == VARINT))
             elif field.type in ("bytes", "string"):
                 value = self._data[at : at + length]
+                value = value if field.type == "bytes" else text_of(value, number, name)
             else:
                 value = self.parse(at, at + length, field.type, depth - 1)
             if field.is_repeated:
@@ -106,26 +109,26 @@ class _Walk:
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield number and wire type of each field, and where its content stands: start and length."""
         while at < end:
-            tag, at = self._varint(at, end)
+            tag, at = self._varint(at, end, _LONGEST_TAG)
             number, kind = tag >> 3, tag & 7
             if kind == VARINT:
                 _, after = self._varint(at, end)
             elif kind in _FIXED:
                 after = at + _FIXED[kind]
             elif kind == DELIMITED:
-                length, at = self._varint(at, end)
+                length, at = self._varint(at, end, _LONGEST_TAG)
                 after = at + length
             else:
                 raise DecodeError(f"protobuf: wire type {kind}")
-            if after > end or not number:
+            if after > end or not 0 < number <= _HIGHEST_NUMBER:
                 raise DecodeError("protobuf: bytes that are not of its wire format")
             yield number, kind, at, after - at
             at = after
 
-    def _varint(self, at: int, end: int) -> tuple[int, int]:
+    def _varint(self, at: int, end: int, longest: int = _LONGEST_VARINT) -> tuple[int, int]:
         """Return the number that begins at `at`, and where it has ended."""
         value = 0
-        for position in range(at, min(end, at + _LONGEST_VARINT)):
+        for position in range(at, min(end, at + longest)):
             value |= (self._data[position] & 127) << 7 * (position - at)
             if self._data[position] < 128:
                 return value & (1 << 64) - 1, position + 1
