@@ -13,8 +13,11 @@ from tests.postgres_support import PostgreSQL, running_postgresql
 
 ROOT = Path(__file__).resolve().parents[1]
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
-settings.load_profile("untimed")
+# No deadline: a busy machine is no fault of the code. The same examples each time, so that what fails is the change;
+# `pytest --hypothesis-profile search` looks for new ones.
+settings.register_profile("search", deadline=None)
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
