@@ -72,6 +72,7 @@ def mend(holds: Callable[[HTTPFlow], bool], counters: HookCounters) -> None:
         return is_refused
 
     def handle_event(self: _http1.Http1Connection, event: events.Event) -> CommandGenerator[None]:
+        """Take what comes; of too much that cannot be read yet, do as if the peer had gone."""
         yield from _handle_event(self, event)
         if len(self.buf) > MOST_UNREAD:
             counters.endless += 1

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select, tuple_
 
 from mutewatch.identity import CANARY
-from mutewatch.rollup import KEYS, is_my_turn, take_away
+from mutewatch.rollup import KEYS, take_away, take_turn
 from mutewatch.tables import daily, findings, messages, meta, microseconds, uninspected
 from mutewatch.upsert import Insert, upsert
 
@@ -27,7 +27,7 @@ def expire(connection: Connection, before: datetime, counts_before: datetime, li
         *((uninspected, unseen), (daily, stale)),
     ]
     is_due = any(connection.execute(select(1).select_from(table).where(old).limit(1)).first() for table, old in due)
-    if not is_due or not is_my_turn(connection, waits=waits):
+    if not is_due or not take_turn(connection, waits=waits):
         return 0
     rows = len(_delete_some(connection, messages, _old_messages(before), limit, (messages.c.seen_at_us,)))
     rows += len(_delete_some(connection, uninspected, unseen, limit, (uninspected.c.hour,)))

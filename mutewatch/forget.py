@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, Text, cast, delete, func, or_, sele
 
 from mutewatch import outbox
 from mutewatch.database import json_text
-from mutewatch.rollup import KEYS, is_my_turn, take_away
+from mutewatch.rollup import KEYS, take_away, take_turn
 from mutewatch.store import Store
 from mutewatch.stored import STORED, read
 from mutewatch.tables import findings, hourly, messages, uninspected
@@ -96,7 +96,7 @@ def _delete(store: Store, table: Table, keys: list[tuple[object, ...]]) -> int:
     these = tuple_(*table.primary_key).in_(keys)
     gone = delete(table).where(these)
     with store.begin() as connection:
-        is_my_turn(connection)  # first, as who else deletes: two that hold rows would wait for each other;
+        take_turn(connection)  # first, as who else deletes: two that hold rows would wait for each other;
         # and for who writes these rows, in the order in which rows are written (SQLite has one writer)
         connection.execute(select(*table.primary_key).where(these).order_by(*table.primary_key).with_for_update())
         if table is not findings:

@@ -54,7 +54,7 @@ def roll_up(connection: Connection, now: datetime, *, waits: bool = True) -> boo
     last = (microseconds(now - LATE)) // HOUR_US - 1
     due = select(open_hours.c.hour).where(open_hours.c.hour <= last).order_by(open_hours.c.hour).limit(1)
     hour = connection.execute(due).scalar()
-    if hour is None or not is_my_turn(connection, waits=waits):
+    if hour is None or not take_turn(connection, waits=waits):
         return False
     connection.execute(delete(open_hours).where(open_hours.c.hour == hour))
     connection.execute(delete(hourly).where(hourly.c.hour == hour))
@@ -77,16 +77,17 @@ def take_away(connection: Connection, gone: Iterable[Counted]) -> None:
     ]
     if not rows:
         return
-    is_my_turn(connection)
+    take_turn(connection)
     this = and_(*(hourly.c[name] == bindparam(f"b_{name}") for name in names))
     connection.execute(update(hourly).where(this).values(number=hourly.c.number - bindparam("fewer")), rows)
     connection.execute(delete(hourly).where(this, hourly.c.number <= 0), rows)
 
 
-def is_my_turn(connection: Connection, *, waits: bool = True) -> bool:
-    """One at a time counts or deletes: PostgreSQL has more than one writer. (SQLite ignores FOR UPDATE.)
+def take_turn(connection: Connection, *, waits: bool = True) -> bool:
+    """One at a time counts or deletes, until its transaction ends: PostgreSQL has more than one writer.
 
-    Who `waits` has the turn at last, or an error. It lasts as long as the transaction.
+    False: somebody else does, and this one does not wait. Who `waits` too long has sqlalchemy's DBAPIError. (SQLite
+    ignores FOR UPDATE.)
     """
     turn = select(meta.c.value).where(meta.c.name == "schema_version").with_for_update(skip_locked=not waits)
     return connection.execute(turn).first() is not None

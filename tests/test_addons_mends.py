@@ -221,6 +221,7 @@ def test_long_messages_of_many_connections_take_bounded_memory_together(
         passed, left = (200, number) if chosen is OBSERVE else (403, 0)  # what is not read cannot be redacted
         status = proxy.wait_status(messages=number, recorded=number, pending=0)
         assert statuses[passed] + statuses[413] == number
+        assert (status["streamed"] > 0, statuses[413] > 0) == (chosen is OBSERVE, chosen is REDACT)
         assert 0 < status["streamed"] + statuses[413] < number / 2
         assert len(far_end.received) == left
         assert post(proxy, bytes(size))[0] == passed  # there is room again

@@ -18,7 +18,7 @@ from mutewatch.identity import Names
 from mutewatch.pipeline import Pipeline
 from mutewatch.records import AudioReport, Exchange, MuteEvent, Verdict
 from mutewatch.retention import Periods, Retention
-from mutewatch.rollup import is_my_turn
+from mutewatch.rollup import take_turn
 from mutewatch.store import Store
 from mutewatch.stored import finding_row
 from mutewatch.tables import findings
@@ -106,7 +106,7 @@ def test_a_gateway_leaves_counting_and_deleting_to_another_that_is_at_it(
     one.record([message(1, 1, 1)])
     two_hours = at(120)
     with other.store.begin() as connection:
-        is_my_turn(connection)
+        take_turn(connection)
         assert one.tidy(two_hours).rows == 0
     assert one.tidy(two_hours).rows > 0
     one.close()
@@ -146,7 +146,7 @@ def test_who_forgets_waits_for_who_deletes_and_holds_nothing_meanwhile(url: str,
     with Store(url) as one, Store(url) as other, ThreadPoolExecutor(1) as pool:
         one.record((), [finding("alice", number) for number in range(3)])
         with one.begin() as connection:
-            is_my_turn(connection)
+            take_turn(connection)
             forgetting = pool.submit(forget, other, "alice")
             while postgresql.query(waiting) == "0":
                 assert not forgetting.done()
